@@ -1,0 +1,1 @@
+//! Online commands: a client over the public protocol.

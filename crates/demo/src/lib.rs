@@ -1,0 +1,1 @@
+//! Synthetic population, a local tree of child processes, loads.

@@ -1,0 +1,1 @@
+//! Use cases: register, submit, find, retrieve, route, status.

@@ -1,0 +1,1 @@
+//! Certificate authorities, certificates, verifiers and TLS configuration.

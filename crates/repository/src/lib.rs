@@ -1,0 +1,1 @@
+//! Document content, addressed by its hash.

@@ -1,0 +1,1 @@
+//! Thin tonic services, parent and child connections.

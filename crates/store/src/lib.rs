@@ -1,0 +1,1 @@
+//! The log, its index, keys, the writer and feeds.

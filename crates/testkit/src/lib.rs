@@ -1,0 +1,1 @@
+//! A tree in one process, faults, oracles.

@@ -1,0 +1,1 @@
+//! Generated messages and services, and conversions between wire and model.

@@ -1,0 +1,1 @@
+//! The binary: config, build, bind, run, drain, offline commands.

@@ -1,0 +1,2 @@
+//! The `tiermesh` binary.
+fn main() {}
