@@ -4,8 +4,10 @@
 
 pub mod body;
 pub mod clock;
+pub mod feed;
 pub mod id;
 pub mod path;
+pub mod query;
 pub mod record;
 pub mod signing;
 

@@ -34,6 +34,26 @@ pub struct Version {
     pub seq: u64,
 }
 
+impl std::str::FromStr for Version {
+    type Err = VersionError;
+    fn from_str(text: &str) -> Result<Self, VersionError> {
+        let mut parts = text.split('.');
+        let mut next = || parts.next().ok_or(VersionError);
+        let (term, epoch, seq) = (next()?, next()?, next()?);
+        let version = Self {
+            term: term.parse().map_err(|_| VersionError)?,
+            epoch: epoch.parse().map_err(|_| VersionError)?,
+            seq: seq.parse().map_err(|_| VersionError)?,
+        };
+        if parts.next().is_some() { Err(VersionError) } else { Ok(version) }
+    }
+}
+
+/// A text that is not a version.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a version is written term.epoch.seq, for example 1.2.345")]
+pub struct VersionError;
+
 impl fmt::Display for Version {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}.{}.{}", self.term, self.epoch, self.seq)

@@ -1,0 +1,112 @@
+//! What two neighbours say to each other about a feed. The talk itself is in `proto/tiermesh/v1/feed.proto`.
+
+use bytes::Bytes;
+
+use crate::body::EpochEntry;
+use crate::{NodePath, OriginId, Record, TrustDomain};
+
+/// Versions of the protocol that this software speaks, newest last.
+pub const PROTOCOLS: &[u32] = &[1];
+/// Most epochs a greeting lists.
+pub const MAX_EPOCHS: usize = 1024;
+/// Most bytes of one batch's records before compression.
+pub const MAX_BATCH_BYTES: usize = 4 * 1024 * 1024;
+
+/// Which way a feed goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Direction {
+    /// To the parent.
+    Up,
+    /// To a child.
+    Down,
+}
+
+/// The sender's greeting.
+#[derive(Debug, Clone)]
+pub struct Hello {
+    pub protocols: Vec<u32>,
+    pub direction: Direction,
+    pub path: NodePath,
+    pub origin: OriginId,
+    pub trust_domain: TrustDomain,
+    /// Numbering of this feed.
+    pub generation: [u8; 16],
+    pub head: u64,
+    /// The sender's epochs, newest first; empty when its store is empty and it asks before it accepts writes.
+    pub epochs: Vec<EpochEntry>,
+    /// Last seq the sender committed as a writer.
+    pub last_seq: u64,
+    pub now_ms: u64,
+    pub software: String,
+    /// Key, node and epoch records, so that the first batch can be verified.
+    pub introduction: Vec<Record>,
+}
+
+/// The receiver's answer to a greeting.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Welcome {
+    pub protocol: u32,
+    /// Durably applied, in the sender's generation; 0: nothing.
+    pub position: u64,
+    pub now_ms: u64,
+    pub path: NodePath,
+    pub origin: OriginId,
+    pub max_batch_bytes: u32,
+    pub max_in_flight: u32,
+    pub software: String,
+}
+
+/// How a batch's payload is compressed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Compression {
+    None,
+    Zstd,
+}
+
+/// Records after one position up to another.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Batch {
+    pub after: u64,
+    pub upto: u64,
+    pub compression: Compression,
+    /// Length of the payload before compression.
+    pub raw_len: u32,
+    /// A serialized `RecordList`, compressed.
+    pub payload: Bytes,
+    /// The feed's head when the batch was read.
+    pub head: u64,
+    pub now_ms: u64,
+}
+
+/// Nothing to ship, but alive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Head {
+    pub head: u64,
+    pub now_ms: u64,
+}
+
+/// Durably applied up to a position.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ack {
+    pub position: u64,
+    pub applied: u32,
+    pub repeated: u32,
+    pub quarantined: u32,
+    pub now_ms: u64,
+    pub quarantined_total: u64,
+}
+
+/// What a sender says.
+#[derive(Debug, Clone)]
+pub enum FromSender {
+    Hello(Box<Hello>),
+    Batch(Batch),
+    Head(Head),
+}
+
+/// What a receiver says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FromReceiver {
+    Welcome(Welcome),
+    Ack(Ack),
+}

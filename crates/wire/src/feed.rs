@@ -1,0 +1,185 @@
+//! Wire ↔ model for the feed.
+
+use bytes::Bytes;
+use model::feed::{self, FromReceiver, FromSender};
+use model::{OriginId, Record};
+
+use crate::ConvertError;
+use crate::v1::{self, ship_reply, ship_request};
+
+fn bad<T>(field: &'static str, rule: &'static str) -> Result<T, ConvertError> {
+    Err(ConvertError { field, rule })
+}
+
+fn origin(bytes: &[u8], field: &'static str) -> Result<OriginId, ConvertError> {
+    OriginId::try_from(bytes).or_else(|_| bad(field, "must be 16 bytes"))
+}
+
+impl TryFrom<v1::ShipRequest> for FromSender {
+    type Error = ConvertError;
+    fn try_from(request: v1::ShipRequest) -> Result<Self, ConvertError> {
+        Ok(match request.frame {
+            None => return bad("frame", "must be one of this protocol version"),
+            Some(ship_request::Frame::Hello(hello)) => Self::Hello(Box::new(hello.try_into()?)),
+            Some(ship_request::Frame::Batch(batch)) => Self::Batch(batch.try_into()?),
+            Some(ship_request::Frame::Head(head)) => Self::Head(feed::Head { head: head.head, now_ms: head.now_ms }),
+        })
+    }
+}
+
+impl From<FromSender> for v1::ShipRequest {
+    fn from(frame: FromSender) -> Self {
+        let frame = match frame {
+            FromSender::Hello(hello) => ship_request::Frame::Hello((*hello).into()),
+            FromSender::Batch(batch) => ship_request::Frame::Batch(batch.into()),
+            FromSender::Head(head) => ship_request::Frame::Head(v1::FeedHead { head: head.head, now_ms: head.now_ms }),
+        };
+        Self { frame: Some(frame) }
+    }
+}
+
+impl TryFrom<v1::FeedHello> for feed::Hello {
+    type Error = ConvertError;
+    fn try_from(hello: v1::FeedHello) -> Result<Self, ConvertError> {
+        if hello.epochs.len() > feed::MAX_EPOCHS {
+            return bad("hello.epochs", "lists more epochs than its limit");
+        }
+        if hello.introduction.len() > 2 * feed::MAX_EPOCHS {
+            return bad("hello.introduction", "holds more records than its limit");
+        }
+        let introduction = hello
+            .introduction
+            .into_iter()
+            .map(|raw| Record::from_raw(raw).or_else(|_| bad("hello.introduction", "must be well-formed records")))
+            .collect::<Result<_, _>>()?;
+        Ok(Self {
+            protocols: hello.protocols,
+            direction: match v1::Direction::try_from(hello.direction) {
+                Ok(v1::Direction::Up) => feed::Direction::Up,
+                Ok(v1::Direction::Down) => feed::Direction::Down,
+                _ => return bad("hello.direction", "must be UP or DOWN"),
+            },
+            path: hello.path.parse().or_else(|_| bad("hello.path", "must be region codes joined by '/'"))?,
+            origin: origin(&hello.origin, "hello.origin")?,
+            trust_domain: hello.trust_domain.parse().or_else(|_| bad("hello.trust_domain", "must be a trust domain"))?,
+            generation: hello.generation[..].try_into().or_else(|_| bad("hello.generation", "must be 16 bytes"))?,
+            head: hello.head,
+            epochs: hello.epochs,
+            last_seq: hello.last_seq,
+            now_ms: hello.now_ms,
+            software: hello.software.chars().take(64).collect(),
+            introduction,
+        })
+    }
+}
+
+impl From<feed::Hello> for v1::FeedHello {
+    fn from(hello: feed::Hello) -> Self {
+        Self {
+            protocols: hello.protocols,
+            direction: match hello.direction {
+                feed::Direction::Up => v1::Direction::Up,
+                feed::Direction::Down => v1::Direction::Down,
+            } as i32,
+            path: hello.path.to_string(),
+            origin: Bytes::copy_from_slice(hello.origin.as_bytes()),
+            trust_domain: hello.trust_domain.to_string(),
+            generation: Bytes::copy_from_slice(&hello.generation),
+            head: hello.head,
+            epochs: hello.epochs,
+            last_seq: hello.last_seq,
+            now_ms: hello.now_ms,
+            software: hello.software,
+            introduction: hello.introduction.iter().map(Record::to_raw).collect(),
+        }
+    }
+}
+
+impl TryFrom<v1::FeedBatch> for feed::Batch {
+    type Error = ConvertError;
+    fn try_from(batch: v1::FeedBatch) -> Result<Self, ConvertError> {
+        Ok(Self {
+            after: batch.after,
+            upto: batch.upto,
+            compression: match v1::Compression::try_from(batch.compression) {
+                Ok(v1::Compression::None) => feed::Compression::None,
+                Ok(v1::Compression::Zstd) => feed::Compression::Zstd,
+                _ => return bad("batch.compression", "must be NONE or ZSTD"),
+            },
+            raw_len: batch.raw_len,
+            payload: batch.payload,
+            head: batch.head,
+            now_ms: batch.now_ms,
+        })
+    }
+}
+
+impl From<feed::Batch> for v1::FeedBatch {
+    fn from(batch: feed::Batch) -> Self {
+        Self {
+            after: batch.after,
+            upto: batch.upto,
+            compression: match batch.compression {
+                feed::Compression::None => v1::Compression::None,
+                feed::Compression::Zstd => v1::Compression::Zstd,
+            } as i32,
+            raw_len: batch.raw_len,
+            payload: batch.payload,
+            head: batch.head,
+            now_ms: batch.now_ms,
+        }
+    }
+}
+
+impl TryFrom<v1::ShipReply> for FromReceiver {
+    type Error = ConvertError;
+    fn try_from(reply: v1::ShipReply) -> Result<Self, ConvertError> {
+        Ok(match reply.frame {
+            None => return bad("frame", "must be one of this protocol version"),
+            Some(ship_reply::Frame::Welcome(welcome)) => Self::Welcome(feed::Welcome {
+                protocol: welcome.protocol,
+                position: welcome.position,
+                now_ms: welcome.now_ms,
+                path: welcome.path.parse().or_else(|_| bad("welcome.path", "must be region codes joined by '/'"))?,
+                origin: origin(&welcome.origin, "welcome.origin")?,
+                max_batch_bytes: welcome.max_batch_bytes,
+                max_in_flight: welcome.max_in_flight,
+                software: welcome.software.chars().take(64).collect(),
+            }),
+            Some(ship_reply::Frame::Ack(ack)) => Self::Ack(feed::Ack {
+                position: ack.position,
+                applied: ack.applied,
+                repeated: ack.repeated,
+                quarantined: ack.quarantined,
+                now_ms: ack.now_ms,
+                quarantined_total: ack.quarantined_total,
+            }),
+        })
+    }
+}
+
+impl From<FromReceiver> for v1::ShipReply {
+    fn from(frame: FromReceiver) -> Self {
+        let frame = match frame {
+            FromReceiver::Welcome(welcome) => ship_reply::Frame::Welcome(v1::FeedWelcome {
+                protocol: welcome.protocol,
+                position: welcome.position,
+                now_ms: welcome.now_ms,
+                path: welcome.path.to_string(),
+                origin: Bytes::copy_from_slice(welcome.origin.as_bytes()),
+                max_batch_bytes: welcome.max_batch_bytes,
+                max_in_flight: welcome.max_in_flight,
+                software: welcome.software,
+            }),
+            FromReceiver::Ack(ack) => ship_reply::Frame::Ack(v1::FeedAck {
+                position: ack.position,
+                applied: ack.applied,
+                repeated: ack.repeated,
+                quarantined: ack.quarantined,
+                now_ms: ack.now_ms,
+                quarantined_total: ack.quarantined_total,
+            }),
+        };
+        Self { frame: Some(frame) }
+    }
+}
