@@ -4,16 +4,26 @@
 
 pub mod body;
 pub mod clock;
+pub mod codes;
+pub mod date;
 pub mod feed;
 pub mod id;
+pub mod institution_code;
+pub mod normalise;
 pub mod path;
 pub mod query;
 pub mod record;
+pub mod resident_id;
 pub mod signing;
+pub mod social_credit;
 
 pub use body::{Availability, Flow, Kind};
 pub use clock::Clock;
+pub use date::PartialDate;
 pub use id::{EpochId, KeyId, Number, OriginId, RecordId, RecordKey};
+pub use institution_code::InstitutionCode;
 pub use path::{NodePath, RegionCode, TrustDomain};
 pub use record::{Envelope, Record, RecordError, Version};
+pub use resident_id::ResidentId;
 pub use signing::{SigningKey, VerifyingKey};
+pub use social_credit::SocialCreditCode;
