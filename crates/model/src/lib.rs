@@ -11,6 +11,7 @@ pub mod id;
 pub mod institution_code;
 pub mod normalise;
 pub mod path;
+pub mod person;
 pub mod query;
 pub mod record;
 pub mod resident_id;
