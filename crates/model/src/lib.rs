@@ -17,6 +17,7 @@ pub mod record;
 pub mod resident_id;
 pub mod signing;
 pub mod social_credit;
+pub mod validate;
 
 pub use body::{Availability, Flow, Kind};
 pub use clock::Clock;
