@@ -1,1 +1,111 @@
-//! Use cases: register, submit, find, retrieve, route, status.
+//! The use cases: register, submit, find, retrieve, status. Each is permit → act → (later) audit; edges only convert.
+//!
+//! ```text
+//! rpc ──▶ Exchange::register ─────────▶ store (writer signs, one sync, answer)
+//!         Exchange::begin_document ───▶ repository (content durable) ──▶ store (entry)
+//!         Exchange::find_* ───────────▶ store here, and the parent through `Peers`; answers merged, sources named
+//!         Exchange::retrieve ─────────▶ repository here, or hop by hop towards the custodian
+//! ```
+//!
+//! Knows nothing of gRPC, TLS or certificates: the caller is given, neighbours are behind [`Peers`].
+
+mod caller;
+mod deadline;
+mod documents;
+mod error;
+mod find;
+mod find_documents;
+mod freshness;
+mod origin;
+mod patients;
+mod peers;
+mod retrieve;
+mod status;
+mod terms;
+
+use std::sync::Arc;
+
+use model::{Clock, Entropy, NodePath, OriginId, RegionCode, TrustDomain};
+use replication::{Directory, Links};
+use repository::Repository;
+use store::Store;
+
+pub use caller::{Action, Caller, Permit, Role, permit};
+pub use deadline::Deadline;
+pub use documents::{ChangeStatus, DocumentSubmission, SubmitOutcome, Submitted};
+pub use error::ExchangeError;
+pub use patients::{RegisterOutcome, RegisterPatient, Registered};
+pub use peers::{Content, Hop, PeerError, Peers};
+/// What the edges need of replication.
+pub use replication as feed;
+pub use status::Status;
+pub use terms::{TermKey, Terms};
+
+/// What a node is; fixed while it runs.
+#[derive(Debug, Clone)]
+pub struct Node {
+    pub path: NodePath,
+    /// Chinese name of the region.
+    pub name: String,
+    /// Label: province, prefecture, county.
+    pub tier: String,
+    pub origin: OriginId,
+    pub trust_domain: TrustDomain,
+    pub software: String,
+}
+
+impl Node {
+    /// The node's region.
+    pub fn region(&self) -> RegionCode {
+        self.path.region()
+    }
+
+    /// Whether nothing stands above it.
+    pub fn is_root(&self) -> bool {
+        self.path.depth() == 0
+    }
+}
+
+/// What an [`Exchange`] is made of.
+#[derive(Debug)]
+pub struct Parts {
+    pub node: Node,
+    pub store: Store,
+    pub repository: Repository,
+    pub directory: Directory,
+    pub links: Links,
+    pub receiver: replication::Receiver,
+    pub peers: Arc<dyn Peers>,
+    pub terms: TermKey,
+    pub clock: Arc<dyn Clock>,
+    pub entropy: Arc<dyn Entropy>,
+    /// What the store found at its start, for people.
+    pub opened: String,
+    /// How long that took, in milliseconds.
+    pub open_ms: u64,
+    /// When the node's certificate ends, milliseconds since 1970.
+    pub certificate_not_after_ms: u64,
+}
+
+/// The use cases of one node. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Exchange {
+    parts: Arc<Parts>,
+    started_ms: u64,
+}
+
+impl Exchange {
+    pub fn new(parts: Parts) -> Self {
+        let started_ms = parts.clock.now_ms();
+        Self { parts: Arc::new(parts), started_ms }
+    }
+
+    pub fn node(&self) -> &Node {
+        &self.parts.node
+    }
+
+    /// The receiving end of the children's feeds.
+    pub fn receiver(&self) -> &replication::Receiver {
+        &self.parts.receiver
+    }
+}

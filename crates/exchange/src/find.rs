@@ -1,0 +1,278 @@
+//! Finding persons: here, and up the tree.
+//!
+//! A node answers from its own store and, unless asked for that alone, from its parent's; both answers are merged by record
+//! version, so a writer always reads its own writes and everybody else sees what replication has brought. Until the linker
+//! issue, registrations are grouped into persons at query time ([`model::person`]).
+
+use std::collections::BTreeMap;
+
+use model::body::{Identifier, Kind, Registration};
+use model::normalise::name_key;
+use model::person::{ResidentIdGrouping, group};
+use model::query::{
+    AnswerScope, FoundRegistration, LocalPatient, MAX_HOPS, PatientAnswer, PatientBy, PatientQuery, Person, QueryContext, Reach,
+    Source, SourceState,
+};
+use model::{Number, Record, RecordKey};
+
+use crate::caller::{Action, Caller, Role, permit};
+use crate::patients::registration_key;
+use crate::terms::{identifier_value, space};
+use crate::{Deadline, Exchange, ExchangeError, Hop, PeerError};
+
+/// Most candidates that one lookup reads; a name that more people share needs more than a name to be found.
+const MAX_CANDIDATES: usize = 1000;
+
+/// Registrations found, by key.
+pub(crate) type Found = BTreeMap<RecordKey, FoundRegistration>;
+
+impl Exchange {
+    /// Finds persons by identifier, number, local id or demographics.
+    pub async fn find_patients(&self, caller: &Caller, mut query: PatientQuery, deadline: Deadline) -> Result<PatientAnswer, ExchangeError> {
+        let _permit = permit(caller, Action::Find, &self.parts.node.path)?;
+        self.take_context(caller, &mut query.context)?;
+        if let PatientBy::Local(local) = &mut query.by {
+            own_institution(caller, local)?;
+        }
+        check_demographics(&query.by)?;
+        let (mut found, mut truncated) = self.find_here(&query.by)?;
+        let mut scope = self.local_scope(found.values());
+        if let Some(asked) = self.ask_parent(caller, query.reach) {
+            let forwarded = PatientQuery { reach: asked, ..query.clone() };
+            match self.parts.peers.find_patients(&Hop::Parent, forwarded, deadline.shrink()).await {
+                Ok(answer) => {
+                    truncated |= answer.truncated;
+                    let registrations = answer.persons.into_iter().flat_map(|person| person.registrations);
+                    registrations.for_each(|registration| merge_one(&mut found, registration));
+                    scope = merge_scopes(answer.scope, scope);
+                }
+                Err(error) => self.note_no_reply(&mut scope, error)?,
+            }
+        }
+        let mut persons = persons(found);
+        if persons.len() > query.limit {
+            persons.truncate(query.limit);
+            truncated = true;
+        }
+        Ok(PatientAnswer { persons, truncated, scope })
+    }
+
+    /// Fills in what this node answers for in a query's context and counts the hop.
+    pub(crate) fn take_context(&self, caller: &Caller, context: &mut QueryContext) -> Result<(), ExchangeError> {
+        if context.hops >= MAX_HOPS {
+            return Err(ExchangeError::unusable("TOO_MANY_HOPS", "the query has passed too many nodes: the directory sends it in a circle"));
+        }
+        context.hops += 1;
+        if caller.role != Role::Node {
+            context.hops = 1;
+            context.asked_at = Some(self.parts.node.path.clone());
+            context.institution_code.clear();
+            if let Role::Institution { code } = &caller.role {
+                code.clone_into(&mut context.institution_code);
+            }
+        }
+        if context.trace_id == [0; 16] {
+            context.trace_id = self.parts.entropy.id();
+        }
+        Ok(())
+    }
+
+    /// Whether the parent is to be asked too, and with which reach: not at a root, and never back where the question came from.
+    pub(crate) fn ask_parent(&self, caller: &Caller, reach: Reach) -> Option<Reach> {
+        let own = &self.parts.node.path;
+        let from_above = caller.role == Role::Node && caller.path.is_parent_of(own);
+        (reach == Reach::Tree && !self.parts.node.is_root() && !from_above).then_some(Reach::Tree)
+    }
+
+    /// Notes in the scope that the parent did not reply; an answer of the use case itself is passed on.
+    pub(crate) fn note_no_reply(&self, scope: &mut AnswerScope, error: PeerError) -> Result<(), ExchangeError> {
+        if let PeerError::Refused { error, .. } = error {
+            return Err(error);
+        }
+        let Some(parent) = self.parts.node.path.parent() else { return Ok(()) };
+        let heard_ms = self.parts.links.heard_ms(&parent);
+        scope.complete = false;
+        scope.sources.push(Source {
+            path: parent,
+            state: SourceState::NoReply,
+            heard_ms,
+            newest_record_ms: 0,
+            behind: 0,
+            reason: error.to_string(),
+        });
+        Ok(())
+    }
+
+    /// The registrations held here that match, and those of the same persons.
+    pub(crate) fn find_here(&self, by: &PatientBy) -> Result<(Found, bool), ExchangeError> {
+        let mut found = Found::new();
+        let truncated = match by {
+            PatientBy::Identifier(identifier) => self.find_identifier(identifier, &mut found)?,
+            PatientBy::Number(number) => self.find_number(*number, &mut found)?,
+            PatientBy::Local(local) => {
+                let origin = self.institution_origin(&local.institution_code);
+                let key = registration_key(origin, &local.source_system, &local.local_id);
+                self.find_key(&key, &mut found)?;
+                false
+            }
+            PatientBy::Demographics { name, birth_date, sex } => {
+                let matches = |registration: &Registration| {
+                    name_key(&registration.name) == name_key(name)
+                        && (birth_date.is_empty() || registration.birth_date.starts_with(birth_date.as_str()))
+                        && (sex.is_empty() || registration.sex == *sex)
+                };
+                self.find_term(space::NAME, &name_key(name), matches, &mut found)?
+            }
+        };
+        let expanded = self.expand(&mut found)?;
+        Ok((found, truncated || expanded))
+    }
+
+    fn find_identifier(&self, identifier: &Identifier, found: &mut Found) -> Result<bool, ExchangeError> {
+        let Some(value) = identifier_value(&identifier.r#type, &identifier.value) else { return Ok(false) };
+        let matches = |registration: &Registration| {
+            registration.identifiers.iter().any(|held| identifier_value(&held.r#type, &held.value).as_ref() == Some(&value))
+        };
+        self.find_term(space::IDENTIFIER, &value, matches, found)
+    }
+
+    pub(crate) fn find_number(&self, number: Number, found: &mut Found) -> Result<bool, ExchangeError> {
+        let term = self.parts.terms.term(space::NUMBER, number.as_str());
+        let keys = self.parts.store.lookup(space::NUMBER, &term, None, MAX_CANDIDATES)?;
+        for key in keys.iter().filter(|key| Number::of(**key) == number) {
+            self.find_key(key, found)?;
+        }
+        Ok(false)
+    }
+
+    /// Reads the candidates under a term and keeps those that match; true when there were more than the bound.
+    fn find_term(&self, space: u8, value: &str, matches: impl Fn(&Registration) -> bool, found: &mut Found) -> Result<bool, ExchangeError> {
+        let term = self.parts.terms.term(space, value);
+        let keys = self.parts.store.lookup(space, &term, None, MAX_CANDIDATES + 1)?;
+        for key in keys.iter().take(MAX_CANDIDATES) {
+            if !found.contains_key(key)
+                && let Some(registration) = self.registration(key)?
+                && matches(&registration.registration)
+            {
+                found.insert(*key, registration);
+            }
+        }
+        Ok(keys.len() > MAX_CANDIDATES)
+    }
+
+    pub(crate) fn find_key(&self, key: &RecordKey, found: &mut Found) -> Result<(), ExchangeError> {
+        if let Some(registration) = self.registration(key)? {
+            found.insert(*key, registration);
+        }
+        Ok(())
+    }
+
+    /// Adds the registrations held here that belong to the same persons as those found.
+    pub(crate) fn expand(&self, found: &mut Found) -> Result<bool, ExchangeError> {
+        let mut truncated = false;
+        let mut identifiers: Vec<Identifier> = found.values().flat_map(|one| resident_ids(&one.registration)).collect();
+        identifiers.sort_by(|a, b| a.value.cmp(&b.value));
+        identifiers.dedup();
+        let seeds: Vec<RecordKey> = found.keys().copied().collect();
+        for identifier in identifiers {
+            truncated |= self.find_identifier(&identifier, found)?;
+        }
+        // A shared number with another name and birth date is another person: keep only groups that hold a match.
+        let all: Vec<(RecordKey, FoundRegistration)> = std::mem::take(found).into_iter().collect();
+        let registrations: Vec<Registration> = all.iter().map(|(_, one)| one.registration.clone()).collect();
+        for members in group(&registrations, &ResidentIdGrouping) {
+            if members.iter().any(|member| seeds.contains(&all[*member].0)) {
+                found.extend(members.iter().map(|member| all[*member].clone()));
+            }
+        }
+        Ok(truncated)
+    }
+
+    /// The living registration with this key.
+    fn registration(&self, key: &RecordKey) -> Result<Option<FoundRegistration>, ExchangeError> {
+        let Some(record) = self.parts.store.get(key)? else { return Ok(None) };
+        let envelope = *record.envelope();
+        if envelope.tombstone || envelope.kind != Kind::Registration as u32 {
+            return Ok(None);
+        }
+        let registration = record.decode_body().map_err(|error| ExchangeError::internal(error.to_string()))?;
+        Ok(Some(FoundRegistration {
+            registration,
+            version: envelope.version,
+            recorded_ms: envelope.recorded_ms,
+            node_path: self.writer_path(&record),
+            key: *key,
+        }))
+    }
+
+    /// Path of the node that wrote a record, or empty when the directory does not know its key.
+    pub(crate) fn writer_path(&self, record: &Record) -> String {
+        self.parts.directory.key_path(&record.envelope().key_id).map(|path| path.to_string()).unwrap_or_default()
+    }
+}
+
+fn resident_ids(registration: &Registration) -> Vec<Identifier> {
+    registration.identifiers.iter().filter(|identifier| identifier.r#type == "01").cloned().collect()
+}
+
+/// Fills in the calling institution where the query leaves it out.
+pub(crate) fn own_institution(caller: &Caller, local: &mut LocalPatient) -> Result<(), ExchangeError> {
+    if !local.institution_code.is_empty() {
+        return Ok(());
+    }
+    match &caller.role {
+        Role::Institution { code } => {
+            code.clone_into(&mut local.institution_code);
+            Ok(())
+        }
+        _ => Err(ExchangeError::unusable("INSTITUTION_NEEDED", "a local patient id needs the institution that gave it")),
+    }
+}
+
+fn check_demographics(by: &PatientBy) -> Result<(), ExchangeError> {
+    match by {
+        PatientBy::Demographics { name, .. } if name_key(name).is_empty() => {
+            Err(ExchangeError::unusable("NAME_NEEDED", "a search by demographics needs a name"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Adds a registration, or replaces an older version of it.
+fn merge_one(found: &mut Found, registration: FoundRegistration) {
+    match found.get(&registration.key) {
+        Some(held) if held.version >= registration.version => {}
+        _ => {
+            found.insert(registration.key, registration);
+        }
+    }
+}
+
+/// Registrations grouped into persons, in the order of their numbers.
+pub(crate) fn persons(found: Found) -> Vec<Person> {
+    let all: Vec<FoundRegistration> = found.into_values().collect();
+    let registrations: Vec<Registration> = all.iter().map(|one| one.registration.clone()).collect();
+    let mut persons: Vec<Person> = group(&registrations, &ResidentIdGrouping)
+        .into_iter()
+        .filter_map(|members| {
+            let registrations: Vec<FoundRegistration> = members.iter().map(|member| all[*member].clone()).collect();
+            let oldest = registrations.iter().min_by_key(|one| (one.registration.born_ms, Number::of(one.key)))?;
+            Some(Person { number: Number::of(oldest.key), registrations })
+        })
+        .collect();
+    persons.sort_by_key(|person| person.number);
+    persons
+}
+
+/// The scope of an answer made from the parent's and this node's: the parent's word on the tree, this node's on itself.
+pub(crate) fn merge_scopes(above: AnswerScope, here: AnswerScope) -> AnswerScope {
+    let mut sources = above.sources;
+    for source in here.sources {
+        match sources.iter_mut().find(|known| known.path == source.path) {
+            Some(known) if source.state == SourceState::Live => *known = source,
+            Some(_) => {}
+            None => sources.push(source),
+        }
+    }
+    AnswerScope { sources, ..above }
+}

@@ -1,0 +1,89 @@
+//! The node about itself, for operators, the parent and tools. Tells what is so, never what should be.
+
+use replication::{Health, LinkView};
+
+use crate::caller::{Action, Caller, Role, permit};
+use crate::{Exchange, ExchangeError, Hop, Node};
+
+/// The node now.
+#[derive(Debug, Clone)]
+pub struct Status {
+    pub node: Node,
+    pub now_ms: u64,
+    pub started_ms: u64,
+    /// None when writes are accepted; otherwise why not and what to do.
+    pub not_writing: Option<String>,
+    /// Counter of the current epoch; 0 before the first.
+    pub epoch: u32,
+    pub store: store::StoreStatus,
+    /// What the store found at its start.
+    pub opened: String,
+    pub open_ms: u64,
+    pub content_objects: u64,
+    pub content_bytes: u64,
+    /// None for a root.
+    pub parent: Option<LinkStatus>,
+    /// Every child heard of. Empty for callers who may not see links.
+    pub children: Vec<LinkStatus>,
+    pub certificate_not_after_ms: u64,
+}
+
+/// One link now.
+#[derive(Debug, Clone)]
+pub struct LinkStatus {
+    pub health: Health,
+    /// Why it is not green, and what to do.
+    pub reason: String,
+    /// Whether a call over it would go out now.
+    pub callable: bool,
+    pub link: LinkView,
+}
+
+impl Exchange {
+    /// The node's status. Institutions see no link details.
+    pub fn status(&self, caller: &Caller) -> Result<Status, ExchangeError> {
+        let _permit = permit(caller, Action::Status, &self.parts.node.path)?;
+        let links = !matches!(caller.role, Role::Institution { .. });
+        let parts = &self.parts;
+        let now_ms = parts.clock.now_ms();
+        let content = parts.repository.status();
+        let status = |link: LinkView, hop: Hop| {
+            let (health, reason) = link.health(now_ms);
+            LinkStatus { health, reason, callable: parts.peers.callable(&hop), link }
+        };
+        let parent = parts.node.path.parent().map(|path| {
+            let link = parts.links.view(&path).unwrap_or_else(|| LinkView::never(path));
+            status(link, Hop::Parent)
+        });
+        let children = parts.links.all().into_iter().filter(|link| links && parts.node.path.is_parent_of(&link.path));
+        Ok(Status {
+            node: parts.node.clone(),
+            now_ms,
+            started_ms: self.started_ms,
+            not_writing: self.not_writing(),
+            epoch: parts.store.last_epoch().map_or(0, |epoch| epoch.counter),
+            store: parts.store.status(),
+            opened: parts.opened.clone(),
+            open_ms: parts.open_ms,
+            content_objects: content.objects,
+            content_bytes: content.bytes,
+            parent,
+            children: children.map(|link| { let hop = Hop::Child(link.path.clone()); status(link, hop) }).collect(),
+            certificate_not_after_ms: parts.certificate_not_after_ms,
+        })
+    }
+
+    /// Why writes are refused now, and what to do; none when they are accepted.
+    pub fn not_writing(&self) -> Option<String> {
+        let store = self.parts.store.status();
+        if store.disk_full {
+            return Some("the disk is full: free room; writes resume by themselves".into());
+        }
+        self.parts.store.not_writing().map(|reason| match self.parts.node.path.parent() {
+            Some(parent) if self.parts.store.last_epoch().is_none() => {
+                format!("the store is empty and waits for {parent} to confirm that it knows nothing of this node: check the link")
+            }
+            _ => reason,
+        })
+    }
+}
