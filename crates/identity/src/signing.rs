@@ -1,0 +1,27 @@
+//! Record-signing certificates: who may sign a node's records, judged as of a given time.
+
+use model::{NodePath, VerifyingKey};
+use rustls::pki_types::CertificateDer;
+
+use crate::chain::{self, NothingRevoked, Purpose, Root};
+use crate::name::Name;
+use crate::refusal::{Moment, Refusal};
+
+/// Verifies the chain of a `SigningKeyEntry` (DER, leaf first, root left out) as of `at_ms` (milliseconds since
+/// 1970-01-01 UTC): whose records the key may sign, and the key. Certificates of signing keys are kept for ever and an
+/// old record is judged as of when it was made, so `at_ms` is seldom now. Revocation closes epochs and is not asked here.
+pub fn verify_signing_chain<C: AsRef<[u8]>>(
+    chain: &[C],
+    root: &Root,
+    at_ms: u64,
+) -> Result<(NodePath, VerifyingKey), Refusal> {
+    let chain: Vec<_> = chain.iter().map(|der| CertificateDer::from(der.as_ref())).collect();
+    let (leaf, sent) = chain.split_first().ok_or(Refusal::NoCertificate)?;
+    let at = Moment { ms: at_ms };
+    let facts = chain::verify(leaf, sent, root, Purpose::Signing, at, &NothingRevoked)?;
+    let needed = "a key that signs records";
+    let Name::Node(path) = &facts.id.name else { return Err(Refusal::WrongRole { name: facts.id, needed }) };
+    let key =
+        crate::key::verifying_key_of(&facts.public_key).ok_or(Refusal::Malformed("not an Ed25519 key"))?;
+    Ok((path.clone(), key))
+}
