@@ -45,7 +45,7 @@ fn same_birth_date(a: &Registration, b: &Registration) -> bool {
 
 /// Groups registrations into persons: places in `registrations`, each in exactly one group. Groups are ordered by their
 /// first place, places ascend. Compares every pair, so it is for candidates of a lookup, not for a population.
-pub fn group<R: Borrow<Registration>>(grouping: &dyn Grouping, registrations: &[R]) -> Vec<Vec<usize>> {
+pub fn group<R: Borrow<Registration>>(registrations: &[R], grouping: &dyn Grouping) -> Vec<Vec<usize>> {
     let mut leader: Vec<usize> = (0..registrations.len()).collect();
     for (b, second) in registrations.iter().enumerate() {
         for (a, first) in registrations[..b].iter().enumerate() {
@@ -139,9 +139,9 @@ mod tests {
         let by_birth = registration(ID, "李四", "1949-12-31");
         let both = registration(ID, "张三", "1949-12-31");
         let other = registration("440524188001010014", "张三", "1949-12-31");
-        let groups = group(&ResidentIdGrouping, &[&by_name, &other, &by_birth, &both]);
+        let groups = group(&[&by_name, &other, &by_birth, &both], &ResidentIdGrouping);
         assert_eq!(groups, [vec![0, 2, 3], vec![1]]);
-        assert_eq!(group::<Registration>(&ResidentIdGrouping, &[]), [[0usize; 0]; 0]);
+        assert_eq!(group::<Registration>(&[], &ResidentIdGrouping), [[0usize; 0]; 0]);
     }
 
     #[test]
@@ -172,7 +172,7 @@ mod tests {
         #[test]
         fn groups_partition_and_follow_links(links in prop::collection::vec((0u64..12, 0u64..12), 0..12)) {
             let all: Vec<_> = (0..12).map(|born_ms| Registration { born_ms, ..Default::default() }).collect();
-            let groups = group(&Links(links.clone()), &all);
+            let groups = group(&all, &Links(links.clone()));
             let mut places: Vec<usize> = groups.iter().flatten().copied().collect();
             prop_assert!(groups.iter().all(|group| group.is_sorted()));
             places.sort_unstable();

@@ -112,11 +112,12 @@ fn status(findings: &mut Findings, entry: &DocumentEntry) {
     findings.text("status_reason", "reason", &entry.status_reason, MAX_STATUS_REASON);
 }
 
-/// Content held by a node has both hashes; content elsewhere may lack them.
+/// Content that a node will hold is named by its SHA-256. The SHA-1 may be empty, as the node computes it on arrival;
+/// content elsewhere may lack both.
 fn content(findings: &mut Findings, entry: &DocumentEntry) {
     let elsewhere = !entry.reference.is_empty();
     for (field, hash, len) in [("sha256", &entry.sha256, 32), ("sha1", &entry.sha1, 20)] {
-        if hash.is_empty() && !elsewhere {
+        if hash.is_empty() && field == "sha256" && !elsewhere {
             findings.error(field, "hash", rule::REQUIRED, "required for content that a node holds");
         } else if !hash.is_empty() && hash.len() != len {
             findings.error(field, "hash", "HASH_LENGTH", format!("{len} bytes"));
