@@ -1,2 +1,5 @@
-//! The `tiermesh` binary.
-fn main() {}
+//! The `tiermesh` binary; everything is in the library beside it.
+
+fn main() -> std::process::ExitCode {
+    node::main()
+}

@@ -141,19 +141,18 @@ impl Exchange {
 
     /// Commits drafts of an institution, with its enrolment before them when it is new, and answers the version of the commit.
     pub(crate) async fn commit(&self, enrolment: Option<Draft>, drafts: Vec<Draft>) -> Result<Version, Attempt> {
-        let enrolled = enrolment.as_ref().map(|draft| RecordKey::of(draft.kind, draft.origin, draft.id));
+        let enrols = enrolment.is_some();
         let drafts: Vec<Draft> = enrolment.into_iter().chain(drafts).collect();
         let committed = match self.parts.store.commit(drafts).await {
             Err(CommitError::Changed { .. }) => return Err(Attempt::Changed),
             Err(error) => return Err(Attempt::Failed(error.into())),
             Ok(committed) => committed,
         };
-        if let Some(key) = enrolled
-            && let Some(record) = self.parts.store.get(&key).map_err(ExchangeError::from)?
-        {
-            self.parts.directory.learn(&record);
+        if let Some(record) = committed.records.first().filter(|_| enrols) {
+            self.parts.directory.learn(record);
         }
-        committed.versions.last().copied().ok_or_else(|| ExchangeError::internal("a commit without records").into())
+        let last = committed.records.last().ok_or_else(|| ExchangeError::internal("a commit without records"))?;
+        Ok(last.envelope().version)
     }
 }
 

@@ -1,0 +1,254 @@
+//! The configuration: what is written in the file, and what is used.
+//!
+//! One TOML file (samples in `deploy/`). Any value can be overridden from the environment as `TIERMESH__SECTION__KEY`
+//! (for example `TIERMESH__LISTEN__ADDRESS=0.0.0.0:7400`). An unknown key is an error, in the file and in the environment.
+//! Where the node stands and what it is called in the mesh is not configured: its certificate says it.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+/// Prefix of environment variables that override the file.
+pub const ENVIRONMENT_PREFIX: &str = "TIERMESH__";
+
+/// Why there is no usable configuration. Every text is one line and says what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    #[error("cannot read the configuration {path}: {source}; name it with --config or make one with `tiermesh init`")]
+    Unreadable { path: PathBuf, source: std::io::Error },
+    #[error("{place}: {reason}")]
+    Malformed { place: String, reason: String },
+    #[error("{key} in the configuration: {rule}")]
+    Invalid { key: &'static str, rule: String },
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Raw {
+    node: RawNode,
+    listen: RawListen,
+    parent: Option<RawParent>,
+    #[serde(default)]
+    store: RawStore,
+    #[serde(default)]
+    content: RawContent,
+    #[serde(default)]
+    log: RawLog,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawNode {
+    name: String,
+    tier: String,
+    data_dir: PathBuf,
+    identity_dir: PathBuf,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawListen {
+    address: String,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawParent {
+    address: String,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct RawStore {
+    index: Option<String>,
+    cache_mib: Option<u64>,
+    segment_mib: Option<u64>,
+    overlay_mib: Option<u64>,
+    sync_delay_ms: Option<u64>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct RawContent {
+    max_mib: Option<u64>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct RawLog {
+    level: Option<String>,
+    format: Option<String>,
+}
+
+/// Which index the store uses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum IndexKind {
+    Sled,
+    /// Rebuilt from the log at every start.
+    Memory,
+}
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    Text,
+    Json,
+}
+
+/// The configuration as used: every value present and within its bounds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// Chinese name of the region, shown to people.
+    pub name: String,
+    /// province, prefecture or county (a label; later also nation).
+    pub tier: String,
+    /// Log, index and content. One node each.
+    pub data_dir: PathBuf,
+    /// Certificates and keys, made by `tiermesh ca issue node`; not inside `data_dir`.
+    pub identity_dir: PathBuf,
+    pub listen: SocketAddr,
+    /// host:port of the node above; none at a root.
+    pub parent: Option<String>,
+    pub index: IndexKind,
+    /// Memory for the index's pages; 4 to 4096 MiB, default 32.
+    pub cache_bytes: u64,
+    /// A log segment is closed at this size; 1 to 1024 MiB, default 64.
+    pub segment_bytes: u64,
+    /// Memory for what the index has not taken yet; 1 to 1024 MiB, default 32. A full one slows writers down.
+    pub overlay_bytes: u64,
+    /// Added to every sync of the log, for measuring only; 0 to 1000, default 0.
+    pub sync_delay_ms: u64,
+    /// Largest document content taken; 1 to 16384 MiB, default 1024.
+    pub max_content_bytes: u64,
+    pub log_level: String,
+    pub log_format: LogFormat,
+}
+
+const MIB: u64 = 1024 * 1024;
+
+impl Config {
+    /// Reads, overrides from the environment, and validates.
+    pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Unreadable { path: path.to_owned(), source })?;
+        let environment = std::env::vars_os().filter_map(|(key, value)| {
+            let key = key.to_str()?.strip_prefix(ENVIRONMENT_PREFIX)?.to_owned();
+            Some((key, value.to_string_lossy().into_owned()))
+        });
+        let base = path.parent().unwrap_or(Path::new("."));
+        Self::parse(&text, &path.display().to_string(), base, environment)
+    }
+
+    /// Parses and validates a configuration text; relative directories are taken from `base`.
+    pub fn parse(
+        text: &str,
+        name: &str,
+        base: &Path,
+        environment: impl Iterator<Item = (String, String)>,
+    ) -> Result<Self, ConfigError> {
+        let malformed = |error: &toml::de::Error| ConfigError::Malformed {
+            place: error.span().map_or_else(|| name.to_owned(), |span| format!("{name}, line {}", line_of(text, span.start))),
+            reason: error.message().replace('\n', " "),
+        };
+        let overrides: Vec<(String, String)> = environment.collect();
+        let raw: Raw = if overrides.is_empty() {
+            toml::from_str(text).map_err(|error| malformed(&error))?
+        } else {
+            let mut table: toml::Table = toml::from_str(text).map_err(|error| malformed(&error))?;
+            for (key, value) in overrides {
+                apply(&mut table, &key, &value)?;
+            }
+            table.try_into().map_err(|error: toml::de::Error| ConfigError::Malformed {
+                place: format!("{name} with the environment's {ENVIRONMENT_PREFIX}…"),
+                reason: error.message().replace('\n', " "),
+            })?
+        };
+        raw.validate(base)
+    }
+}
+
+impl Raw {
+    fn validate(self, base: &Path) -> Result<Config, ConfigError> {
+        let invalid = |key, rule: &str| ConfigError::Invalid { key, rule: rule.to_owned() };
+        if self.node.name.trim().is_empty() || self.node.name.chars().count() > 64 {
+            return Err(invalid("node.name", "must have 1 to 64 characters"));
+        }
+        if !matches!(self.node.tier.as_str(), "nation" | "province" | "prefecture" | "county") {
+            return Err(invalid("node.tier", "must be province, prefecture or county"));
+        }
+        let data_dir = base.join(self.node.data_dir);
+        let identity_dir = base.join(self.node.identity_dir);
+        if identity_dir.starts_with(&data_dir) {
+            return Err(invalid("node.identity_dir", "must not be inside node.data_dir: a copy of the data must not carry the keys"));
+        }
+        let listen = self.listen.address.parse().map_err(|_| invalid("listen.address", "must be IP:port, for example 0.0.0.0:7400"))?;
+        let parent = match self.parent {
+            None => None,
+            Some(parent) => match parent.address.rsplit_once(':') {
+                Some((host, port)) if !host.is_empty() && port.parse::<u16>().is_ok_and(|port| port > 0) => Some(parent.address),
+                _ => return Err(invalid("parent.address", "must be host:port, for example 10.53.29.1:7400")),
+            },
+        };
+        let index = match self.store.index.as_deref() {
+            None | Some("sled") => IndexKind::Sled,
+            Some("memory") => IndexKind::Memory,
+            Some(_) => return Err(invalid("store.index", "must be sled or memory")),
+        };
+        let log_format = match self.log.format.as_deref() {
+            None | Some("text") => LogFormat::Text,
+            Some("json") => LogFormat::Json,
+            Some(_) => return Err(invalid("log.format", "must be text or json")),
+        };
+        let log_level = self.log.level.unwrap_or_else(|| "info".into());
+        if !matches!(log_level.as_str(), "error" | "warn" | "info" | "debug" | "trace") {
+            return Err(invalid("log.level", "must be error, warn, info, debug or trace"));
+        }
+        Ok(Config {
+            name: self.node.name,
+            tier: self.node.tier,
+            data_dir,
+            identity_dir,
+            listen,
+            parent,
+            index,
+            cache_bytes: bounded("store.cache_mib", self.store.cache_mib, 32, 4, 4096)? * MIB,
+            segment_bytes: bounded("store.segment_mib", self.store.segment_mib, 64, 1, 1024)? * MIB,
+            overlay_bytes: bounded("store.overlay_mib", self.store.overlay_mib, 32, 1, 1024)? * MIB,
+            sync_delay_ms: bounded("store.sync_delay_ms", self.store.sync_delay_ms, 0, 0, 1000)?,
+            max_content_bytes: bounded("content.max_mib", self.content.max_mib, 1024, 1, 16384)? * MIB,
+            log_level,
+            log_format,
+        })
+    }
+}
+
+fn bounded(key: &'static str, given: Option<u64>, default: u64, least: u64, most: u64) -> Result<u64, ConfigError> {
+    let value = given.unwrap_or(default);
+    if (least..=most).contains(&value) {
+        return Ok(value);
+    }
+    Err(ConfigError::Invalid { key, rule: format!("must be between {least} and {most}") })
+}
+
+/// Sets `SECTION__KEY` in a table. The value becomes a number if the key is one of the numeric ones.
+fn apply(table: &mut toml::Table, key: &str, value: &str) -> Result<(), ConfigError> {
+    let place = || format!("the environment variable {ENVIRONMENT_PREFIX}{key}");
+    let Some((section, name)) = key.split_once("__") else {
+        return Err(ConfigError::Malformed { place: place(), reason: "must be SECTION__KEY".into() });
+    };
+    let section = table.entry(section.to_lowercase()).or_insert_with(|| toml::Value::Table(toml::Table::new()));
+    let Some(section) = section.as_table_mut() else {
+        return Err(ConfigError::Malformed { place: place(), reason: "names no section of the configuration".into() });
+    };
+    let name = name.to_lowercase();
+    let number = (name.ends_with("_mib") || name.ends_with("_ms")).then(|| value.parse::<i64>().ok()).flatten();
+    section.insert(name, number.map_or_else(|| toml::Value::String(value.to_owned()), toml::Value::Integer));
+    Ok(())
+}
+
+fn line_of(text: &str, at: usize) -> usize {
+    text.as_bytes()[..at.min(text.len())].iter().filter(|byte| **byte == b'\n').count() + 1
+}
+
+#[cfg(test)]
+mod tests;

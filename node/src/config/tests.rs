@@ -1,0 +1,62 @@
+//! The samples load, and what is wrong is named.
+
+use super::*;
+
+const GOOD: &str = r#"
+[node]
+name = "大理市"
+tier = "county"
+data_dir = "data"
+identity_dir = "identity"
+[listen]
+address = "127.0.0.1:0"
+[parent]
+address = "localhost:7400"
+"#;
+
+fn parse(text: &str, environment: &[(&str, &str)]) -> Result<Config, String> {
+    let environment = environment.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
+    Config::parse(text, "node.toml", Path::new("/etc/tiermesh"), environment).map_err(|error| error.to_string())
+}
+
+#[test]
+fn the_samples_load() {
+    let deploy = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy");
+    for tier in ["province", "prefecture", "county"] {
+        let text = std::fs::read_to_string(deploy.join(format!("{tier}.toml"))).unwrap();
+        let config = parse(&text, &[]).unwrap();
+        assert_eq!(config.tier, tier);
+        assert_eq!(config.parent.is_none(), tier == "province");
+    }
+}
+
+#[test]
+fn relative_directories_start_at_the_file() {
+    let config = parse(GOOD, &[]).unwrap();
+    assert_eq!(config.data_dir, Path::new("/etc/tiermesh/data"));
+    assert_eq!(config.cache_bytes, 32 * MIB);
+}
+
+#[test]
+fn the_environment_overrides() {
+    let config = parse(GOOD, &[("LISTEN__ADDRESS", "[::1]:7400"), ("STORE__CACHE_MIB", "8")]).unwrap();
+    assert_eq!(config.listen, "[::1]:7400".parse().unwrap());
+    assert_eq!(config.cache_bytes, 8 * MIB);
+    assert!(parse(GOOD, &[("STORE__CACHE", "8")]).unwrap_err().contains("cache"));
+    assert!(parse(GOOD, &[("CACHE", "8")]).unwrap_err().contains("TIERMESH__CACHE"));
+    assert!(parse(GOOD, &[("STORE__CACHE_MIB", "many")]).is_err());
+}
+
+#[test]
+fn what_is_wrong_is_named() {
+    let with = |from: &str, to: &str| parse(&GOOD.replace(from, to), &[]).unwrap_err();
+    assert!(with("tier = \"county\"", "tier = \"village\"").starts_with("node.tier"));
+    assert!(with("127.0.0.1:0", "localhost").starts_with("listen.address"));
+    assert!(with("localhost:7400", "localhost").starts_with("parent.address"));
+    assert!(with("\"identity\"", "\"data/identity\"").starts_with("node.identity_dir"));
+    assert!(with("[listen]", "[store]\nindex = \"oracle\"\n[listen]").starts_with("store.index"));
+    assert!(with("[listen]", "[store]\ncache_mib = 1\n[listen]").contains("between 4 and 4096"));
+    let unknown = with("[listen]", "[listen]\nport = 1");
+    assert!(unknown.contains("port") && unknown.contains("line 8"), "{unknown}");
+    assert!(with("[node]", "[node").contains("line 2"));
+}

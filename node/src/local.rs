@@ -1,0 +1,116 @@
+//! What a node keeps of its own beside its certificates: its permanent origin id and the key of its lookup terms.
+//!
+//! Both live in the identity directory, not with the data: a node that loses its disk is still the same origin, and a stolen
+//! data directory does not carry the key that its index is hashed with.
+
+use std::fmt;
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use exchange::TermKey;
+use model::{Entropy, OriginId};
+
+const ORIGIN_FILE: &str = "origin.id";
+const LOOKUP_FILE: &str = "lookup.key";
+
+/// A node's own secrets and id.
+#[derive(Clone)]
+pub struct Local {
+    pub origin: OriginId,
+    pub terms: TermKey,
+}
+
+impl fmt::Debug for Local {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Local").field("origin", &self.origin).finish_non_exhaustive()
+    }
+}
+
+/// Why they cannot be had. One line, with what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum LocalError {
+    #[error("{path}: {source}")]
+    Io { path: PathBuf, source: std::io::Error },
+    #[error("{path} is damaged: it must hold {digits} hexadecimal digits; bring it back from the backup of the identity directory")]
+    Damaged { path: PathBuf, digits: usize },
+    #[error("{path} may be read by others; run: chmod 600 {path}")]
+    Exposed { path: PathBuf },
+}
+
+impl Local {
+    /// Reads them, or makes them on the first call.
+    pub fn load_or_create(dir: &Path, entropy: &dyn Entropy) -> Result<Self, LocalError> {
+        let origin = read_or_create::<16>(&dir.join(ORIGIN_FILE), entropy)?;
+        let key = read_or_create::<32>(&dir.join(LOOKUP_FILE), entropy)?;
+        Ok(Self { origin: OriginId(origin), terms: TermKey::new(key) })
+    }
+}
+
+fn read_or_create<const N: usize>(path: &Path, entropy: &dyn Entropy) -> Result<[u8; N], LocalError> {
+    let io = |source| LocalError::Io { path: path.to_owned(), source };
+    match std::fs::read_to_string(path) {
+        Ok(text) => {
+            let mode = std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(path).map_err(io)?.permissions());
+            if mode & 0o077 != 0 {
+                return Err(LocalError::Exposed { path: path.to_owned() });
+            }
+            parse_hex(text.trim()).ok_or_else(|| LocalError::Damaged { path: path.to_owned(), digits: 2 * N })
+        }
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            let mut bytes = [0; N];
+            entropy.fill(&mut bytes);
+            let text: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+            // Written aside and renamed, so that a crash leaves the whole file or none.
+            let aside = path.with_extension("new");
+            let mut file =
+                std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&aside).map_err(io)?;
+            file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(io)?;
+            std::fs::rename(&aside, path).map_err(io)?;
+            if let Some(dir) = path.parent() {
+                std::fs::File::open(dir).and_then(|dir| dir.sync_all()).map_err(io)?;
+            }
+            Ok(bytes)
+        }
+        Err(error) => Err(io(error)),
+    }
+}
+
+fn parse_hex<const N: usize>(text: &str) -> Option<[u8; N]> {
+    let text = text.as_bytes();
+    let mut out = [0; N];
+    if text.len() != 2 * N {
+        return None;
+    }
+    for (byte, pair) in out.iter_mut().zip(text.chunks_exact(2)) {
+        *byte = u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()?;
+    }
+    Some(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::seams::SystemEntropy;
+
+    #[test]
+    fn made_once_and_kept() {
+        let dir = tempfile::tempdir().unwrap();
+        let first = Local::load_or_create(dir.path(), &SystemEntropy).unwrap();
+        let second = Local::load_or_create(dir.path(), &SystemEntropy).unwrap();
+        assert_eq!(first.origin, second.origin);
+        assert_eq!(first.terms.term(1, "x"), second.terms.term(1, "x"));
+    }
+
+    #[test]
+    fn damage_and_exposure_are_refused_by_name() {
+        let dir = tempfile::tempdir().unwrap();
+        Local::load_or_create(dir.path(), &SystemEntropy).unwrap();
+        let file = dir.path().join(ORIGIN_FILE);
+        std::fs::write(&file, "abc").unwrap();
+        assert!(Local::load_or_create(dir.path(), &SystemEntropy).unwrap_err().to_string().contains("origin.id is damaged"));
+        let open = std::os::unix::fs::PermissionsExt::from_mode(0o644);
+        std::fs::set_permissions(&file, open).unwrap();
+        assert!(Local::load_or_create(dir.path(), &SystemEntropy).unwrap_err().to_string().contains("chmod 600"));
+    }
+}

@@ -1,1 +1,0 @@
-//! End-to-end, crash, interoperability and layout tests.
