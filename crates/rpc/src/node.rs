@@ -1,0 +1,100 @@
+//! `NodeService`: identify, convert, call, convert back.
+
+use std::sync::Arc;
+
+use exchange::feed::Health;
+use exchange::{Exchange, Status as NodeState};
+use model::{Clock, Kind};
+use tonic::{Request, Response, Status};
+use wire::v1;
+
+use crate::caller::identify;
+use crate::error::to_status;
+
+/// The service over a node's use cases.
+#[derive(Debug, Clone)]
+pub(crate) struct Node {
+    pub exchange: Exchange,
+    pub clock: Arc<dyn Clock>,
+}
+
+#[tonic::async_trait]
+impl v1::node_service_server::NodeService for Node {
+    async fn get_status(
+        &self,
+        request: Request<v1::GetStatusRequest>,
+    ) -> Result<Response<v1::NodeStatus>, Status> {
+        let caller = identify(&request)?;
+        let status = self.exchange.status(&caller).map_err(to_status)?;
+        Ok(Response::new(node_status(status)))
+    }
+
+    async fn ping(&self, request: Request<v1::PingRequest>) -> Result<Response<v1::PingReply>, Status> {
+        identify(&request)?;
+        Ok(Response::new(v1::PingReply { now_ms: self.clock.now_ms() }))
+    }
+}
+
+fn node_status(status: NodeState) -> v1::NodeStatus {
+    let NodeState { node, store, .. } = status;
+    let count = |kind: Kind| {
+        store.counts.iter().find(|count| count.kind == kind as u32).map_or(0, |count| count.current)
+    };
+    let directory = [Kind::Node, Kind::Institution, Kind::Practitioner, Kind::SigningKey, Kind::Epoch];
+    v1::NodeStatus {
+        path: node.path.to_string(),
+        name: node.name,
+        tier: node.tier,
+        trust_domain: node.trust_domain.to_string(),
+        software: node.software,
+        origin: node.origin.to_string(),
+        now_ms: status.now_ms,
+        started_ms: status.started_ms,
+        writing: status.not_writing.is_none(),
+        not_writing_reason: status.not_writing.unwrap_or_default(),
+        epoch: status.epoch,
+        store: Some(v1::StoreStatus {
+            head: store.head,
+            log_bytes: store.log_bytes,
+            record_bytes: store.live_bytes,
+            index_bytes: store.index_bytes,
+            registrations: count(Kind::Registration),
+            document_entries: count(Kind::DocumentEntry),
+            directory_records: directory.into_iter().map(count).sum(),
+            quarantined: store.quarantined,
+            index: format!("{:?}", store.index).to_lowercase(),
+            disk_full: store.disk_full,
+            corrupt: store.damaged.iter().map(ToString::to_string).collect(),
+            opened: status.opened,
+            open_ms: status.open_ms,
+        }),
+        content: Some(v1::ContentStatus { objects: status.content_objects, bytes: status.content_bytes }),
+        parent: status.parent.map(link_status),
+        children: status.children.into_iter().map(link_status).collect(),
+        certificate_not_after_ms: status.certificate_not_after_ms,
+    }
+}
+
+fn link_status(status: exchange::LinkStatus) -> v1::LinkStatus {
+    let link = status.link;
+    let health = match status.health {
+        Health::Green => v1::Health::Green,
+        Health::Amber => v1::Health::Amber,
+        Health::Red => v1::Health::Red,
+    };
+    v1::LinkStatus {
+        path: link.path.to_string(),
+        health: health.into(),
+        reason: status.reason,
+        connected: link.connected,
+        callable: status.callable,
+        position: link.position,
+        head: link.head,
+        applied: link.applied,
+        repeated: link.repeated,
+        quarantined: link.quarantined,
+        heard_ms: link.heard_ms,
+        clock_offset_ms: link.clock_offset_ms,
+        progress_ms: link.progress_ms,
+    }
+}

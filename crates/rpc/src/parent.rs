@@ -1,0 +1,225 @@
+//! The way up. A node dials its parent twice and for ever: once to call it and ship its feed, once with
+//! `tiermesh-reverse/1` to be called.
+//!
+//! ```text
+//! child ── h2 ────────────────▶ parent   child calls: queries up, FeedService.Ship
+//! child ── tiermesh-reverse/1 ─▶ parent   parent calls: queries down; the child is the HTTP/2 server
+//! ```
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use exchange::feed::{LinkError, Sender};
+use identity::peer_name;
+use model::{Clock, Entropy, NodePath};
+use rustls::ClientConfig;
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use crate::backoff::Backoff;
+use crate::client;
+use crate::connection::Channel;
+use crate::neighbours::Neighbours;
+use crate::net::Dial;
+use crate::server::Services;
+use crate::words::words;
+
+/// Where the parent is and how it is known.
+#[derive(Debug, Clone)]
+pub struct ParentConfig {
+    /// Host or IP address with port.
+    pub address: String,
+    /// For calling it: [`identity::client_config`] that expects `<parent's path>/node`, with `h2`.
+    pub tls: Arc<ClientConfig>,
+    /// For being called: the same with `tiermesh-reverse/1`.
+    pub reverse_tls: Arc<ClientConfig>,
+}
+
+/// The state of one of the two connections, for status and logs.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct WayState {
+    /// This node's clock when the connection was made; none while there is none.
+    pub connected_since_ms: Option<u64>,
+    /// Connections made since the start.
+    pub connections: u64,
+    /// Why the last attempt or connection ended, in words for an operator; empty if none has.
+    pub last_error: String,
+}
+
+/// The way up of a node that has a parent.
+#[derive(Debug)]
+pub struct Parent {
+    config: ParentConfig,
+    path: NodePath,
+    dial: Arc<dyn Dial>,
+    clock: Arc<dyn Clock>,
+    entropy: Arc<dyn Entropy>,
+    neighbours: Neighbours,
+    up: watch::Sender<WayState>,
+    reverse: watch::Sender<WayState>,
+}
+
+/// Watches the two connections.
+#[derive(Debug, Clone)]
+pub struct ParentStatus {
+    /// By which this node calls the parent.
+    pub up: watch::Receiver<WayState>,
+    /// By which the parent calls this node.
+    pub reverse: watch::Receiver<WayState>,
+}
+
+impl Parent {
+    /// None for a root, which has no parent. Nothing is dialled before [`Parent::start`].
+    pub fn new(
+        config: ParentConfig,
+        dial: Arc<dyn Dial>,
+        clock: Arc<dyn Clock>,
+        entropy: Arc<dyn Entropy>,
+        neighbours: Neighbours,
+    ) -> Option<Self> {
+        let path = neighbours.own().parent()?;
+        let (up, reverse) = (watch::Sender::default(), watch::Sender::default());
+        Some(Self { config, path, dial, clock, entropy, neighbours, up, reverse })
+    }
+
+    /// Starts both connections; they are made again for ever, until the services drain.
+    pub fn start(self, sender: Option<Sender>, services: Services) -> ParentStatus {
+        let status = ParentStatus { up: self.up.subscribe(), reverse: self.reverse.subscribe() };
+        let (parent, drain) = (Arc::new(self), services.drain().clone());
+        let (up, served) = (parent.clone(), services.clone());
+        drain.spawn(async move { up.keep_up(sender, &served).await });
+        drain.spawn(async move { parent.keep_reverse(&services).await });
+        status
+    }
+
+    async fn keep_up(&self, sender: Option<Sender>, services: &Services) {
+        let mut backoff = Backoff::default();
+        loop {
+            let connected = tokio::select! {
+                biased;
+                () = services.drain().stopping() => return,
+                connected = self.connect(services) => connected,
+            };
+            let reason = match connected {
+                Ok(channel) => {
+                    let since = self.made(&self.up);
+                    self.neighbours.connected(&self.path, channel.clone());
+                    let reason = self.use_channel(&channel, sender.as_ref(), services).await;
+                    self.neighbours.lost(&self.path, &channel);
+                    backoff.ended(since.elapsed());
+                    channel.finish(services.drain().limit()).await;
+                    reason
+                }
+                Err(error) => error.to_string(),
+            };
+            if !self.pause(&self.up, reason, &mut backoff, services).await {
+                return;
+            }
+        }
+    }
+
+    async fn connect(&self, services: &Services) -> Result<Channel, client::ConnectError> {
+        let ParentConfig { address, tls, .. } = &self.config;
+        client::connect(&*self.dial, address, tls.clone(), services.keep_alive(), &*self.clock).await
+    }
+
+    /// Ships the feed, again and again, while the connection stands; says why it ended.
+    async fn use_channel(&self, channel: &Channel, sender: Option<&Sender>, services: &Services) -> String {
+        let ship = async {
+            let Some(sender) = sender else { return std::future::pending().await };
+            let mut backoff = Backoff::default();
+            loop {
+                let started = Instant::now();
+                let ended = crate::feed::ship(channel, sender).await;
+                let reason =
+                    ended.err().unwrap_or(LinkError::Broken { cause: "the parent ended the feed".into() });
+                tracing::warn!(parent = %self.path, reason = reason.reason(), error = %reason, "the feed to the parent ended");
+                backoff.ended(started.elapsed());
+                tokio::time::sleep(self.wait(&mut backoff)).await;
+            }
+        };
+        tokio::select! {
+            biased;
+            () = services.drain().stopping() => String::new(),
+            reason = channel.ended() => reason.to_owned(),
+            () = ship => String::new(),
+        }
+    }
+
+    async fn keep_reverse(&self, services: &Services) {
+        let mut backoff = Backoff::default();
+        loop {
+            let connecting =
+                client::connect_tls(&*self.dial, &self.config.address, self.config.reverse_tls.clone());
+            let connected = tokio::select! {
+                biased;
+                () = services.drain().stopping() => return,
+                connected = connecting => connected,
+            };
+            let reason = match connected {
+                Ok(stream) => {
+                    let since = self.made(&self.reverse);
+                    let reason = self.serve(stream, services).await;
+                    backoff.ended(since.elapsed());
+                    reason
+                }
+                Err(error) => error.to_string(),
+            };
+            if !self.pause(&self.reverse, reason, &mut backoff, services).await {
+                return;
+            }
+        }
+    }
+
+    /// Serves the parent over a connection that we dialled, until it ends; says why.
+    async fn serve(&self, stream: crate::connection::Stream, services: &Services) -> String {
+        let peer = match peer_name(stream.get_ref().1) {
+            Ok(peer) => peer,
+            Err(refusal) => return refusal.to_string(),
+        };
+        match services.serve(stream, peer).await {
+            Ok(()) => "closed by the other end".to_owned(),
+            Err(error) => words(&error),
+        }
+    }
+
+    fn made(&self, state: &watch::Sender<WayState>) -> Instant {
+        let now_ms = self.clock.now_ms();
+        state.send_modify(|state| {
+            state.connected_since_ms = Some(now_ms);
+            state.connections += 1;
+        });
+        Instant::now()
+    }
+
+    /// Shows why there is no connection and waits before the next attempt; false when the node stops.
+    async fn pause(
+        &self,
+        state: &watch::Sender<WayState>,
+        reason: String,
+        backoff: &mut Backoff,
+        services: &Services,
+    ) -> bool {
+        if services.drain().is_stopping() {
+            return false;
+        }
+        if state.borrow().last_error != reason {
+            tracing::warn!(parent = %self.path, reason, "no connection with the parent; trying again");
+        }
+        state.send_modify(|state| {
+            state.connected_since_ms = None;
+            state.last_error = reason;
+        });
+        tokio::select! {
+            biased;
+            () = services.drain().stopping() => false,
+            () = tokio::time::sleep(self.wait(backoff)) => true,
+        }
+    }
+
+    fn wait(&self, backoff: &mut Backoff) -> Duration {
+        let mut random = [0; 8];
+        self.entropy.fill(&mut random);
+        backoff.next_wait(u64::from_be_bytes(random))
+    }
+}
