@@ -261,7 +261,7 @@ fn profile(
 }
 
 /// For people and for tools that find an issuer by it; only the URI is identity. Parts stay below X.520's 64 characters.
-fn subject(id: &SpiffeId, kind: Kind) -> DistinguishedName {
+pub(crate) fn subject(id: &SpiffeId, kind: Kind) -> DistinguishedName {
     let common_name = match &id.name {
         Name::Authority(None) => "root".to_owned(),
         Name::Authority(Some(path)) | Name::Node(path) => path.to_string(),

@@ -13,6 +13,8 @@ pub mod chain;
 pub mod error;
 mod facts;
 pub mod files;
+#[cfg(test)]
+mod forge;
 pub mod identity;
 mod key;
 pub mod name;

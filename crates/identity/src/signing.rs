@@ -25,3 +25,6 @@ pub fn verify_signing_chain<C: AsRef<[u8]>>(
         crate::key::verifying_key_of(&facts.public_key).ok_or(Refusal::Malformed("not an Ed25519 key"))?;
     Ok((path.clone(), key))
 }
+
+#[cfg(test)]
+mod tests;
