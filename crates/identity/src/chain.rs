@@ -21,6 +21,10 @@ pub const MAX_AUTHORITY_CODES: usize = 6;
 /// Most certificates looked at beside the leaf: a full path, and room for a root or a renewed authority sent along.
 const MAX_SENT: usize = MAX_AUTHORITY_CODES + 3;
 
+/// Most certificates of one subject: an authority's old and new one while it is renewed. webpki tries every way through
+/// certificates that share a subject, so more would let a stranger buy seconds of our time with one handshake.
+const MAX_OF_ONE_SUBJECT: usize = 2;
+
 /// The certificate that a mesh trusts and, with it, the mesh's trust domain.
 #[derive(Clone)]
 pub struct Root {
@@ -116,6 +120,7 @@ pub(crate) fn verify(
     if sent.len() > MAX_SENT {
         return Err(Refusal::ChainLength(sent.len() + 1));
     }
+    check_subjects(sent)?;
     let facts = Facts::of(leaf)?;
     // Asked first because it makes the clearest answers; whatever passes here must still pass the whole path.
     check_domain(&facts, root)?;
@@ -144,6 +149,17 @@ pub(crate) fn verify(
         Ok(_) => Ok(facts),
         Err(reason) => Err(refusal.into_inner().unwrap_or_else(|| chain_refusal(reason))),
     }
+}
+
+fn check_subjects(sent: &[CertificateDer<'_>]) -> Result<(), Refusal> {
+    // What cannot be read has no subject and leads webpki nowhere.
+    let read: Vec<_> = sent.iter().filter_map(|der| EndEntityCert::try_from(der).ok()).collect();
+    for one in &read {
+        if read.iter().filter(|other| other.subject() == one.subject()).count() > MAX_OF_ONE_SUBJECT {
+            return Err(Refusal::Malformed("more than two certificates of one authority in its chain"));
+        }
+    }
+    Ok(())
 }
 
 /// Extended uses are judged on the verified path by [`check_leaf`], with words of our own.

@@ -15,6 +15,8 @@ mod facts;
 pub mod files;
 #[cfg(test)]
 mod forge;
+#[cfg(test)]
+mod handshake;
 pub mod identity;
 mod key;
 pub mod name;

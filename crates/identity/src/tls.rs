@@ -150,3 +150,6 @@ impl TimeProvider for ClockTime {
         Some(Moment { ms: self.0.now_ms() }.unix_time())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -13,6 +13,19 @@ use crate::identity::{ClientIdentity, Identity};
 use crate::name::{Name, Role};
 
 const MESH: &str = "mesh.example";
+/// Made with `openssl req -new -newkey ec -pkeyopt ec_paramgen_curve:P-384 -sha256`: the algorithm of its signature
+/// looks like that of a P-256 key.
+const P384_WITH_SHA256: &str = "\
+-----BEGIN CERTIFICATE REQUEST-----
+MIIBAzCBiwIBADAMMQowCAYDVQQDDAF4MHYwEAYHKoZIzj0CAQYFK4EEACIDYgAE
+0ZASiBRllAfZWTaFWG8UouhjJ+5znqbAnWNUMX1VQ86kvUIo+94d1WLRwMIRtJ+Y
+ISUR1ikae6eTB4xZmjP2BikLmhg42rLmLBelNS6DZvMZ33jBdY0Ei4Mmf+WSM2IA
+oAAwCgYIKoZIzj0EAwIDZwAwZAIweDP+TFSS3MTzSceoUNispAjTDGKQYObE+Rsj
+9JGqolABFO+cAl5haxgrTk+mrOt+AjB0jZ3Md433t2MMW/GxbtYQEnhqgYIpSi8w
+J6zPegzeoUwjwpGv8rw9bbt75UxoNc8=
+-----END CERTIFICATE REQUEST-----
+";
+
 const TERM: Term = Term { now_ms: NOW_MS, life: CLIENT_LIFE };
 
 fn load_client(dir: &Path) -> Result<ClientIdentity, IdentityError> {
@@ -104,6 +117,11 @@ fn nothing_outlives_its_issuer() {
     let end = tree.authority(PROVINCE).not_after_ms();
     assert_eq!((node.not_after_ms(), node.signing_not_after_ms()), (end, end));
 
+    // Nor does it start before: here the authority's clock went back since it was made.
+    let back = Term { now_ms: NOW_MS - 60_000, life: CLIENT_LIFE };
+    issue_client(&tree.at(COUNTY), Role::Operator, "li", &tree.at("early"), back).unwrap();
+    load_client(&tree.at("early")).unwrap();
+
     let term = Term { now_ms: end, life: CLIENT_LIFE };
     let issued = issue_client(&tree.at(PROVINCE), Role::Operator, "li", &tree.at("late"), term);
     assert!(matches!(issued, Err(IdentityError::AuthorityExpired { .. })));
@@ -158,7 +176,7 @@ fn a_request_gives_its_key_and_nothing_else() {
     let ed25519 = wishes.serialize_request(&ed25519).unwrap().pem().unwrap();
     let p384 = rcgen::KeyPair::generate_for(&rcgen::PKCS_ECDSA_P384_SHA384).unwrap();
     let p384 = wishes.serialize_request(&p384).unwrap().pem().unwrap();
-    for bad in ["", "x", &broken, &ed25519, &p384] {
+    for bad in ["", "x", &broken, &ed25519, &p384, P384_WITH_SHA256] {
         let issued = issue_client_for(&tree.at(COUNTY), Role::Operator, "li", bad, &tree.at("bad"), TERM);
         assert!(matches!(issued, Err(IdentityError::Request(_))), "{bad}");
     }
@@ -204,7 +222,7 @@ fn a_wrong_directory_is_refused_in_one_line() {
         fs::copy(tree.at(from).join(file), tree.at(COUNTY).join(as_file)).unwrap();
     }
     type Spoil = fn(&Tree, &Path);
-    let cases: [(&str, &str, Spoil); 15] = [
+    let cases: [(&str, &str, Spoil); 16] = [
         ("node.key", "chmod 600", |_, dir| chmod(dir, "node.key", 0o640)),
         ("signing.key", "chmod 600", |_, dir| chmod(dir, "signing.key", 0o604)),
         ("authority.key", "chmod 600", |_, dir| chmod(dir, "authority.key", 0o644)),
@@ -214,15 +232,19 @@ fn a_wrong_directory_is_refused_in_one_line() {
         ("authority.key", "missing", |_, dir| fs::remove_file(dir.join("authority.key")).unwrap()),
         ("node.pem", "certificates", |_, dir| fs::write(dir.join("node.pem"), "hello").unwrap()),
         ("node.key", "PKCS #8", |_, dir| {
-            fs::copy(dir.join("signing.key"), dir.join("node.key")).map(drop).unwrap()
+            fs::copy(dir.join("signing.key"), dir.join("node.key")).map(drop).unwrap();
         }),
         ("node.key", "same issue", |tree, _| take(tree, "node.key", PREFECTURE, "node.key")),
         ("signing.key", "same issue", |tree, _| take(tree, "signing.key", PREFECTURE, "signing.key")),
         ("node.pem", "may not be used", |tree, _| take(tree, "signing.pem", COUNTY, "node.pem")),
         ("signing.pem", "the node in node.pem", |tree, _| {
-            take(tree, "signing.pem", PREFECTURE, "signing.pem")
+            take(tree, "signing.pem", PREFECTURE, "signing.pem");
         }),
         ("authority.pem", "same issue", |tree, _| take(tree, "authority.key", PREFECTURE, "authority.key")),
+        ("authority.pem", "the node in node.pem", |tree, _| {
+            take(tree, "authority.pem", PREFECTURE, "authority.pem");
+            take(tree, "authority.key", PREFECTURE, "authority.key");
+        }),
         ("root.pem", "root of a mesh", |tree, _| take(tree, "authority.pem", PROVINCE, "root.pem")),
     ];
     for (file, advice, spoil) in cases {

@@ -1,161 +1,16 @@
 //! Real handshakes in memory: who gets in, who does not, and with which reason.
 
-use std::sync::Arc;
-
 use rcgen::{ExtendedKeyUsagePurpose, KeyUsagePurpose};
-use rustls::pki_types::ServerName;
-use rustls::{
-    ClientConfig, ClientConnection, Connection, HandshakeKind, ServerConfig, ServerConnection, version,
-};
 
-use super::{AnyoneOfTheMesh, Common, Exactly};
-use crate::chain::{NothingRevoked, Revocations};
+use crate::chain::{self, NothingRevoked, Purpose};
 use crate::forge::{
     COUNTY, DAY_MS, Forgery, NOW_MS, OTHER_PREFECTURE, PREFECTURE, PROVINCE, Shown, Tree, path, recertified,
-    seams_at, signing,
+    signing,
 };
+use crate::handshake::{MESH, shown_to_client, shown_to_server, uri};
 use crate::identity::ClientIdentity;
 use crate::name::{Name, Role};
-use crate::refusal::Refusal;
-use crate::tls::{ALPN_H2, Alpn, Peer, Seams, client_config, peer_name, server_config};
-
-const MESH: &str = "mesh.example";
-
-/// How a handshake ended, as seen by each side.
-struct Outcome {
-    client: Result<Peer, rustls::Error>,
-    server: Result<Peer, rustls::Error>,
-}
-
-impl Outcome {
-    fn refused_by_server(self) -> Refusal {
-        let error = self.server.expect_err("the server accepted");
-        Refusal::of(&error).unwrap_or_else(|| panic!("no refusal: {error}"))
-    }
-
-    fn refused_by_client(self) -> Refusal {
-        let error = self.client.expect_err("the client accepted");
-        Refusal::of(&error).unwrap_or_else(|| panic!("no refusal: {error}"))
-    }
-}
-
-fn handshake(client: Arc<ClientConfig>, server: Arc<ServerConfig>) -> Outcome {
-    // The name says nothing about who is expected; it must only be one.
-    let name = ServerName::try_from("somewhere.invalid").unwrap();
-    let mut client = Connection::from(ClientConnection::new(client, name).unwrap());
-    let mut server = Connection::from(ServerConnection::new(server).unwrap());
-    let (client_end, server_end) = exchange(&mut client, &mut server);
-    let seen = |end: Result<(), rustls::Error>, connection: &Connection| {
-        end.map(|()| peer_name(connection).unwrap())
-    };
-    Outcome { client: seen(client_end, &client), server: seen(server_end, &server) }
-}
-
-/// Moves bytes both ways until neither side has more to say.
-fn exchange(
-    client: &mut Connection,
-    server: &mut Connection,
-) -> (Result<(), rustls::Error>, Result<(), rustls::Error>) {
-    let (mut client_end, mut server_end) = (Ok(()), Ok(()));
-    while client.wants_write() || server.wants_write() {
-        move_bytes(client, server, &mut server_end);
-        move_bytes(server, client, &mut client_end);
-    }
-    (client_end, server_end)
-}
-
-fn move_bytes(from: &mut Connection, to: &mut Connection, end: &mut Result<(), rustls::Error>) {
-    let mut bytes = Vec::new();
-    while from.wants_write() {
-        from.write_tls(&mut bytes).unwrap();
-    }
-    let mut bytes = &bytes[..];
-    while !bytes.is_empty() && end.is_ok() {
-        to.read_tls(&mut bytes).unwrap();
-        *end = to.process_new_packets().map(drop);
-    }
-}
-
-/// A server of the mesh that shows its real certificate.
-fn honest_server(tree: &Tree, seams: &Seams) -> Arc<ServerConfig> {
-    server_config(&tree.node(PREFECTURE), seams, &[Alpn::H2, Alpn::Reverse]).unwrap()
-}
-
-/// A client that shows what it likes, and accepts the honest server.
-fn client_showing(tree: &Tree, shown: Shown) -> Arc<ClientConfig> {
-    let root = tree.node(PREFECTURE).root().clone();
-    let expected = Name::Node(path(PREFECTURE));
-    let verifier = Exactly { common: Common::new(root, Arc::new(NothingRevoked)), expected };
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let time = Arc::new(FixedTime);
-    let mut config = ClientConfig::builder_with_details(provider, time)
-        .with_protocol_versions(&[&version::TLS13])
-        .unwrap()
-        .dangerous()
-        .with_custom_certificate_verifier(Arc::new(verifier))
-        .with_client_auth_cert(shown.chain, shown.key)
-        .unwrap();
-    config.alpn_protocols = vec![ALPN_H2.to_vec()];
-    Arc::new(config)
-}
-
-/// A server that shows what it likes, and accepts anybody of the mesh.
-fn server_showing(tree: &Tree, shown: Shown) -> Arc<ServerConfig> {
-    let root = tree.node(PREFECTURE).root().clone();
-    let verifier = AnyoneOfTheMesh { common: Common::new(root, Arc::new(NothingRevoked)) };
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = ServerConfig::builder_with_details(provider, Arc::new(FixedTime))
-        .with_protocol_versions(&[&version::TLS13])
-        .unwrap()
-        .with_client_cert_verifier(Arc::new(verifier))
-        .with_single_cert(shown.chain, shown.key)
-        .unwrap();
-    Arc::new(config)
-}
-
-#[derive(Debug)]
-struct FixedTime;
-
-impl rustls::time_provider::TimeProvider for FixedTime {
-    fn current_time(&self) -> Option<rustls::pki_types::UnixTime> {
-        Some(crate::Moment { ms: NOW_MS }.unix_time())
-    }
-}
-
-fn uri(below: &str) -> String {
-    format!("spiffe://{MESH}{below}")
-}
-
-/// Shows `shown` to an honest server.
-fn shown_to_server(tree: &Tree, shown: Shown) -> Outcome {
-    handshake(client_showing(tree, shown), honest_server(tree, &seams_at(NOW_MS)))
-}
-
-/// Shows `shown` to an honest client that looks for `expected`.
-fn shown_to_client(tree: &Tree, shown: Shown, expected: &str) -> Outcome {
-    let county = tree.node(COUNTY);
-    let client = client_config(&county, &seams_at(NOW_MS), Name::Node(path(expected)), Alpn::H2).unwrap();
-    handshake(client, server_showing(tree, shown))
-}
-
-#[test]
-fn the_right_tree_is_accepted_on_both_sides() {
-    let tree = Tree::new(MESH);
-    let seams = seams_at(NOW_MS);
-    for (child, parent) in
-        [(PREFECTURE, PROVINCE), (COUNTY, PREFECTURE), (COUNTY, PROVINCE), (PROVINCE, COUNTY)]
-    {
-        let (child, parent) = (tree.node(child), tree.node(parent));
-        let client = client_config(&child, &seams, parent.name.clone(), Alpn::Reverse).unwrap();
-        let server = server_config(&parent, &seams, &[Alpn::H2, Alpn::Reverse]).unwrap();
-        let outcome = handshake(client, server);
-        let (at_server, at_client) = (outcome.server.unwrap(), outcome.client.unwrap());
-        assert_eq!((&at_server.name, &at_server.path), (&child.name, &child.path));
-        assert_eq!((&at_client.name, &at_client.path), (&parent.name, &parent.path));
-        assert_eq!(at_server.serial, child.credentials().serial());
-        assert_eq!(at_server.not_after_ms, child.not_after_ms());
-    }
-}
+use crate::refusal::{Moment, Refusal};
 
 #[test]
 fn every_client_role_is_accepted_by_a_server() {
@@ -368,14 +223,14 @@ fn time_is_kept() {
     let expired = Forgery { to_ms: NOW_MS - 1000, ..Forgery::node(&county) };
     match shown_to_server(&tree, expired.by(&tree.authority(PREFECTURE))).refused_by_server() {
         Refusal::Expired { name, since } => {
-            assert_eq!((name.to_string(), since.ms), (county.clone(), NOW_MS - 1000))
+            assert_eq!((name.to_string(), since.ms), (county.clone(), NOW_MS - 1000));
         }
         other => panic!("{other}"),
     }
     let early = Forgery { from_ms: NOW_MS + 1000, ..Forgery::node(&county) };
     match shown_to_server(&tree, early.by(&tree.authority(PREFECTURE))).refused_by_server() {
         Refusal::NotYetValid { name, from } => {
-            assert_eq!((name.to_string(), from.ms), (county, NOW_MS + 1000))
+            assert_eq!((name.to_string(), from.ms), (county, NOW_MS + 1000));
         }
         other => panic!("{other}"),
     }
@@ -389,24 +244,21 @@ fn time_is_kept() {
     }
 }
 
+/// webpki does not ask when a root ends; we do.
 #[test]
-fn the_clock_that_counts_is_the_one_given() {
+fn a_root_ends_too() {
     let tree = Tree::new(MESH);
-    let (county, prefecture) = (tree.node(COUNTY), tree.node(PREFECTURE));
-    let at = |now_ms| {
-        let seams = seams_at(now_ms);
-        let client = client_config(&county, &seams_at(NOW_MS), prefecture.name.clone(), Alpn::H2).unwrap();
-        handshake(client, server_config(&prefecture, &seams, &[Alpn::H2]).unwrap())
-    };
-    at(NOW_MS).server.unwrap();
-    at(NOW_MS - 200_000).server.unwrap();
-    let refusal = at(NOW_MS - 400_000).refused_by_server();
-    assert!(matches!(refusal, Refusal::NotYetValid { .. }), "{refusal}");
-    at(NOW_MS + 364 * DAY_MS).server.unwrap();
-    let refusal = at(NOW_MS + 366 * DAY_MS).refused_by_server();
-    assert!(matches!(refusal, Refusal::Expired { .. }), "{refusal}");
-    let refusal = at(NOW_MS + 40 * 365 * DAY_MS).refused_by_server();
-    assert!(matches!(refusal, Refusal::Expired { .. }), "{refusal}");
+    let year_ms = 365 * DAY_MS;
+    let forgery = Forgery { to_ms: NOW_MS + 40 * year_ms, ..Forgery::node(&uri("/530000/node")) };
+    let chain = forgery.by(&tree.authority("root")).chain;
+    let root = tree.node(PROVINCE).root().clone();
+    let at =
+        |ms| chain::verify(&chain[0], &[], &root, Purpose::Client, Moment { ms }, &NothingRevoked).map(drop);
+    at(NOW_MS + 19 * year_ms).unwrap();
+    match at(NOW_MS + 21 * year_ms).unwrap_err() {
+        Refusal::Expired { name, .. } => assert_eq!(name.to_string(), uri("")),
+        other => panic!("{other}"),
+    }
 }
 
 #[test]
@@ -422,111 +274,26 @@ fn a_server_must_be_exactly_the_expected_one() {
 }
 
 #[test]
-fn anonymous_and_outdated_clients_are_refused() {
-    let tree = Tree::new(MESH);
-    let root = tree.node(PREFECTURE).root().clone();
-    let anonymous = |versions: &[&'static rustls::SupportedProtocolVersion]| {
-        let expected = Name::Node(path(PREFECTURE));
-        let verifier = Exactly { common: Common::new(root.clone(), Arc::new(NothingRevoked)), expected };
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let config = ClientConfig::builder_with_details(provider, Arc::new(FixedTime))
-            .with_protocol_versions(versions)
-            .unwrap()
-            .dangerous()
-            .with_custom_certificate_verifier(Arc::new(verifier))
-            .with_no_client_auth();
-        Arc::new(config)
-    };
-    let server = honest_server(&tree, &seams_at(NOW_MS));
-    assert_eq!(
-        handshake(anonymous(&[&version::TLS13]), server.clone()).refused_by_server(),
-        Refusal::NoCertificate
-    );
-    assert_eq!(handshake(anonymous(&[&version::TLS12]), server).refused_by_server(), Refusal::TlsVersion);
-}
-
-#[test]
-fn protocols_must_agree() {
-    let tree = Tree::new(MESH);
-    let (county, prefecture) = (tree.node(COUNTY), tree.node(PREFECTURE));
-    let seams = seams_at(NOW_MS);
-    let client = client_config(&county, &seams, prefecture.name.clone(), Alpn::Reverse).unwrap();
-    let server = server_config(&prefecture, &seams, &[Alpn::H2]).unwrap();
-    assert_eq!(handshake(client.clone(), server).refused_by_server(), Refusal::Protocol);
-
-    let agreed = |alpns: &[Alpn], client: Arc<ClientConfig>| {
-        let name = ServerName::try_from("somewhere.invalid").unwrap();
-        let mut client = Connection::from(ClientConnection::new(client, name).unwrap());
-        let server = server_config(&prefecture, &seams, alpns).unwrap();
-        let mut server = Connection::from(ServerConnection::new(server).unwrap());
-        let ends = exchange(&mut client, &mut server);
-        assert_eq!(ends, (Ok(()), Ok(())));
-        (Alpn::of(&client), Alpn::of(&server))
-    };
-    assert_eq!(agreed(&[Alpn::H2, Alpn::Reverse], client.clone()), (Ok(Alpn::Reverse), Ok(Alpn::Reverse)));
-    let mut silent = (*client).clone();
-    silent.alpn_protocols.clear();
-    assert_eq!(agreed(&[Alpn::H2], Arc::new(silent)), (Err(Refusal::Protocol), Err(Refusal::Protocol)));
-}
-
-#[test]
-fn no_connection_is_resumed() {
-    let tree = Tree::new(MESH);
-    let (county, prefecture) = (tree.node(COUNTY), tree.node(PREFECTURE));
-    let seams = seams_at(NOW_MS);
-    let mut client = (*client_config(&county, &seams, prefecture.name.clone(), Alpn::H2).unwrap()).clone();
-    // A client that would like to: the server alone must be enough to prevent it.
-    client.resumption = rustls::client::Resumption::in_memory_sessions(8);
-    let (client, server) = (Arc::new(client), honest_server(&tree, &seams));
-    for _ in 0..2 {
-        let name = ServerName::try_from("somewhere.invalid").unwrap();
-        let mut client = Connection::from(ClientConnection::new(client.clone(), name).unwrap());
-        let mut server = Connection::from(ServerConnection::new(server.clone()).unwrap());
-        assert_eq!(exchange(&mut client, &mut server), (Ok(()), Ok(())));
-        assert_eq!(server.handshake_kind(), Some(HandshakeKind::Full));
-        let Connection::Client(client) = client else { unreachable!("made above") };
-        assert_eq!(client.tls13_tickets_received(), 0);
-    }
-}
-
-/// Revokes by name and issuer.
-#[derive(Debug)]
-struct Revoked(Name, Name);
-
-impl Revocations for Revoked {
-    fn is_revoked(&self, name: &Name, serial: &str, issuer: &Name) -> bool {
-        assert_eq!(serial.len(), 32, "an honest serial is 16 bytes");
-        (name, issuer) == (&self.0, &self.1)
-    }
-}
-
-#[test]
-fn revocation_reaches_both_sides_and_everything_below_an_authority() {
-    let tree = Tree::new(MESH);
-    let (county, prefecture) = (tree.node(COUNTY), tree.node(PREFECTURE));
-    let authority = |text: &str| Name::Authority(Some(path(text)));
-    let with = |revoked: Revoked| Seams { revocations: Arc::new(revoked), ..seams_at(NOW_MS) };
-    let run = |client_seams: &Seams, server_seams: &Seams| {
-        let client = client_config(&county, client_seams, prefecture.name.clone(), Alpn::H2).unwrap();
-        handshake(client, server_config(&prefecture, server_seams, &[Alpn::H2]).unwrap())
-    };
-    let none = seams_at(NOW_MS);
-    let refusal = run(&none, &with(Revoked(county.name.clone(), authority(PREFECTURE)))).refused_by_server();
-    assert!(matches!(refusal, Refusal::Revoked { name } if name.name == county.name));
-    let refusal = run(&none, &with(Revoked(authority(PREFECTURE), authority(PROVINCE)))).refused_by_server();
-    assert!(matches!(refusal, Refusal::Revoked { name } if name.name == authority(PREFECTURE)));
-    let refusal = run(&with(Revoked(authority(PROVINCE), Name::Authority(None))), &none).refused_by_client();
-    assert!(matches!(refusal, Refusal::Revoked { name } if name.name == authority(PROVINCE)));
-    run(&none, &with(Revoked(authority(OTHER_PREFECTURE), authority(PROVINCE)))).server.unwrap();
-}
-
-#[test]
 fn a_chain_longer_than_any_mesh_is_not_looked_at() {
     let tree = Tree::new(MESH);
     let mut shown = Shown::of(&tree.node(COUNTY));
     let stranger = tree.authority(OTHER_PREFECTURE).chain()[0].clone();
     shown.chain.extend(std::iter::repeat_n(stranger, 20));
     assert_eq!(shown_to_server(&tree, shown).refused_by_server(), Refusal::ChainLength(23));
+}
+
+/// Otherwise the ways through them multiply, and whoever sends them pays nothing.
+#[test]
+fn look_alikes_in_a_chain_are_bounded() {
+    let tree = Tree::new(MESH);
+    let mut shown = Shown::of(&tree.node(COUNTY));
+    for _ in 0..3 {
+        let look_alike =
+            Forgery { common_name: "one".to_owned(), ..Forgery::authority(&uri("/530000/532900")) };
+        shown.chain.push(look_alike.by(&tree.authority(PROVINCE)).chain.remove(0));
+    }
+    let refusal = shown_to_server(&tree, shown).refused_by_server();
+    assert_eq!(refusal, Refusal::Malformed("more than two certificates of one authority in its chain"));
 }
 
 #[test]
