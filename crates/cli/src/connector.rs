@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use hyper_util::rt::TokioIo;
+use identity::Refusal;
 use model::NodePath;
 use rustls_pki_types::ServerName;
 use tokio::io::{AsyncBufReadExt, BufReader};
@@ -106,18 +107,19 @@ fn handshake_error(target: &Target, error: &io::Error, side: Side) -> CliError {
         (Some(rustls::Error::AlertReceived(alert)), _) => {
             format!("the node refused this certificate ({alert:?}); its log says why")
         }
-        (Some(error), _) => format!("not accepted as node {}: {error}", target.node),
+        (Some(error), _) => match Refusal::of(error) {
+            Some(refusal) => format!("not accepted as node {}: {refusal}", target.node),
+            None => format!("not accepted as node {}: {error}", target.node),
+        },
         (None, Side::Theirs) => {
             "the node closed the connection, most likely over this certificate; its log says why".to_owned()
         }
         (None, Side::Ours) => {
-            return CliError::Unreachable {
-                address: target.address.clone(),
-                why: format!(
-                    "the connection broke during the TLS handshake ({}); is it a node that listens there?",
-                    error.kind()
-                ),
-            };
+            let kind = error.kind();
+            let why = format!(
+                "the connection broke during the TLS handshake ({kind}); is it a node that listens there?"
+            );
+            return CliError::Unreachable { address: target.address.clone(), why };
         }
     };
     CliError::Certificate { address: target.address.clone(), why }

@@ -3,14 +3,16 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use identity::IdentityError;
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
 use wire::ConvertError;
 
 use crate::exit::Exit;
+use crate::text::plain;
 
 /// Why an online command, or a call of [`crate::client::Client`], failed. Named by what the caller should do.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, thiserror::Error)]
 pub enum CliError {
     /// Correct the command line.
     #[error("{0}")]
@@ -18,6 +20,9 @@ pub enum CliError {
     /// Correct or provide a file on this machine. Never holds what is in the file.
     #[error("{}: {why}", path.display())]
     File { path: PathBuf, why: String },
+    /// Correct or renew this side's certificate, key or root certificate.
+    #[error("{0}")]
+    Identity(Box<IdentityError>),
     /// Look after the node or the network, or the address; then try again.
     #[error("cannot reach {address}: {why}")]
     Unreachable { address: String, why: String },
@@ -62,7 +67,7 @@ impl CliError {
     /// The exit code of a command that ends with this error.
     pub fn exit(&self) -> Exit {
         match self {
-            Self::Usage(_) | Self::File { .. } => Exit::Usage,
+            Self::Usage(_) | Self::File { .. } | Self::Identity(_) => Exit::Usage,
             Self::Unreachable { .. } | Self::Deadline(_) => Exit::Unavailable,
             Self::Certificate { .. } => Exit::Denied,
             Self::Refused(refusal) => refusal.code.into(),
@@ -89,6 +94,12 @@ impl CliError {
             _ => error.to_string(),
         };
         Self::File { path: path.into(), why }
+    }
+}
+
+impl From<IdentityError> for CliError {
+    fn from(error: IdentityError) -> Self {
+        Self::Identity(Box::new(error))
     }
 }
 
@@ -182,14 +193,4 @@ impl std::fmt::Display for Refusal {
         }
         write!(f, "; {}", self.advice())
     }
-}
-
-/// Text from elsewhere as it may go to a terminal: control and direction-changing characters would let a record
-/// or a node rewrite what the operator reads.
-pub(crate) fn plain(text: &str) -> String {
-    let bad = |c: char| {
-        c.is_control()
-            || matches!(c, '\u{200E}' | '\u{200F}' | '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}' | '\u{2028}' | '\u{2029}')
-    };
-    text.chars().map(|c| if bad(c) { '\u{FFFD}' } else { c }).collect()
 }

@@ -1,0 +1,142 @@
+//! A node's status as text.
+
+use std::fmt::Write;
+
+use wire::v1;
+
+use crate::json::{Link, Status};
+use crate::output::{cell, table};
+use crate::text::{bytes, count, plain, span, time};
+
+/// The status, with the `most_links` worst links.
+pub(super) fn status(status: &v1::NodeStatus, most_links: usize) -> String {
+    let status = Status::from(status.clone());
+    let mut text = String::new();
+    for (label, value) in lines(&status) {
+        let _ = writeln!(text, "{label:<12} {}", plain(&value));
+    }
+    text.push_str(&links(&status, most_links));
+    text
+}
+
+fn lines(status: &Status) -> Vec<(&'static str, String)> {
+    let up = span(status.now_ms.saturating_sub(status.started_ms));
+    let mut lines = vec![
+        ("node", format!("{} {} ({}) in {}", status.path, status.name, status.tier, status.trust_domain)),
+        (
+            "software",
+            format!("{}, up {up}, epoch {}, clock {}", status.software, status.epoch, time(status.now_ms)),
+        ),
+        (
+            "writing",
+            if status.writing { "yes".to_owned() } else { format!("NO: {}", status.not_writing_reason) },
+        ),
+    ];
+    if status.certificate_not_after_ms > 0 {
+        lines.push(("certificate", certificate(status)));
+    }
+    let store = &status.store;
+    lines.push((
+        "records",
+        format!(
+            "{}, {}, {} of the directory; {} quarantined; head {}",
+            count(store.registrations, "registration", "registrations"),
+            count(store.document_entries, "document entry", "document entries"),
+            store.directory_records,
+            store.quarantined,
+            store.head
+        ),
+    ));
+    let full = if store.disk_full { "; DISK FULL: make room, writes resume by themselves" } else { "" };
+    lines.push((
+        "store",
+        format!(
+            "log {}, records {}, index {} ({}); opened in {}: {}{full}",
+            bytes(store.log_bytes),
+            bytes(store.record_bytes),
+            bytes(store.index_bytes),
+            store.index,
+            span(store.open_ms),
+            if store.opened.is_empty() { "nothing to say" } else { &store.opened }
+        ),
+    ));
+    lines.extend(store.corrupt.iter().map(|place| ("CORRUPT", place.clone())));
+    lines.push((
+        "content",
+        format!("{}, {}", count(status.content.objects, "object", "objects"), bytes(status.content.bytes)),
+    ));
+    lines
+}
+
+fn certificate(status: &Status) -> String {
+    let end = time(status.certificate_not_after_ms);
+    match status.certificate_not_after_ms.checked_sub(status.now_ms) {
+        None => format!("EXPIRED {end}: renew it"),
+        Some(left) => format!("ends {end}, in {}", span(left)),
+    }
+}
+
+/// The worst first, so that a cut list loses nothing that needs a hand.
+fn links(status: &Status, most: usize) -> String {
+    let rank =
+        |link: &Link| ["red", "amber", "unknown", "green"].iter().position(|word| *word == link.health);
+    let parent = status.parent.iter().map(|link| ("parent", link));
+    let mut children: Vec<_> = status.children.iter().map(|link| ("child", link)).collect();
+    children.sort_by(|(_, a), (_, b)| (rank(a), &a.path).cmp(&(rank(b), &b.path)));
+    let all: Vec<_> = parent.chain(children).collect();
+    if all.is_empty() {
+        return String::new();
+    }
+    let heads = [
+        "end",
+        "path",
+        "health",
+        "link",
+        ">behind",
+        ">applied",
+        ">quarantined",
+        "heard",
+        ">clock offset",
+        "reason",
+    ];
+    let mut table = table(&heads);
+    for (end, link) in all.iter().take(most) {
+        table.add_row([
+            cell(end),
+            cell(&link.path),
+            cell(link.health),
+            cell(connections(link)),
+            cell(link.head.saturating_sub(link.position).to_string()),
+            cell(link.applied.to_string()),
+            cell(link.quarantined.to_string()),
+            cell(heard(status.now_ms, link)),
+            cell(format!("{:+.3} s", link.clock_offset_ms as f64 / 1000.0)),
+            cell(&link.reason),
+        ]);
+    }
+    let rest = &all[all.len().min(most)..];
+    match rest.iter().find(|(_, link)| link.health != "green") {
+        _ if rest.is_empty() => format!("{table}\n"),
+        None => format!("{table}\nand {} more, all green\n", rest.len()),
+        Some(_) => format!("{table}\nand {} more, not all green\n", rest.len()),
+    }
+}
+
+fn connections(link: &Link) -> &'static str {
+    match (link.connected, link.callable) {
+        (true, true) => "both ways",
+        (true, false) => "up only",
+        (false, true) => "down only",
+        (false, false) => "closed",
+    }
+}
+
+fn heard(now_ms: u64, link: &Link) -> String {
+    match link.heard_ms {
+        0 => "never".to_owned(),
+        at => format!("{} ago", span(now_ms.saturating_sub(at))),
+    }
+}
+
+#[cfg(test)]
+mod tests;
