@@ -1,0 +1,209 @@
+//! From a frame to the changes of the index: the pure function that makes all derived state.
+
+use model::{Kind, OriginId, RecordKey};
+use prost::Message;
+
+use crate::keys::Key;
+use crate::log::Place;
+use crate::log::format::FLAG_OWN;
+use crate::log::item::{self, Item, NotAnItem, Pointer};
+use crate::log::read::Frame;
+use crate::options::{Derivation, Term};
+use crate::types::{FeedId, FeedPosition};
+
+/// What a frame says, and where.
+#[derive(Debug)]
+pub(crate) struct Content {
+    pub lsn: u64,
+    /// Where the next frame begins.
+    pub end: Place,
+    /// A commit of this node's own writer.
+    pub own: bool,
+    /// With the offset in the segment and the length of each item's bytes.
+    pub items: Vec<(item::Span, Item)>,
+}
+
+impl Content {
+    pub(crate) fn of(frame: &Frame) -> Result<Self, NotAnItem> {
+        let mut items = item::read_all(&frame.payload)?;
+        for (span, _) in &mut items {
+            span.offset += frame.payload_offset() as u32;
+        }
+        Ok(Self { lsn: frame.header.lsn, end: frame.end(), own: frame.header.flags & FLAG_OWN != 0, items })
+    }
+}
+
+/// Where the item of a quarantined record is.
+#[derive(Clone, Copy, PartialEq, Eq, Message)]
+pub(crate) struct ItemPlace {
+    #[prost(uint64, tag = "1")]
+    pub lsn: u64,
+    #[prost(uint32, tag = "2")]
+    pub offset: u32,
+    #[prost(uint32, tag = "3")]
+    pub length: u32,
+}
+
+/// Value under [`Key::Feed`].
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct FeedValue {
+    #[prost(bytes = "vec", tag = "1")]
+    generation: Vec<u8>,
+    #[prost(uint64, tag = "2")]
+    position: u64,
+}
+
+impl FeedValue {
+    pub(crate) fn of(position: &FeedPosition) -> Self {
+        Self { generation: position.generation.to_vec(), position: position.position }
+    }
+
+    pub(crate) fn position(&self) -> Option<FeedPosition> {
+        let generation = self.generation.as_slice().try_into().ok()?;
+        Some(FeedPosition { generation, position: self.position })
+    }
+}
+
+/// Value under [`Key::Writer`]: how far this node's own writer has come.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct WriterState {
+    #[prost(uint64, tag = "1")]
+    pub last_seq: u64,
+    /// A serialized `EpochEntry`; empty before the first.
+    #[prost(bytes = "vec", tag = "2")]
+    pub last_epoch: Vec<u8>,
+}
+
+impl WriterState {
+    /// Takes what a change says of the own writer, if anything.
+    pub(crate) fn follow(&mut self, change: &Change) {
+        match change {
+            Change::Seq(seq) => self.last_seq = self.last_seq.max(*seq),
+            Change::Epoch { counter, entry } if self.epoch().is_none_or(|last| last.counter <= *counter) => {
+                self.last_epoch.clone_from(entry);
+            }
+            _ => {}
+        }
+    }
+
+    pub(crate) fn epoch(&self) -> Option<model::body::EpochEntry> {
+        let some = (!self.last_epoch.is_empty()).then_some(&self.last_epoch)?;
+        model::body::EpochEntry::decode(some.as_slice()).ok()
+    }
+}
+
+/// One change of derived state.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Change {
+    Record {
+        key: RecordKey,
+        pointer: Pointer,
+        supersedes: Option<Pointer>,
+    },
+    /// A key without a value; `fresh` if it cannot have been there before.
+    Link {
+        key: Key,
+        fresh: bool,
+    },
+    Feed {
+        feed: FeedId,
+        position: FeedPosition,
+    },
+    Quarantine {
+        hash: [u8; 32],
+        from: FeedId,
+        place: ItemPlace,
+    },
+    /// The own writer has come so far, at least.
+    Seq(u64),
+    /// A start of the own writer: its counter and the serialized entry.
+    Epoch {
+        counter: u32,
+        entry: Vec<u8>,
+    },
+}
+
+impl Change {
+    /// The key that it changes.
+    pub(crate) fn key(&self) -> Key {
+        match self {
+            Self::Record { key, .. } => Key::Record { key: *key },
+            Self::Link { key, .. } => *key,
+            Self::Feed { feed, .. } => Key::Feed(*feed),
+            Self::Quarantine { hash, from, .. } => Key::Quarantine { hash: *hash, from: *from },
+            Self::Seq(_) | Self::Epoch { .. } => Key::Writer,
+        }
+    }
+}
+
+/// The changes that a frame makes.
+pub(crate) fn changes(content: &Content, node: OriginId, derivation: &dyn Derivation) -> Vec<Change> {
+    let mut out = Vec::with_capacity(content.items.len() * 4);
+    let mut terms = Vec::new();
+    for (span, item) in &content.items {
+        match item {
+            Item::Record { record, supersedes } => {
+                record_changes(content, *span, record, *supersedes, node, &mut out);
+                terms.clear();
+                derivation.terms(record, &mut terms);
+                terms.sort_unstable();
+                terms.dedup();
+                let fresh = supersedes.is_none();
+                let key = record.key();
+                let link = |Term { space, term }: &Term| Change::Link {
+                    key: Key::Term { space: *space, term: *term, key },
+                    fresh,
+                };
+                out.extend(terms.iter().map(link));
+            }
+            Item::Position { feed, position } => out.push(Change::Feed { feed: *feed, position: *position }),
+            Item::Quarantined(quarantined) => out.push(Change::Quarantine {
+                hash: quarantined.hash,
+                from: quarantined.from,
+                place: ItemPlace { lsn: content.lsn, offset: span.offset, length: span.length },
+            }),
+        }
+    }
+    out
+}
+
+fn record_changes(
+    content: &Content,
+    span: item::Span,
+    record: &model::Record,
+    supersedes: Option<Pointer>,
+    node: OriginId,
+    out: &mut Vec<Change>,
+) {
+    let envelope = record.envelope();
+    let key = record.key();
+    let pointer = pointer_to(record, content.lsn, span);
+    out.push(Change::Record { key, pointer, supersedes });
+    if let Some(subject) = envelope.subject.filter(|subject| *subject != key) {
+        let link = Key::About { subject, kind: envelope.kind, key };
+        out.push(Change::Link { key: link, fresh: supersedes.is_none() });
+    }
+    if content.own || envelope.origin == node {
+        out.push(Change::Seq(envelope.version.seq));
+    }
+    if envelope.origin == node
+        && envelope.kind == Kind::Epoch as u32
+        && let Ok(entry) = record.decode_body::<model::body::EpochEntry>()
+    {
+        out.push(Change::Epoch { counter: entry.counter, entry: record.body().to_vec() });
+    }
+}
+
+pub(crate) fn pointer_to(record: &model::Record, lsn: u64, span: item::Span) -> Pointer {
+    let envelope = record.envelope();
+    Pointer {
+        lsn,
+        offset: span.offset,
+        length: span.length,
+        term: envelope.version.term,
+        epoch: envelope.version.epoch,
+        seq: envelope.version.seq,
+        kind: envelope.kind,
+        tombstone: envelope.tombstone,
+    }
+}

@@ -1,0 +1,165 @@
+//! Walking the log frame by frame.
+
+use std::io;
+
+use bytes::Bytes;
+
+use super::format::{FRAME_HEADER, FrameHeader, HeaderError, SEGMENT_HEADER, segment_name};
+use super::segments::{Log, Place};
+use crate::error::ReadError;
+
+/// Bytes read at a time.
+const CHUNK: usize = 256 * 1024;
+
+/// A frame whose checksums are right.
+#[derive(Debug, Clone)]
+pub(crate) struct Frame {
+    pub header: FrameHeader,
+    /// Where its header begins.
+    pub place: Place,
+    pub payload: Bytes,
+}
+
+impl Frame {
+    /// Where the next frame begins.
+    pub(crate) fn end(&self) -> Place {
+        Place { segment: self.place.segment, offset: self.payload_offset() + self.payload.len() as u64 }
+    }
+
+    pub(crate) fn payload_offset(&self) -> u64 {
+        self.place.offset + FRAME_HEADER as u64
+    }
+}
+
+/// What is at a place of the log.
+#[derive(Debug)]
+pub(crate) enum Step {
+    Frame(Frame),
+    /// The log ends here.
+    End,
+    Bad(Bad),
+}
+
+/// Bytes that are not the frame that should be there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Bad {
+    pub place: Place,
+    /// The position that was expected.
+    pub lsn: u64,
+    pub why: &'static str,
+    pub kind: BadKind,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum BadKind {
+    /// The file ends inside the frame.
+    Incomplete,
+    Damaged,
+    Unsupported,
+}
+
+/// A place between two frames, moving on.
+#[derive(Debug, Clone)]
+pub(crate) struct Walk {
+    next_lsn: u64,
+    place: Place,
+    chunk: Bytes,
+    chunk_at: Place,
+}
+
+impl Walk {
+    /// A walk whose next frame has position `lsn` and begins at `place`.
+    pub(crate) fn from(lsn: u64, place: Place) -> Self {
+        Self { next_lsn: lsn, place, chunk: Bytes::new(), chunk_at: Place::default() }
+    }
+
+    /// A walk whose next frame is the one after `lsn`; it must not be beyond the log's end.
+    pub(crate) fn after(log: &Log, lsn: u64) -> Result<Self, ReadError> {
+        let target = lsn + 1;
+        let Some((near, place)) = log.near(target) else {
+            return Err(log.damaged(Place::default(), target));
+        };
+        let mut walk = Self::from(near, place);
+        while walk.next_lsn < target {
+            if walk.next(log)?.is_none() {
+                break;
+            }
+        }
+        Ok(walk)
+    }
+
+    pub(crate) fn next_lsn(&self) -> u64 {
+        self.next_lsn
+    }
+
+    pub(crate) fn place(&self) -> Place {
+        self.place
+    }
+
+    /// The next frame of what is known to be good; none at the end.
+    pub(crate) fn next(&mut self, log: &Log) -> Result<Option<Frame>, ReadError> {
+        match self.step(log).map_err(Log::io)? {
+            Step::Frame(frame) => Ok(Some(frame)),
+            Step::End => Ok(None),
+            Step::Bad(bad) => Err(log.damaged(bad.place, bad.lsn)),
+        }
+    }
+
+    /// Looks at what comes next, and steps over it if it is a good frame.
+    pub(crate) fn step(&mut self, log: &Log) -> io::Result<Step> {
+        let mut len = log.len_of(self.place.segment).unwrap_or_default();
+        if self.place.offset >= len && self.next_lsn != self.place.segment && log.has_segment(self.next_lsn) {
+            self.place = Place { segment: self.next_lsn, offset: SEGMENT_HEADER as u64 };
+            len = log.len_of(self.place.segment).unwrap_or_default();
+        }
+        if self.place.offset >= len {
+            return Ok(Step::End);
+        }
+        let (place, lsn) = (self.place, self.next_lsn);
+        let bad = |why, kind| Ok(Step::Bad(Bad { place, lsn, why, kind }));
+        let left = len - self.place.offset;
+        if left < FRAME_HEADER as u64 {
+            return bad("frame header is cut off", BadKind::Incomplete);
+        }
+        let head = self.bytes(log, 0, FRAME_HEADER)?;
+        let header = match FrameHeader::decode(&head, log.identity.salt) {
+            Ok(header) => header,
+            Err(HeaderError::Bad(why)) => return bad(why, BadKind::Damaged),
+            Err(HeaderError::Unsupported(what)) => return bad(what, BadKind::Unsupported),
+        };
+        if header.lsn != self.next_lsn {
+            return bad("position out of order", BadKind::Damaged);
+        }
+        if left - (FRAME_HEADER as u64) < u64::from(header.length) {
+            return bad("frame is cut off", BadKind::Incomplete);
+        }
+        let payload = self.bytes(log, FRAME_HEADER, header.length as usize)?;
+        if crc32c::crc32c(&payload) != header.payload_crc {
+            return bad("frame checksum", BadKind::Damaged);
+        }
+        let frame = Frame { header, place: self.place, payload };
+        log.mark(self.place.segment, self.next_lsn, self.place.offset);
+        self.next_lsn += 1;
+        self.place = frame.end();
+        Ok(Step::Frame(frame))
+    }
+
+    /// `length` bytes from `skip` bytes after the current place; fewer if the file is shorter than it was.
+    fn bytes(&mut self, log: &Log, skip: usize, length: usize) -> io::Result<Bytes> {
+        let from = self.place.offset + skip as u64;
+        let held = self.chunk_at.segment == self.place.segment
+            && from >= self.chunk_at.offset
+            && from + length as u64 <= self.chunk_at.offset + self.chunk.len() as u64;
+        if !held {
+            // Never past what is readable: a write that fails is cut back, and other bytes take its place.
+            let len = log.len_of(self.place.segment).unwrap_or_default();
+            let mut chunk = vec![0; CHUNK.max(length).min(len.saturating_sub(from) as usize)];
+            let read = log.storage.read_at(&segment_name(self.place.segment), from, &mut chunk)?;
+            chunk.truncate(read);
+            self.chunk = Bytes::from(chunk);
+            self.chunk_at = Place { segment: self.place.segment, offset: from };
+        }
+        let start = (from - self.chunk_at.offset) as usize;
+        Ok(self.chunk.slice(start..(start + length).min(self.chunk.len())))
+    }
+}

@@ -1,0 +1,391 @@
+//! Opening: the log first, then the index, then what the index does not cover yet.
+//!
+//! The index is brought up to date or made again; both are ordinary starts. The log is opened as it is or refused; the
+//! only thing ever cut off it is an unfinished write at its end (see `log/scan.rs`).
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
+use std::time::Instant;
+
+use parking_lot::{Condvar, Mutex, RwLock};
+use prost::Message;
+use tokio::sync::watch;
+
+use crate::content::{Content, FeedValue, WriterState, changes};
+use crate::error::{OpenError, ReadError, is_full};
+use crate::index::meta::{self, MadeFrom, Metas};
+use crate::index::sled::{self, SledError, SledIndex};
+use crate::index::{Index, IndexFailed, PartitionMeta, for_each};
+use crate::keys::{Key, PARTITIONS};
+use crate::log::format::{SEGMENT_HEADER, segment_name};
+use crate::log::read::{Bad, Step, Walk};
+use crate::log::scan::{self, Found};
+use crate::log::tail::Tail;
+use crate::log::{Log, Place};
+use crate::mark::{self, Mark};
+use crate::options::{IndexChoice, Options};
+use crate::shared::{Gate, Shared, View};
+use crate::types::{IndexKind, OpenReport};
+
+/// Records up to which an index that was not closed is verified at every start: it takes a fraction of a second.
+const VERIFY_RECORDS: u64 = 100_000;
+
+pub(crate) fn open(options: Options) -> Result<(Arc<Shared>, Tail, OpenReport), OpenError> {
+    options.limits.check()?;
+    let began = Instant::now();
+    let mut report = OpenReport::default();
+    let storage = options.storage.clone();
+    let mark = Mark::read(storage.as_ref())
+        .map_err(|source| OpenError::Io { doing: "read the store's mark", source })?;
+    let log = open_log(&options, &mark, &mut report)?;
+    let mut opening = Opening { options: &options, mark: &mark, log: Arc::new(log), report: &mut report };
+    let (shared, end, next_lsn) = opening.run()?;
+    let tail = Tail::new(shared.log.clone(), end, next_lsn, options.limits.segment_bytes);
+    write_mark(&shared, &mark)?;
+    report.last_lsn = next_lsn - 1;
+    report.total = began.elapsed();
+    Ok((shared, tail, report))
+}
+
+fn open_log(options: &Options, mark: &Mark, report: &mut OpenReport) -> Result<Log, OpenError> {
+    match scan::find(&options.storage, options.node)? {
+        Found::Log(log, cut) => {
+            report.tail_cut = cut;
+            report.power_loss = mark.power_loss(&options.boot_id);
+            Ok(log)
+        }
+        Found::Nothing if index_exists(&options.index)? => Err(OpenError::LogMissing),
+        Found::Nothing => {
+            report.created = true;
+            scan::create(&options.storage, options.node)
+        }
+    }
+}
+
+fn index_exists(choice: &IndexChoice) -> Result<bool, OpenError> {
+    match choice {
+        IndexChoice::Memory(index) => Ok(!index.is_empty()),
+        IndexChoice::Sled { path, .. } => {
+            sled::exists(path).map_err(|source| OpenError::Io { doing: "look at the index", source })
+        }
+    }
+}
+
+/// Says that the store is open from now on, so that a crash is known for one.
+fn write_mark(shared: &Shared, mark: &Mark) -> Result<(), OpenError> {
+    let open = Mark::Open { boot_id: shared.boot_id.clone() };
+    if *mark == open {
+        return Ok(());
+    }
+    let storage = shared.log.storage.as_ref();
+    let written = match open.write(storage) {
+        // Without any mark the next start assumes the worst, which is safe and needs no room.
+        Err(error) if is_full(&error) => mark::remove(storage),
+        written => written,
+    };
+    written.map_err(|source| OpenError::Io { doing: "write the store's mark", source })
+}
+
+struct Opening<'a> {
+    options: &'a Options,
+    mark: &'a Mark,
+    log: Arc<Log>,
+    report: &'a mut OpenReport,
+}
+
+/// Why an index was not brought up to date.
+enum Stopped {
+    /// It cannot be used, but the log can: make it again.
+    Rebuild(&'static str),
+    Open(OpenError),
+}
+
+impl From<OpenError> for Stopped {
+    fn from(error: OpenError) -> Self {
+        Self::Open(error)
+    }
+}
+
+type UpToDate = (Arc<Shared>, Place, u64);
+
+impl Opening<'_> {
+    fn run(&mut self) -> Result<UpToDate, OpenError> {
+        let began = Instant::now();
+        let found = self.existing_index();
+        self.report.index_open = began.elapsed().saturating_sub(self.report.index_verify);
+        let stopped = match found {
+            Ok((index, metas)) => self.catch_up(index, metas),
+            Err(stopped) => Err(stopped),
+        };
+        match stopped {
+            Ok(done) => Ok(done),
+            Err(Stopped::Open(error)) => Err(error),
+            Err(Stopped::Rebuild(why)) => self.rebuild(why),
+        }
+    }
+
+    fn made_from(&self) -> MadeFrom {
+        MadeFrom { store_id: self.log.identity.store_id, derivation: self.options.derivation.version() }
+    }
+
+    /// The index that is there, as far as it can be believed.
+    fn existing_index(&mut self) -> Result<(Box<dyn Index>, Vec<PartitionMeta>), Stopped> {
+        let io = |source| OpenError::Io { doing: "look at the index", source };
+        if mark::rebuild_asked(self.log.storage.as_ref()).map_err(io)? {
+            return Err(Stopped::Rebuild("it failed while it was in use"));
+        }
+        let index: Box<dyn Index> = match &self.options.index {
+            IndexChoice::Memory(index) => Box::new(index.clone()),
+            IndexChoice::Sled { path, cache_bytes } => {
+                if let Mark::Closed { index: Some(digest) } = self.mark
+                    && sled::digest(path).map_err(io)? != *digest
+                {
+                    return Err(Stopped::Rebuild("its files changed while the store was closed"));
+                }
+                Box::new(SledIndex::open(path, *cache_bytes).map_err(|error| match error {
+                    SledError::InUse => Stopped::Open(OpenError::InUse("index")),
+                    SledError::Failed => Stopped::Rebuild("it could not be opened"),
+                    SledError::Io(source) => Stopped::Open(io(source)),
+                })?)
+            }
+        };
+        let unreadable = |IndexFailed| Stopped::Rebuild("it could not be read");
+        let metas = match meta::read_all(index.as_ref(), self.made_from()).map_err(unreadable)? {
+            Metas::Covers(metas) => metas,
+            Metas::Useless(why) => return Err(Stopped::Rebuild(why)),
+            Metas::Empty if self.report.created => self.blank(index.as_ref()).map_err(unreadable)?,
+            Metas::Empty => return Err(Stopped::Rebuild("it was empty")),
+        };
+        let records: u64 =
+            metas.iter().flat_map(PartitionMeta::counts).map(|count| count.live + count.tombstones).sum();
+        let closed = matches!(self.mark, Mark::Closed { .. });
+        if self.report.power_loss || !closed && records <= VERIFY_RECORDS {
+            let began = Instant::now();
+            let right = meta::verify(index.as_ref(), &metas).map_err(unreadable)?;
+            self.report.index_verify = began.elapsed();
+            self.report.verified = true;
+            if !right {
+                return Err(Stopped::Rebuild("its checksums were wrong"));
+            }
+        }
+        Ok((index, metas))
+    }
+
+    /// Writes that every partition covers nothing.
+    fn blank(&self, index: &dyn Index) -> Result<Vec<PartitionMeta>, IndexFailed> {
+        let mut meta = PartitionMeta::new(self.made_from());
+        meta.cover(0, Place { segment: 1, offset: SEGMENT_HEADER as u64 });
+        for partition in 0..PARTITIONS as u8 {
+            index.apply(vec![(Key::Meta { partition }.encode(), meta.to_value())])?;
+        }
+        Ok(vec![meta; PARTITIONS])
+    }
+
+    fn rebuild(&mut self, why: &'static str) -> Result<UpToDate, OpenError> {
+        tracing::warn!(why, "the index is made again from the log");
+        self.report.rebuilt = Some(why);
+        self.report.replayed = 0;
+        let io = |source| OpenError::Io { doing: "make the index again", source };
+        let failed = || io(std::io::Error::other("the index failed"));
+        let index: Box<dyn Index> = match &self.options.index {
+            IndexChoice::Memory(index) => {
+                index.lose();
+                Box::new(index.clone())
+            }
+            IndexChoice::Sled { path, cache_bytes } => {
+                sled::remove(path).map_err(io)?;
+                Box::new(SledIndex::open(path, *cache_bytes).map_err(|error| match error {
+                    SledError::InUse => OpenError::InUse("index"),
+                    SledError::Failed => failed(),
+                    SledError::Io(source) => io(source),
+                })?)
+            }
+        };
+        mark::rebuild_begun(self.log.storage.as_ref()).map_err(io)?;
+        let metas = self.blank(index.as_ref()).map_err(|IndexFailed| failed())?;
+        self.catch_up(index, metas).map_err(|stopped| match stopped {
+            Stopped::Open(error) => error,
+            Stopped::Rebuild(_) => failed(),
+        })
+    }
+
+    /// Puts into the overlay, and where that is full into the index, what the log has and the index has not.
+    fn catch_up(&mut self, index: Box<dyn Index>, metas: Vec<PartitionMeta>) -> Result<UpToDate, Stopped> {
+        let began = Instant::now();
+        let covered: [u64; PARTITIONS] = std::array::from_fn(|partition| metas[partition].applied);
+        let start = metas
+            .iter()
+            .min_by_key(|meta| meta.applied)
+            .map_or((0, Place::default()), |meta| (meta.applied, meta.end()));
+        self.check_log_reaches(&metas)?;
+        let view = load_view(index.as_ref(), &metas)
+            .map_err(|IndexFailed| Stopped::Rebuild("it could not be read"))?;
+        let shared = self.share(index, metas, view, start.0);
+        let walk = self.replay(&shared, start, &covered)?;
+        let last_lsn = walk.next_lsn() - 1;
+        let applied = covered.iter().copied().max().unwrap_or_default();
+        if last_lsn < applied {
+            return Err(OpenError::LogBehind { applied, end: last_lsn }.into());
+        }
+        // What a killed process left in the system's cache becomes readable only when it is durable.
+        let synced = shared.log.storage.sync_data(&segment_name(walk.place().segment));
+        let synced = synced.and_then(|()| shared.log.storage.sync_dir());
+        synced.map_err(|source| OpenError::Io { doing: "sync the log", source })?;
+        shared.head.send_replace(last_lsn);
+        self.report.replay = began.elapsed();
+        Ok((shared, walk.place(), last_lsn + 1))
+    }
+
+    /// The index covers only what was durable: if the log is shorter, it has lost acknowledged frames.
+    fn check_log_reaches(&self, metas: &[PartitionMeta]) -> Result<(), OpenError> {
+        let Some(furthest) = metas.iter().max_by_key(|meta| meta.applied) else { return Ok(()) };
+        let end = furthest.end();
+        if self.log.len_of(end.segment).is_some_and(|len| end.offset <= len) {
+            return Ok(());
+        }
+        let last = self.log.last_segment().unwrap_or(1);
+        let mut walk = Walk::from(last, Place { segment: last, offset: SEGMENT_HEADER as u64 });
+        let io = |source| OpenError::Io { doing: "read the log", source };
+        while let Step::Frame(_) = walk.step(&self.log).map_err(io)? {}
+        Err(OpenError::LogBehind { applied: furthest.applied, end: walk.next_lsn() - 1 })
+    }
+
+    fn share(
+        &self,
+        index: Box<dyn Index>,
+        metas: Vec<PartitionMeta>,
+        view: View,
+        applied: u64,
+    ) -> Arc<Shared> {
+        let index_kind = match &self.options.index {
+            IndexChoice::Memory(_) => IndexKind::Memory,
+            IndexChoice::Sled { path, .. } => IndexKind::Sled(path.clone()),
+        };
+        Arc::new(Shared {
+            log: self.log.clone(),
+            index,
+            index_kind,
+            derivation: self.options.derivation.clone(),
+            clock: self.options.clock.clone(),
+            node: self.options.node,
+            signing: self.options.signing.clone(),
+            limits: self.options.limits,
+            boot_id: self.options.boot_id.clone(),
+            view: RwLock::new(view),
+            metas: Mutex::new(metas),
+            index_applied: AtomicU64::new(applied),
+            index_failed: AtomicBool::new(false),
+            gate: Mutex::new(Gate::default()),
+            gate_moved: Condvar::new(),
+            head: watch::Sender::new(0),
+            disk_full: AtomicBool::new(false),
+            log_failed: AtomicBool::new(false),
+            syncs: AtomicU64::new(0),
+            commits: AtomicU64::new(0),
+            queued_bytes: AtomicUsize::new(0),
+            tail_cut: RwLock::new(self.report.tail_cut.clone()),
+        })
+    }
+
+    fn replay(
+        &mut self,
+        shared: &Shared,
+        (applied, place): (u64, Place),
+        covered: &[u64; PARTITIONS],
+    ) -> Result<Walk, Stopped> {
+        let mut walk = Walk::from(applied + 1, place);
+        let io = |source| OpenError::Io { doing: "read the log", source };
+        loop {
+            match walk.step(&self.log).map_err(io)? {
+                Step::Frame(frame) => {
+                    let content = Content::of(&frame).map_err(|_| OpenError::Unsupported {
+                        segment: segment_name(frame.place.segment),
+                        what: "a later kind of entry",
+                    })?;
+                    let changes = changes(&content, shared.node, shared.derivation.as_ref());
+                    let full = {
+                        let mut view = shared.view.write();
+                        view.absorb(&content, &changes, Some(covered));
+                        view.overlay_bytes() >= shared.limits.overlay_bytes / 2
+                    };
+                    self.report.replayed += 1;
+                    if full {
+                        fold(shared)?;
+                    }
+                }
+                Step::End if self.log.last_segment() == Some(walk.place().segment) => return Ok(walk),
+                Step::End => {
+                    let Place { segment, offset } = walk.place();
+                    let why = "the next segment does not follow on";
+                    return Err(OpenError::Corrupt { segment: segment_name(segment), offset, why }.into());
+                }
+                Step::Bad(bad) => {
+                    self.cut_or_refuse(shared, &bad, applied)?;
+                    return Ok(walk);
+                }
+            }
+        }
+    }
+
+    fn cut_or_refuse(&mut self, shared: &Shared, bad: &Bad, applied: u64) -> Result<(), Stopped> {
+        if bad.lsn == applied + 1 {
+            // The place came from the index, which must not be the reason to refuse: look from the segment's start.
+            let walk = Walk::after(&self.log, applied).map_err(|error| match error {
+                ReadError::Corrupt { segment, offset, .. } => {
+                    OpenError::Corrupt { segment, offset, why: "frame checksum" }
+                }
+                ReadError::Io(kind) => OpenError::Io { doing: "read the log", source: kind.into() },
+                ReadError::Index => {
+                    OpenError::Io { doing: "read the log", source: std::io::ErrorKind::Other.into() }
+                }
+            })?;
+            if walk.place() != bad.place {
+                return Err(Stopped::Rebuild("it led to a wrong place in the log"));
+            }
+        }
+        scan::judge(&self.log, bad, self.report.power_loss)?;
+        let cut = scan::cut(&self.log, bad.place)?;
+        tracing::warn!(
+            segment = cut.segment,
+            offset = cut.offset,
+            bytes = cut.bytes,
+            "cut an unfinished write off the log"
+        );
+        self.report.tail_cut = Some(cut.clone());
+        *shared.tail_cut.write() = Some(cut);
+        Ok(())
+    }
+}
+
+/// What is in memory of what the index covers.
+fn load_view(index: &dyn Index, metas: &[PartitionMeta]) -> Result<View, IndexFailed> {
+    let mut view = View::default();
+    for meta in metas {
+        view.totals.add_all(meta);
+    }
+    let mut bad = false;
+    for partition in 0..PARTITIONS as u8 {
+        for_each(index, &Key::feed_table(partition), &mut |key, value| match (
+            Key::decode(key),
+            FeedValue::decode(value).ok().and_then(|value| value.position()),
+        ) {
+            (Some(Key::Feed(feed)), Some(position)) => drop(view.feeds.insert(feed, position)),
+            _ => bad = true,
+        })?;
+    }
+    if let Some(value) = index.get(&Key::Writer.encode())? {
+        view.writer = WriterState::decode(value.as_slice()).map_err(|_| IndexFailed)?;
+    }
+    if bad { Err(IndexFailed) } else { Ok(view) }
+}
+
+fn fold(shared: &Shared) -> Result<(), Stopped> {
+    match shared.fold() {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(Stopped::Open(OpenError::Io {
+            doing: "bring the index up to date",
+            source: std::io::ErrorKind::StorageFull.into(),
+        })),
+        Err(_) => Err(Stopped::Rebuild("it failed while it was brought up to date")),
+    }
+}

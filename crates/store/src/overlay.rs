@@ -1,0 +1,173 @@
+//! What is committed but not in the index yet, in memory.
+//!
+//! Two overlays at most: the *active* one, which takes every commit, and the one that is being *folded* into the index.
+//! Readers ask the active one, then the folding one, then the index, in this order: the index gets everything before
+//! the folding overlay goes, so nothing is missed on the way.
+
+use std::collections::BTreeMap;
+
+use model::RecordKey;
+use prost::Message;
+
+use crate::content::{Change, FeedValue, ItemPlace, WriterState};
+use crate::index::meta::{CountChange, pair_hash};
+use crate::index::{Index, IndexFailed, Pair, PartitionMeta};
+use crate::keys::{Key, PARTITIONS};
+use crate::log::Place;
+use crate::log::item::Pointer;
+use crate::types::{FeedId, FeedPosition};
+
+/// Rough bytes of memory per entry, with its share of the tree.
+const RECORD_BYTES: usize = 200;
+const LINK_BYTES: usize = 88;
+
+/// A record's current place, and the one that the index has or will have from the overlay before.
+#[derive(Debug, Clone, Copy)]
+struct Held {
+    pointer: Pointer,
+    base: Option<Pointer>,
+}
+
+/// Changes of consecutive frames, merged.
+#[derive(Debug, Default)]
+pub(crate) struct Overlay {
+    records: BTreeMap<RecordKey, Held>,
+    /// Keys without a value, and whether each is certainly not in the index.
+    links: BTreeMap<Key, bool>,
+    feeds: BTreeMap<FeedId, FeedPosition>,
+    quarantine: BTreeMap<([u8; 32], FeedId), ItemPlace>,
+    writer: Option<WriterState>,
+    counts: BTreeMap<u8, CountChange>,
+    bytes: usize,
+    last_lsn: u64,
+    end: Place,
+}
+
+impl Overlay {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.last_lsn == 0
+    }
+
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    pub(crate) fn record(&self, key: &RecordKey) -> Option<Pointer> {
+        self.records.get(key).map(|held| held.pointer)
+    }
+
+    pub(crate) fn has_quarantined(&self, hash: &[u8; 32], from: &FeedId) -> bool {
+        self.quarantine.contains_key(&(*hash, *from))
+    }
+
+    pub(crate) fn quarantined(&self) -> impl Iterator<Item = (&([u8; 32], FeedId), &ItemPlace)> {
+        self.quarantine.iter()
+    }
+
+    /// Links after `from` up to `to`, in order.
+    pub(crate) fn links(&self, from: Key, to: Key) -> impl Iterator<Item = &Key> {
+        use std::ops::Bound::{Excluded, Included};
+        let empty = from >= to;
+        let bounds = if empty { (Included(to), Excluded(to)) } else { (Excluded(from), Included(to)) };
+        self.links.range(bounds).map(|(key, _)| key)
+    }
+
+    /// Notes that everything up to this frame is in here (or was in the index before).
+    pub(crate) fn reach(&mut self, lsn: u64, end: Place) {
+        self.last_lsn = lsn;
+        self.end = end;
+    }
+
+    /// Takes one change. `writer` is the own writer's state after it.
+    pub(crate) fn take(&mut self, change: &Change, writer: &WriterState) {
+        self.counts.entry(change.key().partition()).or_default().take(change);
+        match change {
+            Change::Record { key, pointer, supersedes } => self.take_record(*key, *pointer, *supersedes),
+            Change::Link { key, fresh } => {
+                self.links.entry(*key).or_insert_with(|| {
+                    self.bytes += LINK_BYTES;
+                    *fresh
+                });
+            }
+            Change::Feed { feed, position } => {
+                self.feeds.insert(*feed, *position);
+            }
+            Change::Quarantine { hash, from, place } => {
+                self.quarantine.insert((*hash, *from), *place);
+                self.bytes += RECORD_BYTES;
+            }
+            Change::Seq(_) | Change::Epoch { .. } => self.writer = Some(writer.clone()),
+        }
+    }
+
+    fn take_record(&mut self, key: RecordKey, pointer: Pointer, supersedes: Option<Pointer>) {
+        let bytes = &mut self.bytes;
+        let held = self.records.entry(key).or_insert_with(|| {
+            *bytes += RECORD_BYTES;
+            Held { pointer, base: supersedes }
+        });
+        held.pointer = pointer;
+    }
+
+    /// What to put into the index, per partition and sorted, with the metas moved on accordingly.
+    pub(crate) fn batches(
+        &self,
+        index: &dyn Index,
+        metas: &mut [PartitionMeta],
+    ) -> Result<Vec<Vec<Pair>>, IndexFailed> {
+        let mut batches = Batches { pairs: vec![Vec::new(); PARTITIONS], metas };
+        for (key, held) in &self.records {
+            let old = held.base.map(|base| base.encode_to_vec());
+            batches.put(&Key::Record { key: *key }, held.pointer.encode_to_vec(), old.as_deref());
+        }
+        for (key, fresh) in &self.links {
+            let old = if *fresh { None } else { index.get(&key.encode())? };
+            batches.put(key, Vec::new(), old.as_deref());
+        }
+        for (feed, position) in &self.feeds {
+            let key = Key::Feed(*feed);
+            let old = index.get(&key.encode())?;
+            batches.put(&key, FeedValue::of(position).encode_to_vec(), old.as_deref());
+        }
+        for ((hash, from), place) in &self.quarantine {
+            let key = Key::Quarantine { hash: *hash, from: *from };
+            let old = index.get(&key.encode())?;
+            batches.put(&key, place.encode_to_vec(), old.as_deref());
+        }
+        if let Some(writer) = &self.writer {
+            let old = index.get(&Key::Writer.encode())?;
+            batches.put(&Key::Writer, writer.encode_to_vec(), old.as_deref());
+        }
+        let Batches { mut pairs, metas } = batches;
+        for (partition, meta) in metas.iter_mut().enumerate() {
+            if let Some(change) = self.counts.get(&(partition as u8)) {
+                meta.add(change);
+            }
+            // During a replay a partition may be ahead of the rest.
+            if self.last_lsn > meta.applied {
+                meta.cover(self.last_lsn, self.end);
+                pairs[partition].push((Key::Meta { partition: partition as u8 }.encode(), meta.to_value()));
+            }
+        }
+        Ok(pairs)
+    }
+}
+
+struct Batches<'a> {
+    pairs: Vec<Vec<Pair>>,
+    metas: &'a mut [PartitionMeta],
+}
+
+impl Batches<'_> {
+    /// Puts a pair whose key has `old` as its value so far.
+    fn put(&mut self, key: &Key, value: Vec<u8>, old: Option<&[u8]>) {
+        let partition = usize::from(key.partition());
+        let key = key.encode();
+        let checksum = &mut self.metas[partition].checksum;
+        *checksum = checksum.wrapping_add(pair_hash(&key, &value));
+        if let Some(old) = old {
+            *checksum = checksum.wrapping_sub(pair_hash(&key, old));
+        }
+        self.pairs[partition].push((key, value));
+    }
+}

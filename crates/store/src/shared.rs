@@ -1,0 +1,293 @@
+//! What the writer, the folder and the readers share, and the reads.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use model::{Clock, OriginId, Record, RecordKey};
+use parking_lot::{Condvar, Mutex, RwLock};
+use prost::Message;
+use tokio::sync::watch;
+
+use crate::content::{Change, Content, ItemPlace, WriterState};
+use crate::error::ReadError;
+use crate::index::meta::CountChange;
+use crate::index::{Index, IndexFailed, PartitionMeta, for_each};
+use crate::keys::{Key, PARTITIONS};
+use crate::log::Log;
+use crate::log::item::{Item, Pointer};
+use crate::mark;
+use crate::options::{Derivation, Limits};
+use crate::overlay::Overlay;
+use crate::types::{FeedId, FeedPosition, IndexKind, Quarantined, TailCut};
+
+/// State of the store that changes with every commit. Invariant: it shows only what is durable in the log.
+#[derive(Debug, Default)]
+pub(crate) struct View {
+    pub active: Overlay,
+    pub folding: Option<Arc<Overlay>>,
+    pub feeds: BTreeMap<FeedId, FeedPosition>,
+    pub writer: WriterState,
+    /// Counts of everything, in the shape of one partition's.
+    pub totals: PartitionMeta,
+}
+
+impl View {
+    /// Takes the changes of one frame, but for the partitions that cover it already.
+    pub(crate) fn absorb(
+        &mut self,
+        content: &Content,
+        changes: &[Change],
+        covered: Option<&[u64; PARTITIONS]>,
+    ) {
+        let mut counts = CountChange::default();
+        for change in changes {
+            let partition = usize::from(change.key().partition());
+            if covered.is_some_and(|covered| covered[partition] >= content.lsn) {
+                continue;
+            }
+            if let Change::Feed { feed, position } = change {
+                self.feeds.insert(*feed, *position);
+            }
+            self.writer.follow(change);
+            counts.take(change);
+            self.active.take(change, &self.writer);
+        }
+        self.totals.add(&counts);
+        self.active.reach(content.lsn, content.end);
+    }
+
+    pub(crate) fn overlay_bytes(&self) -> usize {
+        self.active.bytes() + self.folding.as_ref().map_or(0, |folding| folding.bytes())
+    }
+}
+
+/// What wakes the folder and holds the writer back.
+#[derive(Debug, Default)]
+pub(crate) struct Gate {
+    /// There is enough to fold, or somebody waits for it.
+    pub wanted: bool,
+    pub closing: bool,
+    /// There was no room on the disk for the last fold.
+    pub no_room: bool,
+}
+
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub log: Arc<Log>,
+    pub index: Box<dyn Index>,
+    pub index_kind: IndexKind,
+    pub derivation: Arc<dyn Derivation>,
+    pub clock: Arc<dyn Clock>,
+    pub node: OriginId,
+    pub signing: model::SigningKey,
+    pub limits: Limits,
+    pub boot_id: String,
+    pub view: RwLock<View>,
+    /// What each partition of the index covers; held while folding, so that there is one fold at a time.
+    pub metas: Mutex<Vec<PartitionMeta>>,
+    pub index_applied: AtomicU64,
+    pub index_failed: AtomicBool,
+    pub gate: Mutex<Gate>,
+    pub gate_moved: Condvar,
+    /// Last published position.
+    pub head: watch::Sender<u64>,
+    pub disk_full: AtomicBool,
+    pub log_failed: AtomicBool,
+    pub syncs: AtomicU64,
+    pub commits: AtomicU64,
+    pub queued_bytes: AtomicUsize,
+    pub tail_cut: RwLock<Option<TailCut>>,
+}
+
+/// With nothing committed for so long, the overlay is folded: an idle node is small and starts fast.
+const QUIET: Duration = Duration::from_secs(2);
+
+impl Shared {
+    /// Where the current version of a record is.
+    pub(crate) fn pointer(&self, key: &RecordKey) -> Result<Option<Pointer>, ReadError> {
+        {
+            let view = self.view.read();
+            let folding = || view.folding.as_ref().and_then(|folding| folding.record(key));
+            if let Some(pointer) = view.active.record(key).or_else(folding) {
+                return Ok(Some(pointer));
+            }
+        }
+        let value = self.index_read(|index| index.get(&Key::Record { key: *key }.encode()))?;
+        value.map(|value| Pointer::decode(value.as_slice()).map_err(|_| self.index_broken())).transpose()
+    }
+
+    pub(crate) fn record(&self, key: &RecordKey) -> Result<Option<Record>, ReadError> {
+        let Some(pointer) = self.pointer(key)? else { return Ok(None) };
+        let record = self.log.record(&pointer)?;
+        if record.key() == *key {
+            return Ok(Some(record));
+        }
+        // The log's bytes are right, so it is the pointer that leads to another record.
+        Err(self.index_broken())
+    }
+
+    /// Record keys of links from (excluded) to (included), in order.
+    pub(crate) fn links(
+        &self,
+        prefix: &[u8],
+        from: Key,
+        to: Key,
+        limit: usize,
+    ) -> Result<Vec<RecordKey>, ReadError> {
+        let mut found = BTreeSet::new();
+        {
+            let view = self.view.read();
+            let folding = view.folding.iter().flat_map(|folding| folding.links(from, to).take(limit));
+            found.extend(view.active.links(from, to).take(limit).chain(folding).copied());
+        }
+        let pairs = self.index_read(|index| index.scan(prefix, Some(&from.encode()), limit))?;
+        for (key, _) in &pairs {
+            found.insert(Key::decode(key).ok_or_else(|| self.index_broken())?);
+        }
+        Ok(found
+            .iter()
+            .take(limit)
+            .filter_map(|key| match key {
+                Key::About { key, .. } | Key::Term { key, .. } => Some(*key),
+                _ => None,
+            })
+            .collect())
+    }
+
+    pub(crate) fn has_quarantined(&self, hash: &[u8; 32], from: &FeedId) -> Result<bool, ReadError> {
+        {
+            let view = self.view.read();
+            let folding = || view.folding.as_ref().is_some_and(|folding| folding.has_quarantined(hash, from));
+            if view.active.has_quarantined(hash, from) || folding() {
+                return Ok(true);
+            }
+        }
+        let key = Key::Quarantine { hash: *hash, from: *from }.encode();
+        Ok(self.index_read(|index| index.get(&key))?.is_some())
+    }
+
+    /// Up to `limit` quarantined records, oldest first.
+    pub(crate) fn quarantined(&self, limit: usize) -> Result<Vec<Quarantined>, ReadError> {
+        let mut places: BTreeSet<(u64, u32, u32)> = BTreeSet::new();
+        let mut keep = |place: &ItemPlace| {
+            places.insert((place.lsn, place.offset, place.length));
+            if places.len() > limit {
+                places.pop_last();
+            }
+        };
+        {
+            let view = self.view.read();
+            let folding = view.folding.iter().flat_map(|folding| folding.quarantined());
+            view.active.quarantined().chain(folding).for_each(|(_, place)| keep(place));
+        }
+        for partition in 0..PARTITIONS as u8 {
+            let prefix = Key::quarantine_table(partition);
+            let mut broken = false;
+            self.index_read(|index| {
+                for_each(index, &prefix, &mut |_, value| match ItemPlace::decode(value) {
+                    Ok(place) => keep(&place),
+                    Err(_) => broken = true,
+                })
+            })?;
+            if broken {
+                return Err(self.index_broken());
+            }
+        }
+        let read = |(lsn, offset, length): (u64, u32, u32)| match self.log.item(lsn, offset, length)? {
+            Item::Quarantined(quarantined) => Ok(quarantined),
+            _ => Err(self.index_broken()),
+        };
+        places.into_iter().map(read).collect()
+    }
+
+    fn index_read<T>(&self, read: impl FnOnce(&dyn Index) -> Result<T, IndexFailed>) -> Result<T, ReadError> {
+        read(self.index.as_ref()).map_err(|IndexFailed| self.index_broken())
+    }
+
+    /// Notes that the index cannot be used any more, so that the next start makes it again.
+    pub(crate) fn index_broken(&self) -> ReadError {
+        if !self.index_failed.swap(true, Ordering::SeqCst) {
+            tracing::error!("the index failed; it will be rebuilt at the next start");
+            if let Err(error) = mark::ask_for_rebuild(self.log.storage.as_ref()) {
+                tracing::error!(%error, "cannot note that the index must be rebuilt");
+            }
+            self.gate_moved.notify_all();
+        }
+        ReadError::Index
+    }
+
+    /// Puts the overlay into the index. Whether there was anything to do, or room for it.
+    pub(crate) fn fold(&self) -> Result<bool, ReadError> {
+        let mut metas = self.metas.lock();
+        if self.index_failed.load(Ordering::SeqCst) {
+            return Err(ReadError::Index);
+        }
+        let folding = {
+            let mut view = self.view.write();
+            if view.active.is_empty() || !self.room_to_fold(&view.active) {
+                return Ok(false);
+            }
+            let folding = Arc::new(std::mem::take(&mut view.active));
+            view.folding = Some(folding.clone());
+            folding
+        };
+        let applied = folding.batches(self.index.as_ref(), &mut metas).and_then(|batches| {
+            batches
+                .into_iter()
+                .filter(|pairs| !pairs.is_empty())
+                .try_for_each(|pairs| self.index.apply(pairs))
+        });
+        if applied.is_err() {
+            // The folding overlay stays where it is, so that what it holds can still be read.
+            return Err(self.index_broken());
+        }
+        self.index_applied
+            .store(metas.iter().map(|meta| meta.applied).min().unwrap_or_default(), Ordering::SeqCst);
+        // Freed outside the lock: it is large.
+        let done = self.view.write().folding.take();
+        drop(done);
+        self.gate_moved.notify_all();
+        Ok(true)
+    }
+
+    fn room_to_fold(&self, overlay: &Overlay) -> bool {
+        // An index that meets the end of the disk fails for good, so it is kept away from it.
+        let room = match self.log.storage.free_bytes() {
+            Ok(free) => free >= 2 * overlay.bytes() as u64,
+            Err(error) => {
+                tracing::warn!(%error, "cannot ask how much room is left on the disk");
+                true
+            }
+        };
+        self.gate.lock().no_room = !room;
+        if !room {
+            self.gate_moved.notify_all();
+        }
+        room
+    }
+
+    /// The folder thread's work, until the store closes.
+    pub(crate) fn fold_until_closed(&self) {
+        let mut seen = 0;
+        loop {
+            let (closing, wanted) = {
+                let mut gate = self.gate.lock();
+                if !gate.wanted && !gate.closing {
+                    self.gate_moved.wait_for(&mut gate, QUIET);
+                }
+                (gate.closing, std::mem::take(&mut gate.wanted))
+            };
+            if closing {
+                return;
+            }
+            let head = *self.head.borrow();
+            let quiet = head == seen;
+            seen = head;
+            if (wanted || quiet) && self.fold().is_err() {
+                return;
+            }
+        }
+    }
+}
