@@ -145,7 +145,7 @@ impl Find {
     }
 
     fn query(self, connection: &Connection<'_>) -> Result<DocumentQuery, CliError> {
-        let of = match (self.registration, self.exactly.named()) {
+        let of = match (self.registration, self.exactly.named()?) {
             (Some(key), _) => DocumentsOf::Registration(key),
             (None, Some(Named::Identifier(identifier))) => DocumentsOf::Identifier(identifier),
             (None, Some(Named::Number(number))) => DocumentsOf::Number(number),

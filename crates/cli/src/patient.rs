@@ -102,9 +102,9 @@ pub(crate) struct Exactly {
     /// Number of an identity document.
     #[arg(long, value_name = "VALUE", group = "patient")]
     id: Option<String>,
-    /// Class of --id: 01 resident ID, 03 passport, … (CV02.01.101), HC, EHC, EHR.
-    #[arg(long, value_name = "TYPE", requires = "id", default_value = codes::RESIDENT_ID)]
-    id_type: String,
+    /// Class of --id: 01 resident ID, 03 passport, … (CV02.01.101), HC, EHC, EHR [default: 01].
+    #[arg(long, value_name = "TYPE", requires = "id")]
+    id_type: Option<String>,
     /// Person index number.
     #[arg(long, group = "patient")]
     number: Option<Number>,
@@ -127,20 +127,28 @@ pub(crate) enum Named {
 }
 
 impl Exactly {
-    pub fn named(&self) -> Option<Named> {
-        if let Some(value) = &self.id {
-            let (r#type, value) = (self.id_type.clone(), value.clone());
-            return Some(Named::Identifier(Identifier { r#type, value, assigner: String::new() }));
+    /// What was given, if anything. clap waives "requires" where the wanted option conflicts with one that is there, so
+    /// what goes with another option is checked here: ignored in silence, it would be a question nobody asked.
+    pub fn named(&self) -> Result<Option<Named>, CliError> {
+        if self.id.is_none() && self.id_type.is_some() {
+            return Err(CliError::Usage("--id-type goes with --id"));
         }
-        if let Some(number) = self.number {
-            return Some(Named::Number(number));
+        if self.local_id.is_none() && (self.source_system.is_some() || self.institution.is_some()) {
+            return Err(CliError::Usage("--source-system and --institution go with --local-id"));
         }
-        let local_id = self.local_id.clone()?;
-        Some(Named::Local(LocalPatient {
-            institution_code: self.institution.clone().unwrap_or_default(),
-            source_system: self.source_system.clone().unwrap_or_default(),
-            local_id,
-        }))
+        let identifier = |value: &String| {
+            let r#type = self.id_type.clone().unwrap_or_else(|| codes::RESIDENT_ID.to_owned());
+            Named::Identifier(Identifier { r#type, value: value.clone(), assigner: String::new() })
+        };
+        let local = |local_id: &String| {
+            Named::Local(LocalPatient {
+                institution_code: self.institution.clone().unwrap_or_default(),
+                source_system: self.source_system.clone().unwrap_or_default(),
+                local_id: local_id.clone(),
+            })
+        };
+        let by_id = self.id.as_ref().map(identifier).or(self.number.map(Named::Number));
+        Ok(by_id.or_else(|| self.local_id.as_ref().map(local)))
     }
 }
 
@@ -213,7 +221,7 @@ impl Patient {
                 .await
             }
             Self::Show(show) => {
-                let by = show.exactly.named().ok_or(WHOM)?.into();
+                let by = show.exactly.named()?.ok_or(WHOM)?.into();
                 ask(
                     connection,
                     output,
@@ -253,12 +261,15 @@ async fn ask(
 
 impl Find {
     fn by(&self) -> Result<PatientBy, CliError> {
+        if self.name.is_none() && (self.birth_date.is_some() || self.sex.is_some()) {
+            return Err(CliError::Usage("--birth-date and --sex go with --name"));
+        }
         let demographics = |name: &String| PatientBy::Demographics {
             name: name.clone(),
             birth_date: self.birth_date.clone().unwrap_or_default(),
             sex: self.sex.clone().unwrap_or_default(),
         };
-        let exactly = self.exactly.named().map(PatientBy::from);
+        let exactly = self.exactly.named()?.map(PatientBy::from);
         exactly.or_else(|| self.name.as_ref().map(demographics)).ok_or(WHOM)
     }
 }
@@ -312,3 +323,6 @@ impl Fields {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

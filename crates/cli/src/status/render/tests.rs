@@ -1,1 +1,100 @@
-//! Golden text.
+//! Golden text of a prefecture's status.
+
+use super::*;
+
+fn link(path: &str, health: v1::Health, reason: &str) -> v1::LinkStatus {
+    v1::LinkStatus {
+        path: path.into(),
+        health: health as i32,
+        reason: reason.into(),
+        connected: true,
+        callable: health != v1::Health::Red,
+        position: 90,
+        head: if health == v1::Health::Green { 90 } else { 100 },
+        applied: 90,
+        heard_ms: 999_600,
+        clock_offset_ms: -12,
+        ..Default::default()
+    }
+}
+
+fn prefecture() -> v1::NodeStatus {
+    v1::NodeStatus {
+        path: "530000/532900".into(),
+        name: "大理白族自治州".into(),
+        tier: "prefecture".into(),
+        trust_domain: "tiermesh.example".into(),
+        software: "tiermesh 0.1.0".into(),
+        now_ms: 1_000_000,
+        started_ms: 400_000,
+        writing: true,
+        epoch: 3,
+        store: Some(v1::StoreStatus {
+            head: 120,
+            log_bytes: 1_200_000,
+            record_bytes: 1_000_000,
+            index_bytes: 400_000,
+            registrations: 1,
+            document_entries: 20,
+            directory_records: 5,
+            index: "sled".into(),
+            opened: "replayed 12 commits".into(),
+            open_ms: 420,
+            ..Default::default()
+        }),
+        content: Some(v1::ContentStatus { objects: 0, bytes: 0 }),
+        parent: Some(link("530000", v1::Health::Green, "")),
+        children: vec![
+            link("530000/532900/532901", v1::Health::Green, ""),
+            link("530000/532900/532922", v1::Health::Red, "not heard for 3 min: 检查网络"),
+            link("530000/532900/532923", v1::Health::Amber, "1 quarantined"),
+        ],
+        ..Default::default()
+    }
+}
+
+#[test]
+fn a_prefecture() {
+    let expected = "\
+node         530000/532900 大理白族自治州 (prefecture) in tiermesh.example
+software     tiermesh 0.1.0, up 10 min, epoch 3, clock 1970-01-01 08:16:40
+writing      yes
+records      1 registration, 20 document entries, 5 of the directory; 0 quarantined; head 120
+store        log 1.2 MB, records 1.0 MB, index 400 kB (sled); opened in 0.4 s: replayed 12 commits
+content      0 objects, 0 B
+┌────────┬──────────────────────┬────────┬───────────┬────────┬─────────┬─────────────┬───────────┬──────────────┬───────────────────────────────┐
+│ end    ┆ path                 ┆ health ┆ link      ┆ behind ┆ applied ┆ quarantined ┆ heard     ┆ clock offset ┆ reason                        │
+╞════════╪══════════════════════╪════════╪═══════════╪════════╪═════════╪═════════════╪═══════════╪══════════════╪═══════════════════════════════╡
+│ parent ┆ 530000               ┆ green  ┆ both ways ┆      0 ┆      90 ┆           0 ┆ 0.4 s ago ┆     -0.012 s ┆                               │
+│ child  ┆ 530000/532900/532922 ┆ red    ┆ up only   ┆     10 ┆      90 ┆           0 ┆ 0.4 s ago ┆     -0.012 s ┆ not heard for 3 min: 检查网络 │
+│ child  ┆ 530000/532900/532923 ┆ amber  ┆ both ways ┆     10 ┆      90 ┆           0 ┆ 0.4 s ago ┆     -0.012 s ┆ 1 quarantined                 │
+│ child  ┆ 530000/532900/532901 ┆ green  ┆ both ways ┆      0 ┆      90 ┆           0 ┆ 0.4 s ago ┆     -0.012 s ┆                               │
+└────────┴──────────────────────┴────────┴───────────┴────────┴─────────┴─────────────┴───────────┴──────────────┴───────────────────────────────┘
+";
+    assert_eq!(status(&prefecture(), usize::MAX), expected);
+}
+
+#[test]
+fn a_cut_list_keeps_the_worst_and_says_what_it_left_out() {
+    let text = status(&prefecture(), 3);
+    assert!(text.contains("532922") && text.contains("532923") && !text.contains("532901"), "{text}");
+    assert!(text.ends_with("and 1 more, all green\n"), "{text}");
+    assert!(status(&prefecture(), 2).ends_with("and 2 more, not all green\n"));
+}
+
+#[test]
+fn what_is_wrong_is_loud() {
+    let mut node = prefecture();
+    node.writing = false;
+    node.not_writing_reason = "waits for its parent".into();
+    node.certificate_not_after_ms = 999_999;
+    let store = node.store.get_or_insert_default();
+    store.disk_full = true;
+    store.corrupt = vec!["segment 3 at 4096".into()];
+    let text = status(&node, 0);
+    for wanted in
+        ["NO: waits for its parent", "EXPIRED 1970-01-01", "DISK FULL", "CORRUPT      segment 3 at 4096"]
+    {
+        assert!(text.contains(wanted), "{wanted} in {text}");
+    }
+}
