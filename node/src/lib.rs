@@ -1,1 +1,81 @@
-//! The binary: config, build, bind, run, drain, offline commands.
+//! The binary `tiermesh` as a library: commands, configuration, and how a node is built, run and drained.
+//!
+//! The only place that joins all crates. It holds no rules of its own.
+
+pub mod build;
+pub mod commands;
+pub mod config;
+pub mod keyring;
+pub mod local;
+pub mod logging;
+pub mod run;
+pub mod seams;
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use clap::Parser;
+use commands::{ca, check_config, doctor, init};
+
+/// Tiermesh: finds and fetches a patient's records wherever in the province they were made.
+#[derive(Debug, Parser)]
+#[command(name = "tiermesh", version, propagate_version = true)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    /// Runs a node.
+    Run(run::Run),
+    Init(init::Init),
+    CheckConfig(check_config::CheckConfig),
+    Doctor(doctor::Doctor),
+    #[command(subcommand)]
+    Ca(ca::Ca),
+    /// Register and find patients at a running node.
+    Patient(Online<cli::Patient>),
+    /// Submit, find and fetch documents at a running node.
+    Document(Online<cli::Document>),
+    /// Shows what a running node says about itself and its links.
+    Status(OnlineStatus),
+    #[command(flatten)]
+    Demo(demo::Command),
+}
+
+/// An online command with the options of its connection, which offline commands do not have.
+#[derive(Debug, clap::Args)]
+struct Online<T: clap::Subcommand> {
+    #[command(flatten)]
+    global: cli::Global,
+    #[command(subcommand)]
+    command: T,
+}
+
+#[derive(Debug, clap::Args)]
+struct OnlineStatus {
+    #[command(flatten)]
+    global: cli::Global,
+    #[command(flatten)]
+    status: cli::Status,
+}
+
+/// Runs the command line.
+pub fn main() -> ExitCode {
+    match Arguments::parse().command {
+        Command::Run(args) => run::run(&args),
+        Command::Init(args) => init::run(&args),
+        Command::CheckConfig(args) => check_config::run(&args),
+        Command::Doctor(args) => doctor::run(&args),
+        Command::Ca(command) => ca::run(&command),
+        Command::Patient(Online { global, command }) => online(cli::Command::Patient(command), &global),
+        Command::Document(Online { global, command }) => online(cli::Command::Document(command), &global),
+        Command::Status(OnlineStatus { global, status }) => online(cli::Command::Status(status), &global),
+        Command::Demo(command) => demo::run(&command),
+    }
+}
+
+fn online(command: cli::Command, global: &cli::Global) -> ExitCode {
+    cli::run(command, global, Arc::new(seams::SystemClock))
+}

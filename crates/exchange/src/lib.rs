@@ -9,6 +9,7 @@
 //!
 //! Knows nothing of gRPC, TLS or certificates: the caller is given, neighbours are behind [`Peers`].
 
+mod begin;
 mod caller;
 mod deadline;
 mod documents;
@@ -24,6 +25,7 @@ mod status;
 mod terms;
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use model::{Clock, Entropy, NodePath, OriginId, RegionCode, TrustDomain};
 use replication::{Directory, Links};
@@ -38,7 +40,7 @@ pub use patients::{RegisterOutcome, RegisterPatient, Registered};
 pub use peers::{Content, Hop, PeerError, Peers};
 /// What the edges need of replication.
 pub use replication as feed;
-pub use status::Status;
+pub use status::{LinkStatus, Status};
 pub use terms::{TermKey, Terms};
 
 /// What a node is; fixed while it runs.
@@ -92,16 +94,23 @@ pub struct Parts {
 pub struct Exchange {
     parts: Arc<Parts>,
     started_ms: u64,
+    /// The epoch of this start is open.
+    writing: Arc<AtomicBool>,
 }
 
 impl Exchange {
     pub fn new(parts: Parts) -> Self {
         let started_ms = parts.clock.now_ms();
-        Self { parts: Arc::new(parts), started_ms }
+        Self { parts: Arc::new(parts), started_ms, writing: Arc::default() }
     }
 
     pub fn node(&self) -> &Node {
         &self.parts.node
+    }
+
+    /// What the store found at its start, for people.
+    pub fn opened(&self) -> &str {
+        &self.parts.opened
     }
 
     /// The receiving end of the children's feeds.

@@ -1,6 +1,6 @@
 //! Registering patients.
 
-use model::body::{Flow, Kind, Registration};
+use model::body::{Flow, InstitutionEntry, Kind, Registration};
 use model::date::PartialDate;
 use model::validate::{Severity, validate_registration};
 use model::{Number, OriginId, RecordId, RecordKey, Version};
@@ -142,6 +142,13 @@ impl Exchange {
     /// Commits drafts of an institution, with its enrolment before them when it is new, and answers the version of the commit.
     pub(crate) async fn commit(&self, enrolment: Option<Draft>, drafts: Vec<Draft>) -> Result<Version, Attempt> {
         let enrols = enrolment.is_some();
+        // A child may be claiming the same institution: whoever comes second must see the first.
+        let _deciding = if enrols { Some(self.parts.directory.decide().await) } else { None };
+        if let Some(draft) = &enrolment
+            && self.parts.directory.institution(&enrolled_origin(draft)?).is_some()
+        {
+            return Err(Attempt::Changed);
+        }
         let drafts: Vec<Draft> = enrolment.into_iter().chain(drafts).collect();
         let committed = match self.parts.store.commit(drafts).await {
             Err(CommitError::Changed { .. }) => return Err(Attempt::Changed),
@@ -154,6 +161,12 @@ impl Exchange {
         let last = committed.records.last().ok_or_else(|| ExchangeError::internal("a commit without records"))?;
         Ok(last.envelope().version)
     }
+}
+
+/// The institution that an enrolment is about.
+fn enrolled_origin(enrolment: &Draft) -> Result<OriginId, ExchangeError> {
+    let entry = InstitutionEntry::decode(&enrolment.body[..]).map_err(|error| ExchangeError::internal(error.to_string()))?;
+    OriginId::try_from(&entry.origin[..]).map_err(|error| ExchangeError::internal(error.to_string()))
 }
 
 /// How an attempt ended that did not succeed.

@@ -1,5 +1,7 @@
 //! The node about itself, for operators, the parent and tools. Tells what is so, never what should be.
 
+use std::sync::atomic::Ordering;
+
 use replication::{Health, LinkView};
 
 use crate::caller::{Action, Caller, Role, permit};
@@ -76,14 +78,23 @@ impl Exchange {
     /// Why writes are refused now, and what to do; none when they are accepted.
     pub fn not_writing(&self) -> Option<String> {
         let store = self.parts.store.status();
+        if store.log_failed {
+            return Some("a write to the log failed: look at the disk and restart the node; reads go on".into());
+        }
+        if store.index_failed {
+            return Some("the index failed: restart the node, which rebuilds it from the log".into());
+        }
         if store.disk_full {
             return Some("the disk is full: free room; writes resume by themselves".into());
         }
-        self.parts.store.not_writing().map(|reason| match self.parts.node.path.parent() {
+        if self.writing.load(Ordering::SeqCst) {
+            return None;
+        }
+        Some(match self.parts.node.path.parent() {
             Some(parent) if self.parts.store.last_epoch().is_none() => {
-                format!("the store is empty and waits for {parent} to confirm that it knows nothing of this node: check the link")
+                format!("the store is empty and waits for {parent} to say that it knows nothing of this node: check the link")
             }
-            _ => reason,
+            _ => "the node is starting".into(),
         })
     }
 }

@@ -1,0 +1,178 @@
+//! Simulated hospitals: each has its own certificate and connection, registers its patients and submits their documents.
+//!
+//! What a node acknowledged is kept in a [`Ledger`]; a call that failed for a passing reason is made again until it is
+//! acknowledged, since registering and submitting are idempotent.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use cli::client::{CliError, Client};
+use model::NodePath;
+use model::body::{DocumentEntry, Registration};
+use parking_lot::Mutex;
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+
+use crate::tree::{LocalTree, TreeError};
+
+/// Calls in progress at once, over all hospitals.
+const CALLERS: usize = 64;
+/// How long a call is repeated before it counts as failed.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// A patient of an institution.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PatientKey {
+    pub institution_code: String,
+    pub source_system: String,
+    pub local_id: String,
+}
+
+impl PatientKey {
+    pub fn of(code: &str, registration: &Registration) -> Self {
+        Self {
+            institution_code: code.to_owned(),
+            source_system: registration.source_system.clone(),
+            local_id: registration.local_id.clone(),
+        }
+    }
+}
+
+/// What was acknowledged.
+#[derive(Debug, Clone, Default)]
+pub struct Ledger {
+    /// Version last acknowledged of each registration ("term.epoch.seq").
+    pub registrations: BTreeMap<PatientKey, String>,
+    /// Documents acknowledged: patient, document id → version.
+    pub documents: BTreeMap<(PatientKey, String), String>,
+    /// Registrations acknowledged in all, repeats included.
+    pub acknowledged: u64,
+    /// Calls that had to be made again.
+    pub repeated_calls: u64,
+    /// Calls given up, by machine-readable reason.
+    pub refused: BTreeMap<String, u64>,
+}
+
+/// Something for a hospital to send.
+#[derive(Clone)]
+pub enum Item {
+    Patient(Box<Registration>),
+    Document(Box<DocumentEntry>, Bytes),
+}
+
+impl std::fmt::Debug for Item {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(if matches!(self, Self::Patient(_)) { "Patient(\"...\")" } else { "Document(\"...\")" })
+    }
+}
+
+/// The hospitals of a tree and what they have had acknowledged.
+#[derive(Debug)]
+pub struct Hospitals {
+    clients: HashMap<(NodePath, String), Client>,
+    ledger: Arc<Mutex<Ledger>>,
+    callers: Arc<Semaphore>,
+    calls: JoinSet<()>,
+}
+
+impl Default for Hospitals {
+    fn default() -> Self {
+        Self { clients: HashMap::new(), ledger: Arc::default(), callers: Arc::new(Semaphore::new(CALLERS)), calls: JoinSet::new() }
+    }
+}
+
+impl Hospitals {
+    /// The connection of a hospital to its node; made when first asked for.
+    pub async fn client(&mut self, tree: &LocalTree, node: &NodePath, code: &str) -> Result<Client, TreeError> {
+        let key = (node.clone(), code.to_owned());
+        if let Some(client) = self.clients.get(&key) {
+            return Ok(client.clone());
+        }
+        let credentials = tree.institution(node, code)?;
+        let client = tree.connect(node, &credentials).await?;
+        self.clients.insert(key, client.clone());
+        Ok(client)
+    }
+
+    /// Sends an item; waits while as many calls as allowed are in progress.
+    pub async fn send(&mut self, client: Client, code: String, item: Item) {
+        let place = self.callers.clone().acquire_owned().await;
+        let ledger = self.ledger.clone();
+        while self.calls.try_join_next().is_some() {}
+        self.calls.spawn(async move {
+            let _place = place;
+            deliver(&client, &code, item, &ledger).await;
+        });
+    }
+
+    /// Waits until every call has ended.
+    pub async fn settle(&mut self) {
+        while self.calls.join_next().await.is_some() {}
+    }
+
+    /// What has been acknowledged so far.
+    pub fn ledger(&self) -> Ledger {
+        self.ledger.lock().clone()
+    }
+
+    /// How many registrations have been acknowledged so far.
+    pub fn acknowledged(&self) -> u64 {
+        self.ledger.lock().acknowledged
+    }
+}
+
+async fn deliver(client: &Client, code: &str, item: Item, ledger: &Mutex<Ledger>) {
+    let give_up = tokio::time::Instant::now() + PATIENCE;
+    let mut wait = Duration::from_millis(50);
+    loop {
+        let error = match try_deliver(client, code, &item, ledger).await {
+            Ok(()) => return,
+            Err(error) => error,
+        };
+        if !passing(&error) || tokio::time::Instant::now() > give_up {
+            let reason = error.reason().unwrap_or("UNREACHABLE").to_owned();
+            *ledger.lock().refused.entry(reason).or_default() += 1;
+            return;
+        }
+        ledger.lock().repeated_calls += 1;
+        tokio::time::sleep(wait).await;
+        wait = (wait * 2).min(Duration::from_secs(2));
+    }
+}
+
+/// Whether the same call may succeed later.
+fn passing(error: &CliError) -> bool {
+    matches!(error.exit(), cli::Exit::Unavailable | cli::Exit::Exhausted | cli::Exit::Unexpected)
+}
+
+async fn try_deliver(client: &Client, code: &str, item: &Item, ledger: &Mutex<Ledger>) -> Result<(), CliError> {
+    match item {
+        Item::Patient(registration) => {
+            let reply = client.register((**registration).clone()).await?;
+            let mut ledger = ledger.lock();
+            ledger.acknowledged += 1;
+            newest(ledger.registrations.entry(PatientKey::of(code, registration)).or_default(), reply.version);
+        }
+        Item::Document(entry, content) => {
+            let reply = client.submit_bytes((**entry).clone(), content.clone()).await?;
+            let patient = PatientKey {
+                institution_code: code.to_owned(),
+                source_system: entry.source_system.clone(),
+                local_id: entry.local_id.clone(),
+            };
+            let mut ledger = ledger.lock();
+            newest(ledger.documents.entry((patient, entry.document_id.clone())).or_default(), reply.version);
+        }
+    }
+    Ok(())
+}
+
+/// Keeps the higher of two versions: answers of calls made at the same time come in any order.
+fn newest(held: &mut String, version: String) {
+    let parse = |text: &str| text.parse::<model::Version>().ok();
+    if parse(held) < parse(&version) {
+        *held = version;
+    }
+}

@@ -1,0 +1,595 @@
+//! `tiermesh demo`: the main job on one machine, with everything that happens said.
+//!
+//! A tree of real processes; hospitals register a population at its counties and submit documents; a county is killed and
+//! started again on the way; replication is watched until the province holds everything; then a doctor in one county finds
+//! and fetches a document made in a county of another prefecture, and every acknowledged registration is asked back.
+
+use std::io::IsTerminal;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use cli::client::Client;
+use model::body::{DocumentEntry, Identifier, Registration};
+use model::query::{ContentQuery, DocumentQuery, DocumentsOf, LocalPatient, PatientBy, PatientQuery, QueryContext, Reach};
+use model::{NodePath, Version};
+use rand::SeedableRng;
+use rand::rngs::SmallRng;
+use serde::Serialize;
+use tokio::task::JoinSet;
+
+use crate::load::{Hospitals, Item, Ledger, PatientKey};
+use crate::synth::{self, Facilities, SyntheticRegistration, Tree};
+use crate::tree::{LocalTree, Plan, Settings, TreeError};
+
+/// How long the province may take to catch up after the last acknowledgement.
+const CATCH_UP: Duration = Duration::from_secs(600);
+
+/// Shows the mesh at work on this machine: a tree of nodes, hospitals, patients, documents, a crash.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Demo {
+    /// County nodes; the prefectures above them and the province come with them. At most 129.
+    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u16).range(2..=129))]
+    counties: u16,
+    /// Invented persons, who register 2.5 times on average.
+    #[arg(long, default_value_t = 2000)]
+    persons: u64,
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// A population file instead (CSV as `tiermesh synth` writes it).
+    #[arg(long)]
+    population: Option<PathBuf>,
+    /// Folder for certificates, data and logs; a temporary one that is removed at the end if left out.
+    #[arg(long)]
+    dir: Option<PathBuf>,
+    /// Leaves the tree running at the end until Ctrl-C, and says how to talk to it.
+    #[arg(long)]
+    keep: bool,
+    /// One closing JSON object on standard output.
+    #[arg(long)]
+    json: bool,
+}
+
+/// The closing object of `--json`.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Outcome {
+    pub nodes: usize,
+    /// Registrations acknowledged, each once.
+    pub registrations: usize,
+    pub documents: usize,
+    /// Acknowledgements of registrations, repeats of the same included.
+    pub acknowledged: u64,
+    /// Registrations that the province counts at the end.
+    pub held_by_province: u64,
+    /// Acknowledged registrations and documents that the province did not give back in the acknowledged version or a later one.
+    pub lost: usize,
+    /// Registrations of the patient that the doctor found.
+    pub found: usize,
+    pub fetched_bytes: usize,
+    pub seconds: f64,
+    /// Calls that were made again because a node was down.
+    pub repeated_calls: u64,
+    /// Calls given up, by reason.
+    pub refused: std::collections::BTreeMap<String, u64>,
+    /// Seconds by step.
+    pub steps: Vec<(String, f64)>,
+}
+
+/// Why a demo did not end well.
+#[derive(Debug, thiserror::Error)]
+pub enum DemoError {
+    #[error(transparent)]
+    Tree(#[from] TreeError),
+    #[error(transparent)]
+    Synth(#[from] synth::SynthError),
+    #[error("a call of the demo failed: {0}")]
+    Call(#[from] cli::CliError),
+    #[error("{0}")]
+    Io(#[from] std::io::Error),
+    #[error("{0}")]
+    NotShown(String),
+}
+
+/// Says what happens, on standard error.
+struct Teller {
+    started: Instant,
+    step: Option<(String, Instant)>,
+    steps: Vec<(String, f64)>,
+    bar: Option<indicatif::ProgressBar>,
+}
+
+impl Teller {
+    fn new() -> Self {
+        Self { started: Instant::now(), step: None, steps: Vec::new(), bar: None }
+    }
+
+    fn begin(&mut self, step: &str) {
+        self.end();
+        self.say(step);
+        self.step = Some((step.to_owned(), Instant::now()));
+    }
+
+    fn end(&mut self) {
+        if let Some(bar) = self.bar.take() {
+            bar.finish_and_clear();
+        }
+        if let Some((step, since)) = self.step.take() {
+            self.steps.push((step, since.elapsed().as_secs_f64()));
+        }
+    }
+
+    fn say(&self, text: &str) {
+        let line = format!("[{:7.1} s] {text}", self.started.elapsed().as_secs_f64());
+        match &self.bar {
+            Some(bar) => bar.suspend(|| eprintln!("{line}")),
+            None => eprintln!("{line}"),
+        }
+    }
+
+    /// Shows how far the step is; on a terminal as a bar, elsewhere as ten lines.
+    fn progress(&mut self, done: u64, of: u64) {
+        if std::io::stderr().is_terminal() {
+            let bar = self.bar.get_or_insert_with(|| indicatif::ProgressBar::new(of));
+            bar.set_length(of);
+            bar.set_position(done);
+        } else if of >= 10 && done > 0 && done.is_multiple_of(of / 10) {
+            self.say(&format!("  {done} of {of}"));
+        }
+    }
+}
+
+/// Runs the demo with `executable` as the nodes' binary.
+pub async fn run(demo: &Demo, executable: PathBuf) -> Result<Outcome, DemoError> {
+    let temporary = if demo.dir.is_none() { Some(tempfile::Builder::new().prefix("tiermesh-demo").tempdir()?) } else { None };
+    let dir = match (&demo.dir, &temporary) {
+        (Some(dir), _) => std::path::absolute(dir)?,
+        (None, Some(temporary)) => temporary.path().to_owned(),
+        (None, None) => return Err(DemoError::NotShown("no folder".into())),
+    };
+    let mut teller = Teller::new();
+    let regions = Tree::yunnan();
+    let counties = regions.select(usize::from(demo.counties));
+    let plans: Vec<Plan> = plans(&regions, &counties);
+    teller.begin(&format!("making throw-away certificates for {} nodes in {}", plans.len(), dir.display()));
+    let settings = Settings { executable, dir, store: store_settings(plans.len()) };
+    let mut tree = LocalTree::create(settings, plans)?;
+    teller.begin(&format!("starting {} nodes", tree.paths().len()));
+    let mut up = 0;
+    tree.start_all(|path| {
+        up += 1;
+        if path.depth() < 2 || up % 10 == 0 {
+            eprintln!("             {path} is up ({up})");
+        }
+    })
+    .await?;
+    let outcome = show(demo, &mut tree, &regions, &counties, &mut teller).await;
+    if let (Ok(outcome), true) = (&outcome, demo.keep) {
+        close(demo, outcome);
+        how_to_talk(&tree);
+        tokio::signal::ctrl_c().await?;
+    }
+    teller.say("stopping the nodes");
+    tree.stop_all().await?;
+    if let (Ok(outcome), false) = (&outcome, demo.keep) {
+        close(demo, outcome);
+    }
+    outcome
+}
+
+/// Small caches when many nodes share the machine.
+fn store_settings(nodes: usize) -> String {
+    if nodes > 20 { "cache_mib = 8\noverlay_mib = 4\nsegment_mib = 16".into() } else { String::new() }
+}
+
+fn plans(regions: &Tree, counties: &[model::RegionCode]) -> Vec<Plan> {
+    let mut paths: Vec<NodePath> = regions.nodes(counties).into_iter().collect();
+    paths.sort_by_key(|path| (path.depth(), path.clone()));
+    let plan = |path: NodePath| {
+        let region = regions.get(path.region());
+        let name = region.map_or_else(String::new, |region| region.name.clone());
+        let tier = region.map_or("county", |region| region.tier.label()).to_owned();
+        Plan { path, name, tier }
+    };
+    paths.into_iter().map(plan).collect()
+}
+
+async fn show(
+    demo: &Demo,
+    tree: &mut LocalTree,
+    regions: &Tree,
+    counties: &[model::RegionCode],
+    teller: &mut Teller,
+) -> Result<Outcome, DemoError> {
+    let mut hospitals = Hospitals::default();
+    let nodes = regions.nodes(counties);
+    let (total, population) = population(demo, regions, counties)?;
+    teller.begin(&format!("hospitals register {total} patients and submit documents, over mutual TLS"));
+    let killed = counties_of(tree, counties).last().cloned();
+    load(tree, &mut hospitals, population, total, killed.as_ref(), teller).await?;
+
+    let case = Case::new(tree, &mut hospitals, regions, counties, &nodes).await?;
+    teller.say(&format!("  {} registered in {} and, from another prefecture, in {}", case.name, tree.name(&case.here), tree.name(&case.there)));
+    case.file(&mut hospitals).await;
+    hospitals.settle().await;
+    let ledger = hospitals.ledger();
+
+    let root = tree.paths()[0].clone();
+    let province = tree.operator(&root).await?;
+    teller.begin(&format!("replication: waiting until the province holds {} registrations", ledger.registrations.len()));
+    let held = catch_up(&province, &ledger, teller).await?;
+
+    teller.begin("asking every acknowledged registration and document back from the province");
+    let lost = missing(&province, &ledger, teller).await;
+
+    teller.begin(&format!("a doctor in {} looks for the patient and fetches the document made in {}", tree.name(&case.here), tree.name(&case.there)));
+    let (found, fetched_bytes) = case.doctor(teller).await?;
+    teller.end();
+    let outcome = Outcome {
+        nodes: tree.paths().len(),
+        registrations: ledger.registrations.len(),
+        documents: ledger.documents.len(),
+        acknowledged: ledger.acknowledged,
+        held_by_province: held,
+        lost,
+        found,
+        fetched_bytes,
+        seconds: teller.started.elapsed().as_secs_f64(),
+        repeated_calls: ledger.repeated_calls,
+        refused: ledger.refused,
+        steps: teller.steps.clone(),
+    };
+    check(&outcome)?;
+    Ok(outcome)
+}
+
+fn check(outcome: &Outcome) -> Result<(), DemoError> {
+    let refused: u64 = outcome.refused.values().sum();
+    if outcome.lost > 0 || outcome.held_by_province != outcome.registrations as u64 || outcome.found != 2 || refused > 0 {
+        let text = format!(
+            "the mesh did not show what it should: {} registrations acknowledged, {} held by the province, {} lost, {} found of 2, refused {:?}",
+            outcome.registrations, outcome.held_by_province, outcome.lost, outcome.found, outcome.refused
+        );
+        return Err(DemoError::NotShown(text));
+    }
+    Ok(())
+}
+
+fn counties_of(tree: &LocalTree, counties: &[model::RegionCode]) -> Vec<NodePath> {
+    tree.paths().into_iter().filter(|path| counties.contains(&path.region())).collect()
+}
+
+type Rows = Box<dyn Iterator<Item = Result<SyntheticRegistration, synth::SynthError>> + Send>;
+
+/// How many registrations there are, and the registrations.
+fn population(demo: &Demo, regions: &Tree, counties: &[model::RegionCode]) -> Result<(u64, Rows), DemoError> {
+    if let Some(file) = &demo.population {
+        let reader = || -> Result<_, DemoError> {
+            let facilities = Facilities::new(regions.clone(), regions.nodes(counties));
+            Ok(synth::csv::Reader::new(std::io::BufReader::new(std::fs::File::open(file)?), facilities)?)
+        };
+        let mut total = 0;
+        for row in reader()? {
+            row?;
+            total += 1;
+        }
+        return Ok((total, Box::new(reader()?)));
+    }
+    let options = synth::Options::new(demo.persons, demo.seed).living_in(counties.to_vec());
+    let population = synth::Population::new(regions, &options)?;
+    let total = population.totals().registrations;
+    Ok((total, Box::new(population.map(Ok))))
+}
+
+/// Every how manyth registration comes with its documents.
+const DOCUMENTS_EVERY: u64 = 10;
+
+async fn load(
+    tree: &mut LocalTree,
+    hospitals: &mut Hospitals,
+    population: Rows,
+    total: u64,
+    kill: Option<&NodePath>,
+    teller: &mut Teller,
+) -> Result<(), DemoError> {
+    let (kill_at, start_at) = (total * 4 / 10, total * 6 / 10);
+    let mut with_documents = Vec::new();
+    let mut sent = 0;
+    for row in population {
+        let row = row?;
+        if let Some(path) = kill {
+            if sent == kill_at {
+                teller.say(&format!("  killing {} ({path}) with -9; its hospitals go on trying", tree.name(path)));
+                tree.kill(path).await?;
+            }
+            if sent == start_at {
+                tree.start(path).await?;
+                teller.say(&format!("  {} is up again", tree.name(path)));
+            }
+        }
+        sent += 1;
+        let facility = row.facility.clone();
+        let down = kill.is_some_and(|path| *path == facility.node) && (kill_at + 1..=start_at).contains(&sent);
+        if sent % DOCUMENTS_EVERY == 0 {
+            with_documents.push(row.clone());
+        }
+        let client = match hospitals.client(tree, &facility.node, &facility.code).await {
+            Ok(client) => client,
+            // A hospital that never connected before its node died waits until the node is back.
+            Err(_) if down => {
+                with_documents.push(row);
+                continue;
+            }
+            Err(error) => return Err(error.into()),
+        };
+        hospitals.send(client, facility.code.clone(), Item::Patient(Box::new(row.registration))).await;
+        teller.progress(sent, total);
+    }
+    hospitals.settle().await;
+    let mut rng = SmallRng::seed_from_u64(1);
+    for row in with_documents {
+        let facility = row.facility.clone();
+        let client = hospitals.client(tree, &facility.node, &facility.code).await?;
+        let patient = Item::Patient(Box::new(row.registration.clone()));
+        hospitals.send(client.clone(), facility.code.clone(), patient).await;
+        hospitals.settle().await;
+        for document in synth::documents_for(&row, &mut rng) {
+            let item = Item::Document(Box::new(document.entry), Bytes::from(document.content));
+            hospitals.send(client.clone(), facility.code.clone(), item).await;
+        }
+    }
+    hospitals.settle().await;
+    Ok(())
+}
+
+/// Waits until the province counts as many registrations and documents as were acknowledged; answers how many it counts.
+async fn catch_up(province: &Client, ledger: &Ledger, teller: &mut Teller) -> Result<u64, DemoError> {
+    let wanted = (ledger.registrations.len() as u64, ledger.documents.len() as u64);
+    let since = Instant::now();
+    loop {
+        let store = province.status().await?.store.unwrap_or_default();
+        let held = (store.registrations, store.document_entries);
+        if held.0 >= wanted.0 && held.1 >= wanted.1 {
+            teller.say(&format!("  the province holds {} registrations and {} document entries", held.0, held.1));
+            return Ok(held.0);
+        }
+        if since.elapsed() > CATCH_UP {
+            return Ok(held.0);
+        }
+        if teller.bar.is_none() || std::io::stderr().is_terminal() {
+            teller.progress(held.0, wanted.0);
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+/// How many acknowledged records the province does not give back in the acknowledged version or a later one.
+async fn missing(province: &Client, ledger: &Ledger, teller: &mut Teller) -> usize {
+    let mut calls: JoinSet<usize> = JoinSet::new();
+    let mut lost = 0;
+    let documents = Arc::new(documents_by_patient(ledger));
+    let total = ledger.registrations.len() as u64;
+    for (done, (key, version)) in (1..).zip(&ledger.registrations) {
+        while calls.len() >= 32 {
+            lost += calls.join_next().await.map_or(0, |ended| ended.unwrap_or(1));
+        }
+        let (province, key, version, documents) = (province.clone(), key.clone(), version.clone(), documents.clone());
+        calls.spawn(async move { missing_of(&province, &key, &version, documents.get(&key)).await });
+        teller.progress(done, total);
+    }
+    while let Some(ended) = calls.join_next().await {
+        lost += ended.unwrap_or(1);
+    }
+    lost
+}
+
+type Documents = std::collections::BTreeMap<PatientKey, Vec<(String, String)>>;
+
+fn documents_by_patient(ledger: &Ledger) -> Documents {
+    let mut documents = Documents::new();
+    for ((patient, id), version) in &ledger.documents {
+        documents.entry(patient.clone()).or_default().push((id.clone(), version.clone()));
+    }
+    documents
+}
+
+async fn missing_of(province: &Client, key: &PatientKey, version: &str, documents: Option<&Vec<(String, String)>>) -> usize {
+    let at_least = |held: Version, acknowledged: &str| acknowledged.parse().is_ok_and(|acknowledged: Version| held >= acknowledged);
+    let query = PatientQuery { by: PatientBy::Local(local(key)), limit: 1, reach: Reach::Local, context: QueryContext::default() };
+    let held = province.find_patients(query).await.ok().is_some_and(|answer| {
+        let registrations = answer.persons.iter().flat_map(|person| &person.registrations);
+        registrations.filter(|one| one.registration.local_id == key.local_id).any(|one| at_least(one.version, version))
+    });
+    let mut lost = usize::from(!held);
+    if let Some(documents) = documents {
+        let query = DocumentQuery { page_size: 200, ..documents_of(DocumentsOf::Local(local(key)), Reach::Local) };
+        let answer = province.find_documents(query).await;
+        let found = |id: &str, version: &str| {
+            answer.as_ref().is_ok_and(|answer| {
+                answer.documents.iter().any(|one| one.entry.document_id == id && at_least(one.version, version))
+            })
+        };
+        lost += documents.iter().filter(|(id, version)| !found(id, version)).count();
+    }
+    lost
+}
+
+fn local(key: &PatientKey) -> LocalPatient {
+    LocalPatient {
+        institution_code: key.institution_code.clone(),
+        source_system: key.source_system.clone(),
+        local_id: key.local_id.clone(),
+    }
+}
+
+fn documents_of(of: DocumentsOf, reach: Reach) -> DocumentQuery {
+    DocumentQuery {
+        of,
+        type_codes: Vec::new(),
+        created_from_ms: 0,
+        created_to_ms: 0,
+        availabilities: Vec::new(),
+        page_size: 50,
+        page_token: String::new(),
+        reach,
+        context: QueryContext { practitioner: "D001".into(), ..Default::default() },
+    }
+}
+
+/// One patient known in two counties of different prefectures, with a document in the second.
+struct Case {
+    name: String,
+    here: NodePath,
+    there: NodePath,
+    here_client: Client,
+    there_client: Client,
+    here_code: String,
+    there_code: String,
+    resident_id: String,
+    content: Bytes,
+}
+
+impl Case {
+    async fn new(
+        tree: &LocalTree,
+        hospitals: &mut Hospitals,
+        regions: &Tree,
+        counties: &[model::RegionCode],
+        nodes: &std::collections::BTreeSet<NodePath>,
+    ) -> Result<Self, DemoError> {
+        let paths = counties_of(tree, counties);
+        let here = paths.first().cloned().ok_or_else(|| DemoError::NotShown("no county".into()))?;
+        let there = paths.iter().rev().find(|path| path.parent() != here.parent()).or(paths.last()).cloned();
+        let there = there.ok_or_else(|| DemoError::NotShown("no second county".into()))?;
+        let mut facilities = Facilities::new(regions.clone(), nodes.clone());
+        let mut code = |path: &NodePath| facilities.get(&format!("{}-Z", path.region())).map(|facility| facility.code.clone());
+        let (here_code, there_code) = (code(&here).map_err(synth::SynthError::from)?, code(&there).map_err(synth::SynthError::from)?);
+        let born = synth::Day::from_ymd(1987, 5, 1).ok_or_else(|| DemoError::NotShown("no such day".into()))?;
+        let here_client = hospitals.client(tree, &here, &here_code).await?;
+        let there_client = hospitals.client(tree, &there, &there_code).await?;
+        Ok(Self {
+            name: "段·金花".into(),
+            resident_id: synth::resident_id(there.region(), born, 468),
+            content: Bytes::from(lab_report()),
+            here,
+            there,
+            here_client,
+            there_client,
+            here_code,
+            there_code,
+        })
+    }
+
+    fn registration(&self, local_id: &str, id_written: String) -> Registration {
+        Registration {
+            local_id: local_id.into(),
+            name: self.name.clone(),
+            sex: "2".into(),
+            birth_date: "1987-05-01".into(),
+            identifiers: vec![Identifier { r#type: "01".into(), value: id_written, assigner: String::new() }],
+            ethnicity: "14".into(),
+            ..Default::default()
+        }
+    }
+
+    /// Registers the patient at both hospitals, and submits the document at the second.
+    async fn file(&self, hospitals: &mut Hospitals) {
+        let here = Item::Patient(Box::new(self.registration("DEMO-A-1", self.resident_id.clone())));
+        // The other hospital writes the same number in another form.
+        let spaced = format!("{} {}", &self.resident_id[..6], self.resident_id[6..].to_lowercase());
+        let there = Item::Patient(Box::new(self.registration("DEMO-B-1", spaced)));
+        hospitals.send(self.here_client.clone(), self.here_code.clone(), here).await;
+        hospitals.send(self.there_client.clone(), self.there_code.clone(), there).await;
+        hospitals.settle().await;
+        let entry = DocumentEntry {
+            document_id: "DEMO-LAB-1".into(),
+            local_id: "DEMO-B-1".into(),
+            type_code: "C0007".into(),
+            title: "检验报告 血常规".into(),
+            created_ms: 1_780_000_000_000,
+            authors: vec!["杨医生".into()],
+            department: "检验科".into(),
+            confidentiality: "N".into(),
+            media_type: "text/xml".into(),
+            ..Default::default()
+        };
+        hospitals.send(self.there_client.clone(), self.there_code.clone(), Item::Document(Box::new(entry), self.content.clone())).await;
+    }
+
+    /// Finds the patient from the first county and fetches the document from the second; answers registrations and bytes.
+    async fn doctor(&self, teller: &Teller) -> Result<(usize, usize), DemoError> {
+        let identifier = Identifier { r#type: "01".into(), value: self.resident_id.clone(), assigner: String::new() };
+        let context = QueryContext { practitioner: "D001".into(), ..Default::default() };
+        let query = PatientQuery { by: PatientBy::Identifier(identifier.clone()), limit: 10, reach: Reach::Tree, context: context.clone() };
+        let since = Instant::now();
+        let answer = self.here_client.find_patients(query).await?;
+        let found: usize = answer.persons.iter().map(|person| person.registrations.len()).sum();
+        teller.say(&format!(
+            "  found {} person with {found} registrations in {:.1} ms, answered by {}{}",
+            answer.persons.len(),
+            since.elapsed().as_secs_f64() * 1000.0,
+            answer.scope.answered_by,
+            if answer.scope.complete { "" } else { " (not complete)" },
+        ));
+        let documents = self.here_client.find_documents(documents_of(DocumentsOf::Identifier(identifier), Reach::Tree)).await?;
+        let Some(document) = documents.documents.iter().find(|one| one.entry.document_id == "DEMO-LAB-1") else {
+            return Err(DemoError::NotShown("the document was not found".into()));
+        };
+        teller.say(&format!("  found 《{}》 of {}, held at {}", document.entry.title, document.entry.type_code, document.custodian_path));
+        let since = Instant::now();
+        let wanted = ContentQuery { key: document.key, custodian_path: document.custodian_path.parse().ok(), offset: 0, context };
+        let content = self.here_client.retrieve(wanted).await?.read_to_end(1 << 24).await?;
+        if content != self.content {
+            return Err(DemoError::NotShown("the document that arrived is another".into()));
+        }
+        teller.say(&format!("  fetched {} bytes through the tree in {:.1} ms, hash checked", content.len(), since.elapsed().as_secs_f64() * 1000.0));
+        Ok((found, content.len()))
+    }
+}
+
+fn lab_report() -> String {
+    let rows: String = (1..200).map(|row| format!("  <检验项目 序号=\"{row}\"><名称>血红蛋白</名称><结果>13{}</结果><单位>g/L</单位></检验项目>\n", row % 10)).collect();
+    format!("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<检验报告>\n  <患者>段·金花</患者>\n{rows}</检验报告>\n")
+}
+
+fn close(demo: &Demo, outcome: &Outcome) {
+    if demo.json {
+        match serde_json::to_string(outcome) {
+            Ok(text) => println!("{text}"),
+            Err(error) => eprintln!("tiermesh: {error}"),
+        }
+        return;
+    }
+    println!("\nWhat happened");
+    for (step, seconds) in &outcome.steps {
+        println!("  {seconds:7.1} s  {step}");
+    }
+    println!("\n  nodes              {:>9}", outcome.nodes);
+    println!("  registrations      {:>9}   acknowledged, each durable before its answer", outcome.registrations);
+    println!("  documents          {:>9}", outcome.documents);
+    println!("  held by province   {:>9}", outcome.held_by_province);
+    println!("  lost               {:>9}", outcome.lost);
+    println!("  calls made again   {:>9}   while a county was down", outcome.repeated_calls);
+    println!("  found              {:>9}   registrations of one patient, in two prefectures", outcome.found);
+    println!("  fetched            {:>9}   bytes, from the other county", outcome.fetched_bytes);
+    println!("  in all             {:>9.1} s", outcome.seconds);
+    if !demo.keep {
+        println!("\nLook next: `tiermesh demo --keep` leaves the tree running and says how to talk to it; `README.md` sets up real");
+        println!("nodes; `crates/README.md` leads from a gRPC call to the bytes on disk.");
+    }
+}
+
+fn how_to_talk(tree: &LocalTree) {
+    println!("\nThe tree is running. Ctrl-C stops it. Talk to it from another terminal:");
+    for path in tree.paths().iter().filter(|path| path.depth() != 1).take(3) {
+        let (Some(address), dir) = (tree.address(path), tree.node_dir(path)) else { continue };
+        println!("  tiermesh status --node {address} --node-path {path} --identity {}", dir.join("operator").display());
+        if path.depth() == 2 {
+            let hospitals = std::fs::read_dir(dir.join("institutions")).ok().and_then(|mut entries| entries.next()?.ok());
+            if let Some(hospital) = hospitals {
+                let identity = hospital.path();
+                println!("  tiermesh patient find --local-id DEMO-A-1 --node {address} --node-path {path} --identity {}", identity.display());
+            }
+        }
+    }
+}

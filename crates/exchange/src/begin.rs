@@ -1,0 +1,62 @@
+//! Starting to write: the epoch of this start, with the node's key and place in the directory.
+
+use std::sync::atomic::Ordering;
+
+use bytes::Bytes;
+use model::body::{Flow, Kind, NodeEntry, SigningKeyEntry};
+use model::{EpochId, KeyId, RecordId, RecordKey};
+use prost::Message;
+use store::{Draft, Expect};
+
+use crate::{Exchange, ExchangeError};
+
+impl Exchange {
+    /// Opens the epoch of this start; from then on writes are accepted. `key` is the directory entry of the key that the
+    /// store signs with; it and the node's own entry are committed along when the store does not hold just them.
+    pub async fn begin(&self, key: SigningKeyEntry) -> Result<(), ExchangeError> {
+        let node = &self.parts.node;
+        let public: &[u8; 32] = key.public_key[..].try_into().map_err(|_| ExchangeError::internal("a key of another length"))?;
+        let key_id = KeyId::of(public);
+        let place = NodeEntry {
+            origin: Bytes::copy_from_slice(node.origin.as_bytes()),
+            path: node.path.to_string(),
+            name: node.name.clone(),
+            tier: node.tier.clone(),
+            trust_domain: node.trust_domain.to_string(),
+        };
+        let own = [
+            self.own_entry(Kind::SigningKey, RecordId::of(&[key_id.as_bytes()]), key.encode_to_vec()),
+            self.own_entry(Kind::Node, RecordId::of(&[]), place.encode_to_vec()),
+        ];
+        let mut extra = Vec::new();
+        for draft in &own {
+            if self.parts.store.get(&draft.key())?.is_none_or(|held| held.body() != &draft.body) {
+                extra.push(draft.clone());
+            }
+        }
+        let epoch = self.parts.store.begin_epoch(EpochId(self.parts.entropy.id()), extra).await?;
+        let epoch_key = RecordKey::of(Kind::Epoch as u32, node.origin, RecordId::of(&[&epoch.counter.to_be_bytes()]));
+        for key in own.iter().map(Draft::key).chain([epoch_key]) {
+            if let Some(record) = self.parts.store.get(&key)? {
+                self.parts.directory.learn(&record);
+            }
+        }
+        self.writing.store(true, Ordering::SeqCst);
+        tracing::info!(epoch = epoch.counter, path = %node.path, "accepting writes");
+        Ok(())
+    }
+
+    fn own_entry(&self, kind: Kind, id: RecordId, body: Vec<u8>) -> Draft {
+        Draft {
+            flow: Flow::Directory,
+            kind: kind as u32,
+            id,
+            origin: self.parts.node.origin,
+            term: 1,
+            subject: None,
+            tombstone: false,
+            body: body.into(),
+            expect: Expect::Anything,
+        }
+    }
+}

@@ -1,0 +1,123 @@
+//! `tiermesh run`: build, bind, run, drain.
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use tokio::io::AsyncReadExt;
+use tokio::net::TcpListener;
+
+use crate::build::{Built, StartError, build};
+use crate::commands::{FAILED, fail};
+use crate::config::Config;
+use crate::logging;
+
+/// Runs a node until SIGTERM or Ctrl-C, then lets calls end for at most 10 s.
+#[derive(Debug, clap::Args)]
+pub struct Run {
+    #[arg(long, default_value = "node.toml")]
+    config: PathBuf,
+    /// Stops when standard input closes: for a program that starts nodes and must not leave them behind.
+    #[arg(long)]
+    stop_with_stdin: bool,
+}
+
+pub fn run(args: &Run) -> ExitCode {
+    let config = match Config::load(&args.config) {
+        Ok(config) => config,
+        Err(error) => return fail(&error, cli::Exit::Usage as u8),
+    };
+    logging::start(&config);
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(&error, FAILED),
+    };
+    let ended = runtime.block_on(serve(&config, args.stop_with_stdin));
+    // Standard input is read by a thread that nothing can interrupt.
+    runtime.shutdown_background();
+    match ended {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(&error, FAILED),
+    }
+}
+
+async fn serve(config: &Config, stop_with_stdin: bool) -> Result<(), StartError> {
+    let listen = |source| StartError::Listen { address: config.listen, source };
+    // Before the store is opened: a second copy of a node fails here without touching the data.
+    let socket = TcpListener::bind(config.listen).await.map_err(listen)?;
+    let address = socket.local_addr().map_err(listen)?;
+    let mut built = build(config)?;
+    let path = built.identity.path.clone();
+    tracing::info!(%path, %address, opened = built.exchange.opened(), "node is up");
+    let parent = built.parent.take();
+    let waits = parent.is_some() && built.store.last_epoch().is_none();
+    if !waits {
+        built.exchange.begin(built.identity.signing_key_entry()).await?;
+    }
+    let may_begin = parent.as_ref().map(|(_, sender)| sender.may_begin());
+    if let Some((parent, sender)) = parent {
+        parent.start(Some(sender), built.services.clone());
+    }
+    built.drain.spawn(built.listener.clone().run(socket));
+    announce(&path.to_string(), &address.to_string());
+    let stop = stop_signal(stop_with_stdin);
+    tokio::pin!(stop);
+    if let (true, Some(mut may_begin)) = (waits, may_begin) {
+        tokio::select! {
+            () = &mut stop => return drain(built).await,
+            welcomed = may_begin.wait_for(Option::is_some) => {
+                if welcomed.is_ok() {
+                    built.exchange.begin(built.identity.signing_key_entry()).await?;
+                }
+            }
+        }
+    }
+    stop.await;
+    drain(built).await
+}
+
+async fn drain(built: Built) -> Result<(), StartError> {
+    tracing::info!("stopping: no new calls, those in progress may end");
+    built.drain.stop();
+    built.drain.finished().await;
+    let Built { store, exchange, listener, services, .. } = built;
+    drop((exchange, listener, services));
+    store.close().await?;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// One line for whoever started the node; nothing else is written on standard output.
+fn announce(path: &str, address: &str) {
+    let mut out = std::io::stdout().lock();
+    // Nobody may be reading, which is fine.
+    let _ = writeln!(out, "ready {path} {address}").and_then(|()| out.flush());
+}
+
+async fn stop_signal(stop_with_stdin: bool) {
+    use tokio::signal::unix::{SignalKind, signal};
+    let terminate = async {
+        match signal(SignalKind::terminate()) {
+            Ok(mut terminate) => {
+                terminate.recv().await;
+            }
+            Err(error) => {
+                tracing::error!(%error, "SIGTERM cannot be watched");
+                std::future::pending::<()>().await;
+            }
+        }
+    };
+    let closed = async {
+        if !stop_with_stdin {
+            return std::future::pending().await;
+        }
+        let mut byte = [0];
+        // Whatever comes is ignored; the end and an error both mean that the starter is gone.
+        while matches!(tokio::io::stdin().read(&mut byte).await, Ok(n) if n > 0) {}
+    };
+    tokio::select! {
+        () = terminate => {}
+        _ = tokio::signal::ctrl_c() => {}
+        () = closed => {}
+    }
+}
