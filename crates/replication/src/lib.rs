@@ -1,1 +1,48 @@
-//! What to ship, how to apply it, epochs; rules without I/O and drivers over a stream of frames.
+//! What to ship, how to apply it, who may write what, epochs. Rules without I/O, and drivers over a stream of frames.
+//!
+//! ```text
+//! Sender::ship ──────▶ introduction ─▶ Shipping (window) ─▶ slices of store's feed ─▶ batch::encode ─▶ frames
+//!                                                                                                      │
+//! Receiver::serve ◀── greeting, epoch (admit or refuse) ◀──────────────────────────────────────────────┘
+//!         └─ batch::decode ─▶ entitlement (admit or quarantine) ─▶ store.apply (one commit with the position) ─▶ ack
+//! ```
+//!
+//! Read [`entitlement`] for who may write, [`epoch`] for which start of a writer is admitted. The streams, their transport and
+//! the neighbour's verified path come from outside: this crate knows nothing of gRPC, TLS or certificates ([`Keyring`]).
+//! It does not yet do: the down feed, digests and repair, restore, moves, revocation.
+
+pub mod batch;
+mod directory;
+pub mod entitlement;
+pub mod epoch;
+mod error;
+mod flow;
+mod keyring;
+mod links;
+mod receive;
+mod send;
+#[cfg(test)]
+mod testing;
+
+use model::{NodePath, OriginId, TrustDomain};
+
+pub use directory::{
+    DIRECTORY_SPACE, Directory, DirectoryView, Fact, InstitutionFact, KeyFact, NodeFact, directory_term,
+    directory_terms,
+};
+pub use error::{LinkError, LinkRefusal};
+pub use flow::flows_up;
+pub use keyring::{AdmittedKey, Keyring};
+pub use links::{Health, LinkView, Links};
+pub use receive::{Receiver, ReceiverSettings};
+pub use send::{Sender, SenderSettings};
+
+/// Who this node is, for its neighbours.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NodeIdentity {
+    pub path: NodePath,
+    pub origin: OriginId,
+    pub trust_domain: TrustDomain,
+    /// Name and version of the software, at most 64 characters.
+    pub software: String,
+}

@@ -1,0 +1,81 @@
+//! What this node knows from directory records: nodes, institutions, signing keys and epochs.
+//!
+//! Derived state: everything here can be read again from the store ([`Directory::load`]). A [`DirectoryView`] is one moment
+//! of it; records that are judged look at a view, and what they add is published only after the store has committed them.
+
+mod fact;
+mod load;
+#[cfg(test)]
+mod tests;
+mod view;
+
+use std::sync::Arc;
+
+use model::{KeyId, NodePath, OriginId, Record};
+use parking_lot::RwLock;
+use store::{ReadError, Store};
+
+pub use fact::Fact;
+pub(crate) use fact::{epoch_key, epoch_record_id, institution_key, node_key, signing_key_key};
+pub use load::{DIRECTORY_SPACE, directory_term, directory_terms};
+pub use view::{DirectoryView, InstitutionFact, KeyFact, NodeFact};
+
+use crate::Keyring;
+
+/// The directory of one node. Cheap to clone; clones share it.
+#[derive(Debug, Clone, Default)]
+pub struct Directory {
+    view: Arc<RwLock<Arc<DirectoryView>>>,
+    /// Held from judging directory records to publishing them, so that two children cannot claim one name at once.
+    gate: Arc<tokio::sync::Mutex<()>>,
+}
+
+impl Directory {
+    /// Reads the directory records that the store holds. They were admitted when they came, so they are not judged again;
+    /// the keyring is asked only for keys whose node record is not there.
+    pub fn load(store: &Store, keyring: &dyn Keyring) -> Result<Self, ReadError> {
+        let view = load::read(store, keyring)?;
+        Ok(Self { view: Arc::new(RwLock::new(Arc::new(view))), gate: Arc::default() })
+    }
+
+    /// What is known now; does not change under the reader.
+    pub fn snapshot(&self) -> Arc<DirectoryView> {
+        Arc::clone(&self.view.read())
+    }
+
+    /// Takes in a directory record of this node's own writing, after its commit. Other records are ignored.
+    pub fn learn(&self, record: &Record) {
+        if let Some(fact) = Fact::of_record(record) {
+            self.publish([fact]);
+        }
+    }
+
+    /// Takes in facts whose records are durable.
+    pub fn publish(&self, facts: impl IntoIterator<Item = Fact>) {
+        let mut shared = self.view.write();
+        let view = Arc::make_mut(&mut shared);
+        for fact in facts {
+            view.apply(fact);
+        }
+    }
+
+    /// Waits for the right to decide about directory records. Hold it over deciding, commit and [`Directory::publish`].
+    pub async fn decide(&self) -> tokio::sync::OwnedMutexGuard<()> {
+        Arc::clone(&self.gate).lock_owned().await
+    }
+
+    /// An institution by its origin.
+    pub fn institution(&self, origin: &OriginId) -> Option<InstitutionFact> {
+        self.view.read().institution(origin).cloned()
+    }
+
+    /// Where a node stands, by its origin.
+    pub fn path_of(&self, node: &OriginId) -> Option<NodePath> {
+        self.view.read().path_of(node).cloned()
+    }
+
+    /// Where the node stands that signs with this key.
+    pub fn key_path(&self, key: &KeyId) -> Option<NodePath> {
+        self.view.read().key_path(key).cloned()
+    }
+}

@@ -1,0 +1,144 @@
+//! One moment of the directory.
+
+use std::collections::BTreeMap;
+
+use model::body::EpochEntry;
+use model::{KeyId, NodePath, OriginId, VerifyingKey, Version};
+
+use super::Fact;
+use crate::epoch;
+
+/// A node as its records describe it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NodeFact {
+    pub origin: OriginId,
+    pub path: NodePath,
+    /// Chinese name of the region; empty until the node's own record is here.
+    pub name: String,
+    /// Label: province, prefecture, county; empty until the node's own record is here.
+    pub tier: String,
+    /// Of the node's record; zero until it is here.
+    pub version: Version,
+}
+
+/// An institution and who writes for it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InstitutionFact {
+    pub origin: OriginId,
+    pub code: String,
+    pub name: String,
+    /// The node that may write now.
+    pub writer: OriginId,
+    /// Which writer of the origin it is, from 1.
+    pub term: u32,
+    pub version: Version,
+}
+
+/// A record-signing key and whose it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeyFact {
+    pub key: VerifyingKey,
+    pub node: OriginId,
+}
+
+/// What is known from directory records at one moment. Ordered maps, so that nothing depends on a hash seed.
+#[derive(Debug, Clone, Default)]
+pub struct DirectoryView {
+    nodes: BTreeMap<OriginId, NodeFact>,
+    paths: BTreeMap<NodePath, OriginId>,
+    institutions: BTreeMap<OriginId, InstitutionFact>,
+    keys: BTreeMap<KeyId, KeyFact>,
+    /// Ascending by counter.
+    epochs: BTreeMap<OriginId, Vec<EpochEntry>>,
+}
+
+impl DirectoryView {
+    /// A node by its origin.
+    pub fn node(&self, origin: &OriginId) -> Option<&NodeFact> {
+        self.nodes.get(origin)
+    }
+
+    /// The origin of the node at a path.
+    pub fn origin_at(&self, path: &NodePath) -> Option<OriginId> {
+        self.paths.get(path).copied()
+    }
+
+    /// Where a node stands.
+    pub fn path_of(&self, node: &OriginId) -> Option<&NodePath> {
+        self.nodes.get(node).map(|node| &node.path)
+    }
+
+    /// All nodes, by origin.
+    pub fn nodes(&self) -> impl Iterator<Item = &NodeFact> {
+        self.nodes.values()
+    }
+
+    /// An institution by its origin.
+    pub fn institution(&self, origin: &OriginId) -> Option<&InstitutionFact> {
+        self.institutions.get(origin)
+    }
+
+    /// All institutions, by origin.
+    pub fn institutions(&self) -> impl Iterator<Item = &InstitutionFact> {
+        self.institutions.values()
+    }
+
+    /// A signing key.
+    pub fn key(&self, id: &KeyId) -> Option<&KeyFact> {
+        self.keys.get(id)
+    }
+
+    /// Where the node stands that signs with this key.
+    pub fn key_path(&self, id: &KeyId) -> Option<&NodePath> {
+        self.path_of(&self.keys.get(id)?.node)
+    }
+
+    /// The epochs known of a node, ascending by counter.
+    pub fn epochs(&self, node: &OriginId) -> &[EpochEntry] {
+        self.epochs.get(node).map_or(&[], Vec::as_slice)
+    }
+
+    /// Takes in what an admitted record says. Order does not matter: a lower version never replaces a higher one, and the
+    /// first binding of a path to an origin stays.
+    pub fn apply(&mut self, fact: Fact) {
+        match fact {
+            Fact::Key { node, key, path } => {
+                self.keys.entry(key.id()).or_insert(KeyFact { key, node });
+                if let Some(path) = path {
+                    self.bind(node, path);
+                }
+            }
+            Fact::Node { origin, path, name, tier, version } => {
+                self.bind(origin, path);
+                if let Some(node) = self.nodes.get_mut(&origin).filter(|node| node.version < version) {
+                    (node.name, node.tier, node.version) = (name, tier, version);
+                }
+            }
+            Fact::Institution { origin, code, name, writer, term, version } => {
+                let entry = InstitutionFact { origin, code, name, writer, term, version };
+                let newer = |held: &InstitutionFact| (held.term, held.version) < (term, version);
+                if self.institutions.get(&origin).is_none_or(newer) {
+                    self.institutions.insert(origin, entry);
+                }
+            }
+            Fact::Epoch { node, entry } => {
+                let known = self.epochs.entry(node).or_default();
+                if let Err(at) = known.binary_search_by_key(&entry.counter, |held| held.counter)
+                    && epoch::fits(known, &entry).is_ok()
+                {
+                    known.insert(at, entry);
+                }
+            }
+        }
+    }
+
+    fn bind(&mut self, origin: OriginId, path: NodePath) {
+        if self.nodes.contains_key(&origin) || self.paths.contains_key(&path) {
+            return;
+        }
+        self.paths.insert(path.clone(), origin);
+        let node =
+            NodeFact { origin, path, name: String::new(), tier: String::new(), version: Version::default() };
+        self.nodes.insert(origin, node);
+    }
+}

@@ -1,0 +1,54 @@
+//! Why a record is quarantined. Names rules, nodes and institutions; never a person.
+
+use model::{KeyId, NodePath, OriginId, RecordError};
+
+use crate::epoch::EpochMisfit;
+
+/// The rule that a record breaks.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Reason {
+    #[error("{0}")]
+    Record(#[from] RecordError),
+    #[error("signed with key {0}, which is not known here")]
+    UnknownKey(KeyId),
+    #[error("the signature is not its key's")]
+    Signature,
+    #[error("signed by {path}, which does not stand under the sender {sender}")]
+    Outside { path: NodePath, sender: NodePath },
+    #[error("{path} does not write for origin {origin}")]
+    NotTheWriter { path: NodePath, origin: OriginId },
+    #[error("written in term {stated}, the origin is in term {current}")]
+    OtherTerm { current: u32, stated: u32 },
+    #[error("epoch {epoch} of {path} is not known here")]
+    UnknownEpoch { path: NodePath, epoch: u32 },
+    #[error("seq {seq} does not belong to epoch {epoch} of {path} as it was admitted here")]
+    Overruled { path: NodePath, epoch: u32, seq: u64 },
+    #[error("the flow class is not that of its kind")]
+    WrongFlow,
+    #[error("the id is not that of its natural key")]
+    WrongId,
+    #[error("the subject is not the registration that its body names")]
+    WrongSubject,
+    #[error("the origin is not that of the institution or node that its body names")]
+    WrongOrigin,
+    #[error("directory records are not withdrawn")]
+    Withdrawn,
+    #[error("the body is not well formed: {0}")]
+    Body(&'static str),
+    #[error("the signing key is refused: {0}")]
+    KeyRefused(String),
+    #[error("{path} is known here as origin {known}")]
+    PathTaken { path: NodePath, known: OriginId },
+    #[error("origin {origin} is known here as {known}")]
+    OriginTaken { origin: OriginId, known: String },
+    #[error("the node stands at {certified}, not at {stated}")]
+    WrongPath { certified: NodePath, stated: String },
+    #[error("the node belongs to another mesh")]
+    WrongTree,
+    #[error("institution {code} already files with {by}")]
+    Claimed { code: String, by: String },
+    #[error("a node enrols an institution for itself and in term 1; {path} does not")]
+    NotItsOwn { path: NodePath },
+    #[error("epoch {counter} of {path}: {why}")]
+    Epoch { path: NodePath, counter: u32, why: EpochMisfit },
+}

@@ -1,0 +1,24 @@
+//! Which records go to the parent.
+
+use model::{Envelope, Flow};
+
+/// Whether a record of this flow class goes up (design.md, *Records*). Today all do, each for its own reason.
+pub fn flows_up(envelope: &Envelope) -> bool {
+    match envelope.known_flow() {
+        Some(
+            // To every ancestor.
+            Flow::Registration | Flow::Link | Flow::DocumentEntry | Flow::Consent
+            // To the root, which sends them down to every node.
+            | Flow::Directory | Flow::CodeSystem | Flow::Policy | Flow::Catalogue | Flow::Revocation
+            // To the root, which adds them up.
+            | Flow::Counter
+            // Through the lowest common ancestor; the envelope names no addressee yet, so to the root.
+            | Flow::Message
+            // As sealed copies.
+            | Flow::Audit
+            | Flow::Unspecified,
+        )
+        // A class of a later release goes up only.
+        | None => true,
+    }
+}

@@ -1,0 +1,241 @@
+//! What is known of the links to the neighbours now: for status, for answers' freshness, for whoever is on duty.
+//!
+//! In memory only, since the process started; positions themselves are in the store. Bounded by the neighbours that a
+//! verified certificate has named.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use model::{NodePath, OriginId};
+use parking_lot::Mutex;
+
+/// A feed that is behind and has not moved for this long, or a neighbour not heard for this long, is red.
+pub const STALL_MS: u64 = 30_000;
+
+/// A link at a glance.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Health {
+    Green,
+    /// Works, but somebody should look.
+    Amber,
+    /// Does not work.
+    Red,
+}
+
+/// One link as this node sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LinkView {
+    /// The neighbour.
+    pub path: NodePath,
+    /// A session of the feed is alive.
+    pub connected: bool,
+    /// Up to where the receiver has durably applied, in the sender's numbering.
+    pub position: u64,
+    /// The sender's head when last heard.
+    pub head: u64,
+    /// Records of this feed since the process started: applied, held already, quarantined.
+    pub applied: u64,
+    pub repeated: u64,
+    pub quarantined: u64,
+    /// This node's clock when the neighbour was last heard; 0: never.
+    pub heard_ms: u64,
+    /// This node's clock when the position last moved, or the feed was last known to be caught up; 0: never.
+    pub progress_ms: u64,
+    /// The neighbour's clock minus this node's. The sender measures it against half a round trip, the receiver one way.
+    pub clock_offset_ms: i64,
+    /// Newest record that came over this link from each node that writes, by that node's clock.
+    pub newest_record_ms: BTreeMap<OriginId, u64>,
+    /// Why the last session ended or was refused; none while one is alive and welcome.
+    pub last_error: Option<LinkTrouble>,
+    /// Why records wait although the link is up: the receiver's store takes none now.
+    pub stalled: Option<String>,
+}
+
+/// Why a link does not work.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LinkTrouble {
+    /// Machine-readable.
+    pub reason: String,
+    /// For operators.
+    pub message: String,
+    pub at_ms: u64,
+}
+
+impl LinkView {
+    /// A neighbour that was never heard.
+    pub fn never(path: NodePath) -> Self {
+        Self {
+            path,
+            connected: false,
+            position: 0,
+            head: 0,
+            applied: 0,
+            repeated: 0,
+            quarantined: 0,
+            heard_ms: 0,
+            progress_ms: 0,
+            clock_offset_ms: 0,
+            newest_record_ms: BTreeMap::new(),
+            last_error: None,
+            stalled: None,
+        }
+    }
+
+    /// Positions between what was applied and the sender's head when last heard.
+    pub fn behind(&self) -> u64 {
+        self.head.saturating_sub(self.position)
+    }
+
+    /// How the link is, and if it is not green, why and what to do.
+    pub fn health(&self, now_ms: u64) -> (Health, String) {
+        let silent_ms = now_ms.saturating_sub(self.heard_ms);
+        let still_ms = now_ms.saturating_sub(self.progress_ms);
+        let last = self.last_error.as_ref().map_or_else(String::new, |last| format!(": {}", last.message));
+        if self.heard_ms == 0 {
+            return (
+                Health::Red,
+                format!("never connected{last}; check addresses, certificates and that the other node runs"),
+            );
+        }
+        if !self.connected && self.last_error.as_ref().is_some_and(LinkTrouble::is_refusal) {
+            return (Health::Red, format!("refused{last}"));
+        }
+        if silent_ms >= STALL_MS {
+            let silent_s = silent_ms / 1000;
+            return (
+                Health::Red,
+                format!("nothing heard for {silent_s} s{last}; check the network and the other node"),
+            );
+        }
+        if let Some(why) = &self.stalled {
+            let health = if still_ms >= STALL_MS { Health::Red } else { Health::Amber };
+            return (health, format!("the store takes no records: {why}"));
+        }
+        if self.behind() > 0 && still_ms >= STALL_MS {
+            let (behind, still_s) = (self.behind(), still_ms / 1000);
+            return (
+                Health::Red,
+                format!(
+                    "{behind} commits behind without progress for {still_s} s; look at the receiver's log and disk"
+                ),
+            );
+        }
+        if !self.connected {
+            return (Health::Amber, format!("not connected{last}; it connects again by itself"));
+        }
+        if self.quarantined > 0 {
+            return (
+                Health::Amber,
+                format!("{} records in quarantine; list them and act on their reasons", self.quarantined),
+            );
+        }
+        (Health::Green, String::new())
+    }
+}
+
+impl LinkTrouble {
+    /// Whether somebody must act, because connecting again leads to the same answer.
+    fn is_refusal(&self) -> bool {
+        !matches!(self.reason.as_str(), "BROKEN" | "SILENT" | "REPLACED")
+    }
+}
+
+/// The links of one node. Cheap to clone; clones share them.
+#[derive(Debug, Clone, Default)]
+pub struct Links {
+    views: Arc<Mutex<BTreeMap<NodePath, LinkView>>>,
+}
+
+impl Links {
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The link to one neighbour, if it was ever heard.
+    pub fn view(&self, path: &NodePath) -> Option<LinkView> {
+        self.views.lock().get(path).cloned()
+    }
+
+    /// All links, by path.
+    pub fn all(&self) -> Vec<LinkView> {
+        self.views.lock().values().cloned().collect()
+    }
+
+    /// This node's clock when the neighbour was last heard; 0: never.
+    pub fn heard_ms(&self, path: &NodePath) -> u64 {
+        self.views.lock().get(path).map_or(0, |link| link.heard_ms)
+    }
+
+    /// Positions between what was applied and the sender's head when last heard.
+    pub fn behind(&self, path: &NodePath) -> u64 {
+        self.views.lock().get(path).map_or(0, LinkView::behind)
+    }
+
+    /// Notes that a neighbour could not be reached or refused; the transport calls this for what happens before a session.
+    pub fn failed(&self, path: &NodePath, reason: &str, message: &str, now_ms: u64) {
+        self.change(path, |link| {
+            link.connected = false;
+            link.stalled = None;
+            link.last_error =
+                Some(LinkTrouble { reason: reason.into(), message: message.into(), at_ms: now_ms });
+        });
+    }
+
+    /// Notes why a session ended, whatever has come after it.
+    pub(crate) fn noted(&self, path: &NodePath, reason: &str, message: &str, now_ms: u64) {
+        let trouble = LinkTrouble { reason: reason.into(), message: message.into(), at_ms: now_ms };
+        self.change(path, |link| link.last_error = Some(trouble));
+    }
+
+    pub(crate) fn change<T>(&self, path: &NodePath, change: impl FnOnce(&mut LinkView) -> T) -> T {
+        change(self.views.lock().entry(path.clone()).or_insert_with(|| LinkView::never(path.clone())))
+    }
+
+    /// A session is welcome: where the feed stands.
+    pub(crate) fn welcomed(&self, path: &NodePath, position: u64, head: u64, offset_ms: i64, now_ms: u64) {
+        self.change(path, |link| {
+            (link.connected, link.last_error, link.stalled) = (true, None, None);
+            (link.position, link.head) = (position, head);
+            (link.heard_ms, link.progress_ms) = (now_ms, now_ms);
+            link.clock_offset_ms = offset_ms;
+        });
+    }
+
+    /// The neighbour was heard; its head, if this end receives.
+    pub(crate) fn heard(&self, path: &NodePath, head: Option<u64>, now_ms: u64) {
+        self.change(path, |link| {
+            // Being caught up until now is progress: what is new has not had its time yet.
+            if link.behind() == 0 {
+                link.progress_ms = now_ms;
+            }
+            link.heard_ms = now_ms;
+            link.head = head.unwrap_or(link.head).max(link.position);
+        });
+    }
+
+    /// The position moved, or was confirmed.
+    pub(crate) fn moved(&self, path: &NodePath, position: u64, counted: Counted, now_ms: u64) {
+        self.change(path, |link| {
+            if position > link.position || link.behind() == 0 {
+                link.progress_ms = now_ms;
+            }
+            link.position = position;
+            link.head = link.head.max(position);
+            link.applied += counted.applied;
+            link.repeated += counted.repeated;
+            link.quarantined += counted.quarantined;
+            link.stalled = None;
+        });
+    }
+}
+
+/// What became of the records of one batch.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Counted {
+    pub applied: u64,
+    pub repeated: u64,
+    pub quarantined: u64,
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,282 @@
+//! The receiving end of the feeds: children's records are judged, applied and acknowledged.
+//!
+//! ```text
+//! serve (reads frames) ──2 batches──▶ Applier (own task): decode ▶ judge ▶ store.apply with the position ▶ publish ▶ ack
+//! ```
+//!
+//! The applier is a task of its own, so that a connection that goes away never leaves a commit without what follows it.
+//! An acknowledgement is sent strictly after the commit that holds its batch is durable.
+
+mod applier;
+mod greeting;
+mod seen;
+mod sessions;
+
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::{Stream, StreamExt};
+use model::feed::{FromReceiver, FromSender, Hello, MAX_BATCH_BYTES, Welcome};
+use model::{Clock, NodePath};
+use store::{Direction, FeedId, Store};
+use tokio::sync::mpsc;
+
+use self::applier::{Applier, Work};
+use self::seen::Seen;
+use self::sessions::{Session, Sessions};
+use crate::epoch::{EpochVerdict, admit_epochs, epoch_id, needs_known_seq};
+use crate::error::Announced;
+use crate::{Directory, Keyring, LinkError, LinkRefusal, Links, NodeIdentity};
+
+/// How a receiver behaves.
+#[derive(Debug, Clone)]
+pub struct ReceiverSettings {
+    /// Most batches that a sender may have unacknowledged.
+    pub max_in_flight: u32,
+    /// Batches read ahead of the one being applied; reading stops while they wait.
+    pub read_ahead: usize,
+    /// How long a sender may be silent before the session ends. Senders send their head every few seconds.
+    pub silence_limit: Duration,
+    /// First and longest wait before a commit is tried again that a full store refused.
+    pub retry_first: Duration,
+    pub retry_longest: Duration,
+}
+
+impl Default for ReceiverSettings {
+    fn default() -> Self {
+        Self {
+            max_in_flight: 8,
+            read_ahead: 2,
+            silence_limit: Duration::from_secs(30),
+            retry_first: Duration::from_millis(50),
+            retry_longest: Duration::from_secs(5),
+        }
+    }
+}
+
+/// Receives the children's feeds; several at once, one live session per child. Cheap to clone; clones share the sessions.
+#[derive(Debug, Clone)]
+pub struct Receiver {
+    shared: Arc<Shared>,
+}
+
+/// What sessions share.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub store: Store,
+    pub directory: Directory,
+    pub keyring: Arc<dyn Keyring>,
+    pub links: Links,
+    pub clock: Arc<dyn Clock>,
+    pub own: NodeIdentity,
+    pub settings: ReceiverSettings,
+    sessions: Sessions,
+    seen: Seen,
+}
+
+impl Receiver {
+    pub fn new(
+        store: Store,
+        directory: Directory,
+        keyring: Arc<dyn Keyring>,
+        links: Links,
+        clock: Arc<dyn Clock>,
+        own: NodeIdentity,
+    ) -> Self {
+        let sessions = Sessions::new(links.clone());
+        let settings = ReceiverSettings::default();
+        Self {
+            shared: Arc::new(Shared {
+                store,
+                directory,
+                keyring,
+                links,
+                clock,
+                own,
+                settings,
+                sessions,
+                seen: Seen::default(),
+            }),
+        }
+    }
+
+    /// Changes the settings; before the first session, and before the receiver is cloned.
+    #[must_use]
+    pub fn with_settings(mut self, settings: ReceiverSettings) -> Self {
+        if let Some(shared) = Arc::get_mut(&mut self.shared) {
+            shared.settings = settings;
+        }
+        self
+    }
+
+    /// Serves one connection of a child until it ends. `peer` is the path in the child's verified certificate. An orderly end of
+    /// the stream is no error; [`LinkError::Refused`] is to be told to the child.
+    pub async fn serve<In>(
+        &self,
+        peer: NodePath,
+        incoming: In,
+        outgoing: mpsc::Sender<FromReceiver>,
+    ) -> Result<(), LinkError>
+    where
+        In: Stream<Item = Result<FromSender, LinkError>> + Send,
+    {
+        let outcome = self.session(&peer, incoming, outgoing).await;
+        if let Err(error) = &outcome {
+            let (reason, now_ms) = (error.reason(), self.shared.clock.now_ms());
+            tracing::info!(child = %peer, reason, %error, "a child's feed ended");
+            // Paths that are no children's are not kept: a stranger must not fill the table of links.
+            if *error != LinkError::Replaced && self.shared.own.path.is_parent_of(&peer) {
+                self.shared.links.noted(&peer, reason, &error.to_string(), now_ms);
+            }
+        }
+        outcome
+    }
+
+    async fn session<In>(
+        &self,
+        peer: &NodePath,
+        incoming: In,
+        outgoing: mpsc::Sender<FromReceiver>,
+    ) -> Result<(), LinkError>
+    where
+        In: Stream<Item = Result<FromSender, LinkError>> + Send,
+    {
+        let mut incoming = pin!(incoming);
+        let silence_limit = self.shared.settings.silence_limit;
+        let silent = || LinkError::Silent(silence_limit.as_secs());
+        let Some(first) = tokio::time::timeout(silence_limit, incoming.next()).await.map_err(|_| silent())?
+        else {
+            return Ok(());
+        };
+        let FromSender::Hello(hello) = first? else {
+            return Err(LinkError::Protocol("the first frame is no greeting"));
+        };
+        let (session, welcome) = greet(&self.shared, peer, *hello, &outgoing).await?;
+        let mut stop = session.stop.clone();
+        let (queue, work) = mpsc::channel(self.shared.settings.read_ahead);
+        let mut read = welcome.position;
+        let applier = Applier::new(Arc::clone(&self.shared), session, welcome.position, outgoing);
+        let applier = tokio::spawn(applier.run(work));
+        let ended = loop {
+            let item = tokio::select! {
+                biased;
+                _ = stop.wait_for(|stop| *stop) => break Err(LinkError::Replaced),
+                // The applier ended first: its outcome is the session's.
+                () = queue.closed() => break Ok(()),
+                item = tokio::time::timeout(silence_limit, incoming.next()) => item,
+            };
+            let Ok(item) = item else { break Err(silent()) };
+            let Some(item) = item else { break Ok(()) };
+            let work = match item.and_then(|frame| in_order(frame, &mut read)) {
+                Ok(work) => work,
+                Err(error) => break Err(error),
+            };
+            // Waits while the applier is busy: that is the back-pressure on the child.
+            if queue.send(work).await.is_err() {
+                break Ok(());
+            }
+        };
+        drop(queue);
+        match applier.await {
+            Ok(applied) => applied.and(ended),
+            Err(failed) if failed.is_panic() => std::panic::resume_unwind(failed.into_panic()),
+            Err(_) => Err(LinkError::Broken { cause: "this node is stopping".into() }),
+        }
+    }
+}
+
+/// Checks that a frame continues where the one before it ended.
+fn in_order(frame: FromSender, read: &mut u64) -> Result<Work, LinkError> {
+    let bad = |why| Err(LinkError::Refused(LinkRefusal::BadBatch(why)));
+    match frame {
+        FromSender::Hello(_) => Err(LinkError::Protocol("a second greeting")),
+        FromSender::Head(head) => Ok(Work::Head(head)),
+        FromSender::Batch(batch) if batch.after != *read => {
+            bad("it does not begin where the one before it ended")
+        }
+        FromSender::Batch(batch) if batch.upto < batch.after => bad("it ends before it begins"),
+        FromSender::Batch(batch) => {
+            *read = batch.upto;
+            Ok(Work::Batch(batch))
+        }
+    }
+}
+
+/// Greets a child: judges who and which start it is, makes its introduction durable, and says where to go on.
+async fn greet(
+    shared: &Arc<Shared>,
+    peer: &NodePath,
+    hello: Hello,
+    outgoing: &mpsc::Sender<FromReceiver>,
+) -> Result<(Session, Welcome), LinkError> {
+    let protocol = greeting::check(&hello, peer, &shared.own, &shared.directory.snapshot())?;
+    let session = claim(shared, peer, &hello).await?;
+    session.wait_for_previous().await;
+    // Its own task: once the introduction is durable, the directory must learn it even if the connection is gone.
+    let introduced = tokio::spawn(greeting::introduce(Arc::clone(shared), peer.clone(), hello.clone())).await;
+    introduced.map_err(|_| LinkError::Broken { cause: "this node is stopping".into() })??;
+    let feed = FeedId { peer: hello.origin, direction: Direction::Up };
+    let held = shared.store.position(&feed).filter(|held| held.generation == hello.generation);
+    let position = held.map_or(0, |held| held.position);
+    if position > hello.head {
+        return Err(restore_needed(shared, peer, &hello).into());
+    }
+    let now_ms = shared.clock.now_ms();
+    let offset_ms = hello.now_ms.wrapping_sub(now_ms) as i64;
+    shared.links.welcomed(peer, position, hello.head, offset_ms, now_ms);
+    let welcome = Welcome {
+        protocol,
+        position,
+        now_ms,
+        path: shared.own.path.clone(),
+        origin: shared.own.origin,
+        max_batch_bytes: MAX_BATCH_BYTES as u32,
+        max_in_flight: shared.settings.max_in_flight,
+        software: shared.own.software.clone(),
+    };
+    let gone = |_| LinkError::Broken { cause: "the stream ended".into() };
+    outgoing.send(FromReceiver::Welcome(welcome.clone())).await.map_err(gone)?;
+    tracing::info!(child = %peer, position, head = hello.head, software = %hello.software, "a child's feed is welcome");
+    Ok((session.of(hello), welcome))
+}
+
+/// Takes the child's place among the sessions, if its epochs allow it.
+async fn claim(shared: &Shared, peer: &NodePath, hello: &Hello) -> Result<Session, LinkError> {
+    let view = shared.directory.snapshot();
+    let known = view.epochs(&hello.origin);
+    let known_seq = if needs_known_seq(known, hello) {
+        shared.seen.last_seq(&shared.store, &view, &hello.origin).await?
+    } else {
+        0
+    };
+    let announced = hello.epochs.first().and_then(epoch_id);
+    shared.sessions.claim(peer, announced, |live| match admit_epochs(known, known_seq, hello, live) {
+        EpochVerdict::Admit | EpochVerdict::Replace => Ok(()),
+        EpochVerdict::RestoreNeeded { known_epoch, known_seq, announced } => {
+            Err(LinkRefusal::RestoreNeeded { path: peer.clone(), known_epoch, known_seq, announced })
+        }
+        EpochVerdict::Fenced { counter, known } => {
+            Err(LinkRefusal::EpochFenced { path: peer.clone(), counter, known })
+        }
+        EpochVerdict::AlreadyConnected { live } => {
+            Err(LinkRefusal::AlreadyConnected { path: peer.clone(), live })
+        }
+        EpochVerdict::Malformed(why) => Err(LinkRefusal::BadHello { why: why.into() }),
+    })
+}
+
+fn restore_needed(shared: &Shared, peer: &NodePath, hello: &Hello) -> LinkRefusal {
+    let view = shared.directory.snapshot();
+    let newest = view.epochs(&hello.origin).last().map_or((0, 0), |newest| (newest.counter, newest.base_seq));
+    let (known_epoch, known_seq) = newest;
+    LinkRefusal::RestoreNeeded {
+        path: peer.clone(),
+        known_epoch,
+        known_seq,
+        announced: Announced::Head(hello.head),
+    }
+}
+
+#[cfg(test)]
+mod tests;

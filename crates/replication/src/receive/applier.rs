@@ -1,0 +1,317 @@
+//! Applies one child's batches in their order and acknowledges them.
+
+use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
+use std::time::Duration;
+
+use model::body::RawRecord;
+use model::feed::{Ack, Batch, FromReceiver, Head};
+use model::{OriginId, Record};
+use prost::Message;
+use sha2::{Digest, Sha256};
+use store::{
+    Applied, Apply, CommitError, Direction, FeedId, FeedPosition, MAX_COMMIT_BYTES, MAX_COMMIT_RECORDS,
+    Quarantined,
+};
+use tokio::sync::mpsc;
+
+use super::{Session, Shared};
+use crate::entitlement::{Judging, Reason, Rules, Staged, Verdict, is_directory};
+use crate::epoch::epoch_id;
+use crate::links::Counted;
+use crate::{Fact, LinkError, LinkRefusal, batch};
+
+/// A position that covers nothing new here is kept in memory until it is this far ahead of the durable one: making every such
+/// step durable would grow this node's own feed, and so the next node's, for nothing.
+const LAZY_POSITIONS: u64 = 4096;
+/// Room in a commit for what the store adds around each record.
+const COMMIT_BYTES: usize = MAX_COMMIT_BYTES - MAX_COMMIT_BYTES / 8;
+const OVERHEAD: usize = 64;
+
+/// What a session's reader hands over.
+#[derive(Debug)]
+pub(super) enum Work {
+    Batch(Batch),
+    Head(Head),
+}
+
+/// The applying half of a session.
+#[derive(Debug)]
+pub(super) struct Applier {
+    shared: Arc<Shared>,
+    session: Session,
+    feed: FeedId,
+    /// Everything up to here is applied.
+    position: u64,
+    /// The position that the store holds.
+    durable: u64,
+    outgoing: mpsc::Sender<FromReceiver>,
+}
+
+/// A batch after judging.
+struct Judged {
+    admitted: Vec<Record>,
+    quarantined: Vec<Quarantined>,
+    facts: Vec<Fact>,
+}
+
+impl Applier {
+    pub fn new(
+        shared: Arc<Shared>,
+        session: Session,
+        position: u64,
+        outgoing: mpsc::Sender<FromReceiver>,
+    ) -> Self {
+        let feed = FeedId { peer: session.origin, direction: Direction::Up };
+        Self { shared, session, feed, position, durable: position, outgoing }
+    }
+
+    /// Works until the reader has nothing more.
+    pub async fn run(mut self, mut work: mpsc::Receiver<Work>) -> Result<(), LinkError> {
+        while let Some(work) = work.recv().await {
+            let counted = match work {
+                Work::Head(head) => {
+                    self.heard(head.head);
+                    Counted::default()
+                }
+                Work::Batch(batch) => {
+                    self.heard(batch.head);
+                    self.apply(batch).await?
+                }
+            };
+            let ack = self.ack(counted);
+            if self.outgoing.send(FromReceiver::Ack(ack)).await.is_err() {
+                // The child is gone; what was applied is durable.
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    fn heard(&self, head: u64) {
+        self.shared.links.heard(&self.session.path, Some(head), self.shared.clock.now_ms());
+    }
+
+    fn ack(&self, counted: Counted) -> Ack {
+        let link = self.shared.links.view(&self.session.path);
+        Ack {
+            position: self.position,
+            applied: counted.applied as u32,
+            repeated: counted.repeated as u32,
+            quarantined: counted.quarantined as u32,
+            now_ms: self.shared.clock.now_ms(),
+            quarantined_total: link.map_or(0, |link| link.quarantined),
+        }
+    }
+
+    async fn apply(&mut self, batch: Batch) -> Result<Counted, LinkError> {
+        let raws = batch::decode(&batch).map_err(|_| LinkRefusal::BadBatch("its payload cannot be read"))?;
+        if raws.is_empty() && batch.upto - self.durable < LAZY_POSITIONS {
+            self.position = batch.upto;
+            self.moved(Counted::default());
+            return Ok(Counted::default());
+        }
+        let (records, mut broken) = self.read(raws);
+        // Held until what was decided is published; batches without directory records do not wait for each other.
+        let _gate =
+            if records.iter().any(is_directory) { Some(self.shared.directory.decide().await) } else { None };
+        let mut judged = self.judge(records).await;
+        judged.quarantined.append(&mut broken);
+        let newest = newest_by_writer(&judged.admitted, &self.shared);
+        let counted = self.commit(&judged.admitted, &judged.quarantined, batch.upto).await?;
+        self.publish(judged.facts);
+        for quarantined in &judged.quarantined {
+            tracing::warn!(child = %self.session.path, reason = %quarantined.reason, "a record went to quarantine");
+        }
+        self.moved(counted);
+        self.shared.links.change(&self.session.path, |link| {
+            for (node, recorded_ms) in newest {
+                let held = link.newest_record_ms.entry(node).or_default();
+                *held = recorded_ms.max(*held);
+            }
+        });
+        Ok(counted)
+    }
+
+    fn moved(&self, counted: Counted) {
+        self.shared.links.moved(&self.session.path, self.position, counted, self.shared.clock.now_ms());
+    }
+
+    /// Wire forms that are records, and the others as quarantined ones.
+    fn read(&self, raws: Vec<RawRecord>) -> (Vec<Record>, Vec<Quarantined>) {
+        let (mut records, mut broken) = (Vec::with_capacity(raws.len()), Vec::new());
+        for raw in raws {
+            match Record::from_raw(raw.clone()) {
+                Ok(record) => records.push(record),
+                Err(error) => broken.push(self.quarantined(&raw, &Reason::Record(error))),
+            }
+        }
+        (records, broken)
+    }
+
+    fn quarantined(&self, raw: &RawRecord, reason: &Reason) -> Quarantined {
+        let raw = bytes::Bytes::from(raw.encode_to_vec());
+        let hash = Sha256::digest(&raw).into();
+        Quarantined { from: self.feed, raw, reason: reason.to_string(), hash }
+    }
+
+    /// Judges in pieces, so that reads of others are not kept waiting by a thousand signatures.
+    async fn judge(&self, records: Vec<Record>) -> Judged {
+        let shared = &self.shared;
+        let rules = Rules {
+            trust_domain: &shared.own.trust_domain,
+            sender: &self.session.path,
+            keyring: &*shared.keyring,
+        };
+        let mut judging = Judging::new(&records, Staged::new(shared.directory.snapshot()), rules);
+        while judging.step() {
+            tokio::task::yield_now().await;
+        }
+        let (verdicts, staged) = judging.finish();
+        let (mut admitted, mut quarantined) = (Vec::with_capacity(records.len()), Vec::new());
+        for (record, verdict) in records.into_iter().zip(verdicts) {
+            match verdict {
+                Verdict::Admit => admitted.push(record),
+                Verdict::Quarantine(reason) => quarantined.push(self.quarantined(&record.to_raw(), &reason)),
+            }
+        }
+        Judged { admitted, quarantined, facts: staged.into_facts() }
+    }
+
+    /// Makes a batch durable. One that is larger than a commit takes several; the last one moves the position.
+    async fn commit(
+        &mut self,
+        admitted: &[Record],
+        quarantined: &[Quarantined],
+        upto: u64,
+    ) -> Result<Counted, LinkError> {
+        let mut counted = Counted::default();
+        let parts = parts(admitted, quarantined);
+        let last = parts.len() - 1;
+        for (at, (records, quarantined)) in parts.into_iter().enumerate() {
+            let position = FeedPosition { generation: self.session.generation, position: upto };
+            let position = (at == last).then_some((self.feed, position));
+            let applied = self.commit_part(records, quarantined, position).await?;
+            counted.applied += applied.kept as u64;
+            counted.repeated += applied.repeated as u64;
+            counted.quarantined += applied.quarantined as u64;
+        }
+        (self.position, self.durable) = (upto, upto);
+        Ok(counted)
+    }
+
+    /// Commits, waiting while the store has no room. Meanwhile nothing is read from the child, who is told "alive".
+    async fn commit_part(
+        &mut self,
+        records: &[Record],
+        quarantined: &[Quarantined],
+        position: Option<(FeedId, FeedPosition)>,
+    ) -> Result<Applied, LinkError> {
+        let mut attempt = 0;
+        loop {
+            let apply = Apply { records: records.to_vec(), quarantined: quarantined.to_vec(), position };
+            let error = match self.shared.store.apply(apply).await {
+                Ok(applied) => return Ok(applied),
+                Err(error @ (CommitError::Full | CommitError::Overloaded)) => error,
+                Err(error) => return Err(LinkRefusal::Store(error).into()),
+            };
+            self.shared.links.change(&self.session.path, |link| link.stalled = Some(error.to_string()));
+            if attempt == 0 {
+                tracing::warn!(child = %self.session.path, %error, "a child's records wait");
+            }
+            self.wait(attempt).await?;
+            attempt += 1;
+        }
+    }
+
+    async fn wait(&mut self, attempt: u32) -> Result<(), LinkError> {
+        let wait = back_off(&self.session.path, attempt, &self.shared.settings);
+        let alive = FromReceiver::Ack(self.ack(Counted::default()));
+        // A full queue of acknowledgements says "alive" as well.
+        if let Err(mpsc::error::TrySendError::Closed(_)) = self.outgoing.try_send(alive) {
+            return Err(LinkError::Broken { cause: "the stream ended".into() });
+        }
+        tokio::select! {
+            biased;
+            _ = self.session.stop.wait_for(|stop| *stop) => Err(LinkError::Replaced),
+            () = self.outgoing.closed() => Err(LinkError::Broken { cause: "the stream ended".into() }),
+            () = tokio::time::sleep(wait) => Ok(()),
+        }
+    }
+
+    /// What the batch added to the directory is durable now.
+    fn publish(&self, facts: Vec<Fact>) {
+        let opened = facts.iter().filter_map(|fact| match fact {
+            Fact::Epoch { node, entry } if *node == self.session.origin => Some(entry),
+            _ => None,
+        });
+        let newest = opened.max_by_key(|entry| entry.counter).cloned();
+        if !facts.is_empty() {
+            self.shared.directory.publish(facts);
+        }
+        let known = self.shared.directory.snapshot();
+        let is_newest = |entry: &model::body::EpochEntry| {
+            known.epochs(&self.session.origin).last().is_some_and(|known| known.counter == entry.counter)
+        };
+        if let Some(epoch) = newest.filter(is_newest).as_ref().and_then(epoch_id) {
+            self.session.opened(epoch);
+        }
+    }
+}
+
+/// Cuts a batch into commits.
+fn parts<'a>(
+    admitted: &'a [Record],
+    quarantined: &'a [Quarantined],
+) -> Vec<(&'a [Record], &'a [Quarantined])> {
+    let admitted = cut(admitted, Record::size);
+    let quarantined = cut(quarantined, |one| one.raw.len() + one.reason.len());
+    let alone = admitted.len() + quarantined.len();
+    let mut parts: Vec<(&[Record], &[Quarantined])> = Vec::with_capacity(alone.max(1));
+    parts.extend(quarantined.into_iter().map(|part| (&[][..], part)));
+    parts.extend(admitted.into_iter().map(|part| (part, &[][..])));
+    if parts.is_empty() {
+        // Only the position moves.
+        parts.push((&[], &[]));
+    }
+    parts
+}
+
+fn cut<T>(items: &[T], size: impl Fn(&T) -> usize) -> Vec<&[T]> {
+    let mut parts = Vec::new();
+    let (mut start, mut bytes) = (0, 0);
+    for (at, item) in items.iter().enumerate() {
+        let size = size(item) + OVERHEAD;
+        if at > start && (bytes + size > COMMIT_BYTES || at - start == MAX_COMMIT_RECORDS) {
+            parts.push(&items[start..at]);
+            (start, bytes) = (at, 0);
+        }
+        bytes += size;
+    }
+    if start < items.len() {
+        parts.push(&items[start..]);
+    }
+    parts
+}
+
+/// The newest time of a record by each node that wrote one.
+fn newest_by_writer(records: &[Record], shared: &Shared) -> BTreeMap<OriginId, u64> {
+    let view = shared.directory.snapshot();
+    let mut newest = BTreeMap::new();
+    for envelope in records.iter().map(Record::envelope) {
+        if let Some(key) = view.key(&envelope.key_id) {
+            let held: &mut u64 = newest.entry(key.node).or_default();
+            *held = envelope.recorded_ms.max(*held);
+        }
+    }
+    newest
+}
+
+/// Doubles up to the longest wait; each child's waits differ a little, so that they do not all come at once.
+fn back_off(path: &model::NodePath, attempt: u32, settings: &super::ReceiverSettings) -> Duration {
+    let mut hash = DefaultHasher::new();
+    (path, attempt).hash(&mut hash);
+    let wait = settings.retry_first.saturating_mul(1 << attempt.min(16)).min(settings.retry_longest);
+    wait.mul_f64(0.75 + (hash.finish() % 256) as f64 / 1024.0)
+}

@@ -1,0 +1,374 @@
+//! The sending end of a feed: what this node holds and its parent does not, in the order of its log.
+//!
+//! The receiver alone decides what it has: the sender goes on from the position in the welcome, keeps a bounded number of
+//! batches unacknowledged and remembers nothing between sessions. A signal that the log grew carries no data; the log is read.
+
+mod cover;
+mod introduction;
+mod shipping;
+#[cfg(test)]
+mod tests;
+
+use std::collections::VecDeque;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::{Stream, StreamExt};
+use model::Clock;
+use model::feed::{Batch, Direction, FromReceiver, FromSender, Head, Hello, PROTOCOLS, Welcome};
+use store::{FeedReader, Store};
+use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
+
+use self::cover::Cover;
+use self::shipping::{Shipping, cut};
+use crate::batch::Place;
+use crate::links::Counted;
+use crate::{Directory, LinkError, Links, NodeIdentity, batch, entitlement, flows_up};
+
+/// How a sender behaves.
+#[derive(Debug, Clone)]
+pub struct SenderSettings {
+    /// How long nothing may be sent before the head is.
+    pub head_interval: Duration,
+    /// How long the receiver may be silent before the session ends. The receiver answers every head.
+    pub silence_limit: Duration,
+    /// Most bytes of a batch before compression; the receiver's word counts if it is less.
+    pub max_batch_bytes: usize,
+    /// Most records of a batch.
+    pub max_batch_records: usize,
+    /// Most batches unacknowledged; the receiver's word counts if it is less.
+    pub max_in_flight: usize,
+}
+
+impl Default for SenderSettings {
+    fn default() -> Self {
+        Self {
+            head_interval: Duration::from_secs(5),
+            silence_limit: Duration::from_secs(30),
+            max_batch_bytes: 1024 * 1024,
+            max_batch_records: 1000,
+            max_in_flight: 8,
+        }
+    }
+}
+
+/// Ships this node's up feed. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Sender {
+    store: Store,
+    directory: Directory,
+    links: Links,
+    clock: Arc<dyn Clock>,
+    own: NodeIdentity,
+    settings: SenderSettings,
+    welcome: Arc<watch::Sender<Option<Welcome>>>,
+}
+
+impl Sender {
+    pub fn new(
+        store: Store,
+        directory: Directory,
+        links: Links,
+        clock: Arc<dyn Clock>,
+        own: NodeIdentity,
+    ) -> Self {
+        let welcome = Arc::new(watch::Sender::new(None));
+        Self { store, directory, links, clock, own, settings: SenderSettings::default(), welcome }
+    }
+
+    #[must_use]
+    pub fn with_settings(self, settings: SenderSettings) -> Self {
+        Self { settings, ..self }
+    }
+
+    /// The parent's latest welcome. Once there is one, a node with an empty store may open its first epoch: the parent knows
+    /// nothing of it that it would have to restore.
+    pub fn may_begin(&self) -> watch::Receiver<Option<Welcome>> {
+        self.welcome.subscribe()
+    }
+
+    /// Ships over one connection until it ends, which is always an error that says how. Batches wait in `outgoing` (give it
+    /// a small capacity); what `incoming` fails with is passed on.
+    pub async fn ship<In>(&self, incoming: In, outgoing: mpsc::Sender<FromSender>) -> Result<(), LinkError>
+    where
+        In: Stream<Item = Result<FromReceiver, LinkError>> + Send,
+    {
+        let Some(parent) = self.own.path.parent() else {
+            return Err(LinkError::Protocol("a root has no parent to ship to"));
+        };
+        let _connected = Disconnect { links: &self.links, parent: &parent };
+        let outcome = self.session(&parent, incoming, outgoing).await;
+        if let Err(error) = &outcome {
+            let now_ms = self.clock.now_ms();
+            self.links.failed(&parent, error.reason(), &error.to_string(), now_ms);
+            tracing::info!(%parent, reason = error.reason(), %error, "the feed to the parent ended");
+        }
+        outcome
+    }
+
+    async fn session<In>(
+        &self,
+        parent: &model::NodePath,
+        incoming: In,
+        outgoing: mpsc::Sender<FromSender>,
+    ) -> Result<(), LinkError>
+    where
+        In: Stream<Item = Result<FromReceiver, LinkError>> + Send,
+    {
+        let mut incoming = pin!(incoming);
+        let hello = self.hello()?;
+        let greeted_ms = hello.now_ms;
+        outgoing.send(FromSender::Hello(Box::new(hello))).await.map_err(|_| closed())?;
+        let heard = tokio::time::timeout(self.settings.silence_limit, incoming.next()).await;
+        let welcome = match heard.map_err(|_| silent(&self.settings))?.ok_or_else(closed)?? {
+            FromReceiver::Welcome(welcome) => welcome,
+            FromReceiver::Ack(_) => return Err(LinkError::Protocol("an acknowledgement before the welcome")),
+        };
+        let head = self.store.head();
+        check_welcome(&welcome, parent, head)?;
+        let now_ms = self.clock.now_ms();
+        self.links.welcomed(
+            parent,
+            welcome.position,
+            head,
+            offset_ms(welcome.now_ms, greeted_ms, now_ms),
+            now_ms,
+        );
+        tracing::info!(%parent, position = welcome.position, head, "the parent takes this node's feed");
+        let mut course = Course::new(self, parent, &welcome);
+        self.welcome.send_replace(Some(welcome));
+        course.run(incoming, outgoing).await
+    }
+
+    fn hello(&self) -> Result<Hello, LinkError> {
+        let (epochs, introduction) = introduction::of(&self.store, self.own.origin)?;
+        Ok(Hello {
+            protocols: PROTOCOLS.to_vec(),
+            direction: Direction::Up,
+            path: self.own.path.clone(),
+            origin: self.own.origin,
+            trust_domain: self.own.trust_domain.clone(),
+            generation: self.store.generation(),
+            head: self.store.head(),
+            epochs,
+            last_seq: self.store.last_seq(),
+            now_ms: self.clock.now_ms(),
+            software: self.own.software.clone(),
+            introduction,
+        })
+    }
+}
+
+/// Marks the link as not connected however the session ends, also when its future is dropped.
+struct Disconnect<'a> {
+    links: &'a Links,
+    parent: &'a model::NodePath,
+}
+
+impl Drop for Disconnect<'_> {
+    fn drop(&mut self) {
+        self.links.change(self.parent, |link| link.connected = false);
+    }
+}
+
+/// One session after its welcome.
+struct Course<'a> {
+    sender: &'a Sender,
+    parent: &'a model::NodePath,
+    reader: FeedReader,
+    shipping: Shipping,
+    cover: Cover,
+    max_batch_bytes: usize,
+    /// Parts of the last slice that was read.
+    ready: VecDeque<Batch>,
+    next_head: Instant,
+    heard: Instant,
+    /// This node's clock at a head that waits for its answer.
+    asked_ms: Option<u64>,
+}
+
+/// What to do next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Next {
+    Batch,
+    Head,
+    /// Everything is shipped.
+    WaitForRecords,
+    /// The window is full.
+    WaitForAck,
+}
+
+impl<'a> Course<'a> {
+    fn new(sender: &'a Sender, parent: &'a model::NodePath, welcome: &Welcome) -> Self {
+        let settings = &sender.settings;
+        let now = Instant::now();
+        Self {
+            sender,
+            parent,
+            reader: sender.store.feed_reader(welcome.position),
+            shipping: Shipping::new(
+                welcome.position,
+                settings.max_in_flight.min(welcome.max_in_flight as usize),
+            ),
+            cover: Cover::default(),
+            max_batch_bytes: settings.max_batch_bytes.min(welcome.max_batch_bytes as usize),
+            ready: VecDeque::new(),
+            next_head: now + settings.head_interval,
+            heard: now,
+            asked_ms: None,
+        }
+    }
+
+    async fn run<In>(&mut self, mut incoming: In, outgoing: mpsc::Sender<FromSender>) -> Result<(), LinkError>
+    where
+        In: Stream<Item = Result<FromReceiver, LinkError>> + Unpin + Send,
+    {
+        let mut log = self.sender.store.watch_head();
+        loop {
+            let head = *log.borrow_and_update();
+            let next = self.next(head);
+            let silent_at = self.heard + self.sender.settings.silence_limit;
+            tokio::select! {
+                biased;
+                frame = incoming.next() => match frame.ok_or_else(closed)?? {
+                    FromReceiver::Ack(ack) => self.acknowledged(&ack)?,
+                    FromReceiver::Welcome(_) => return Err(LinkError::Protocol("a second welcome")),
+                },
+                permit = outgoing.reserve(), if matches!(next, Next::Batch | Next::Head) => {
+                    let permit = permit.map_err(|_| closed())?;
+                    if next == Next::Head {
+                        permit.send(self.head(head));
+                    } else if let Some(batch) = self.batch()? {
+                        permit.send(FromSender::Batch(batch));
+                    }
+                }
+                changed = log.changed(), if next == Next::WaitForRecords => changed.map_err(|_| store_closed())?,
+                () = tokio::time::sleep_until(self.next_head), if next != Next::Head => {}
+                () = tokio::time::sleep_until(silent_at) => return Err(silent(&self.sender.settings)),
+            }
+        }
+    }
+
+    fn next(&self, head: u64) -> Next {
+        let more = !self.ready.is_empty() || self.shipping.sent() < head;
+        if more && self.shipping.has_room() {
+            Next::Batch
+        } else if Instant::now() >= self.next_head {
+            Next::Head
+        } else if more {
+            Next::WaitForAck
+        } else {
+            Next::WaitForRecords
+        }
+    }
+
+    fn head(&mut self, head: u64) -> FromSender {
+        let now_ms = self.sender.clock.now_ms();
+        self.next_head = Instant::now() + self.sender.settings.head_interval;
+        self.asked_ms = self.shipping.is_idle().then_some(now_ms);
+        FromSender::Head(Head { head, now_ms })
+    }
+
+    /// The next batch; none if the log had nothing more after all.
+    fn batch(&mut self) -> Result<Option<Batch>, LinkError> {
+        if self.ready.is_empty() {
+            self.read()?;
+        }
+        let batch = self.ready.pop_front();
+        if let Some(batch) = &batch {
+            self.shipping.ship(batch.upto);
+            self.asked_ms = None;
+            self.next_head = Instant::now() + self.sender.settings.head_interval;
+        }
+        Ok(batch)
+    }
+
+    /// Reads the next slice of the log and makes batches of it: before its records the directory records that they need.
+    fn read(&mut self) -> Result<(), LinkError> {
+        let sender = self.sender;
+        let directory = sender.directory.snapshot();
+        let mine = |envelope: &model::Envelope| {
+            // What came from above or beside does not go up again.
+            let from_here =
+                directory.key_path(&envelope.key_id).is_none_or(|path| sender.own.path.contains(path));
+            from_here && flows_up(envelope)
+        };
+        let after = self.shipping.sent();
+        let slice = self.reader.next(sender.settings.max_batch_records, self.max_batch_bytes, &mine)?;
+        if slice.upto <= after {
+            return Ok(());
+        }
+        let mut records = slice.records;
+        let needed = self.cover.complete(&records, &directory, &sender.store)?;
+        records.splice(0..0, needed);
+        // The receiver judges batch by batch, so what others depend on must not stand in a later part.
+        records.sort_by_key(|record| entitlement::rank(record).unwrap_or(u8::MAX));
+        let now_ms = sender.clock.now_ms();
+        let parts = cut(&records, self.max_batch_bytes, sender.settings.max_batch_records);
+        let last = parts.len() - 1;
+        for (at, part) in parts.into_iter().enumerate() {
+            let upto = if at == last { slice.upto } else { after };
+            self.ready.push_back(batch::encode(part, Place { after, upto, head: slice.head, now_ms }));
+        }
+        self.sender.links.change(self.parent, |link| link.head = slice.head.max(link.head));
+        Ok(())
+    }
+
+    fn acknowledged(&mut self, ack: &model::feed::Ack) -> Result<(), LinkError> {
+        self.shipping.acknowledge(ack.position)?;
+        self.heard = Instant::now();
+        let now_ms = self.sender.clock.now_ms();
+        let counted = Counted {
+            applied: ack.applied.into(),
+            repeated: ack.repeated.into(),
+            quarantined: ack.quarantined.into(),
+        };
+        let links = &self.sender.links;
+        links.heard(self.parent, Some(self.sender.store.head()), now_ms);
+        links.moved(self.parent, ack.position, counted, now_ms);
+        // The receiver counts over sessions and restarts of this node.
+        let offset = self.asked_ms.take().map(|asked_ms| offset_ms(ack.now_ms, asked_ms, now_ms));
+        links.change(self.parent, |link| {
+            link.quarantined = link.quarantined.max(ack.quarantined_total);
+            link.clock_offset_ms = offset.unwrap_or(link.clock_offset_ms);
+        });
+        Ok(())
+    }
+}
+
+/// A welcome that this node can follow.
+fn check_welcome(welcome: &Welcome, parent: &model::NodePath, head: u64) -> Result<(), LinkError> {
+    if !PROTOCOLS.contains(&welcome.protocol) {
+        return Err(LinkError::Protocol("the parent chose a version that was not offered"));
+    }
+    if welcome.path != *parent {
+        return Err(LinkError::Protocol("the other end is not this node's parent"));
+    }
+    if welcome.position > head {
+        return Err(LinkError::ParentKnowsMore { position: welcome.position, head });
+    }
+    if (welcome.max_batch_bytes as usize) < shipping::LEAST_BATCH_BYTES || welcome.max_in_flight == 0 {
+        return Err(LinkError::Protocol("the parent takes no batch that could hold a record"));
+    }
+    Ok(())
+}
+
+/// The other clock minus this one, had its answer been made half way between question and arrival.
+fn offset_ms(theirs_ms: u64, asked_ms: u64, arrived_ms: u64) -> i64 {
+    let half_way = asked_ms / 2 + arrived_ms / 2;
+    theirs_ms.wrapping_sub(half_way) as i64
+}
+
+fn closed() -> LinkError {
+    LinkError::Broken { cause: "the stream ended".into() }
+}
+
+fn store_closed() -> LinkError {
+    LinkError::Broken { cause: "this node is stopping".into() }
+}
+
+fn silent(settings: &SenderSettings) -> LinkError {
+    LinkError::Silent(settings.silence_limit.as_secs())
+}

@@ -1,0 +1,201 @@
+//! Records as nodes write them, for tests of rules.
+
+use bytes::Bytes;
+use model::body::{
+    DocumentEntry, EpochEntry, Flow, InstitutionEntry, Kind, NodeEntry, Registration, SigningKeyEntry,
+};
+use model::record::Unsigned;
+use model::{NodePath, OriginId, Record, RecordId, RecordKey, SigningKey, TrustDomain, Version};
+use prost::Message;
+
+use crate::{AdmittedKey, Keyring};
+
+pub fn trust_domain() -> TrustDomain {
+    "tiermesh.test".parse().unwrap()
+}
+
+pub fn path(text: &str) -> NodePath {
+    text.parse().unwrap()
+}
+
+pub fn institution(code: &str) -> OriginId {
+    OriginId::of_institution(&trust_domain(), code)
+}
+
+/// Certificates are the path as text; one that begins with "bad" is refused.
+#[derive(Debug)]
+pub struct PlainKeyring;
+
+impl Keyring for PlainKeyring {
+    fn admit(&self, entry: &SigningKeyEntry, _recorded_ms: u64) -> Result<AdmittedKey, String> {
+        let text = std::str::from_utf8(&entry.certificate_chain[0]).unwrap();
+        if text.starts_with("bad") {
+            return Err("its certificate was not issued in this mesh".into());
+        }
+        let key = model::VerifyingKey::from_bytes(entry.public_key[..].try_into().unwrap()).unwrap();
+        Ok(AdmittedKey { path: path(text), key })
+    }
+}
+
+/// A node that writes: each record takes the next seq.
+pub struct Writer {
+    pub key: SigningKey,
+    pub origin: OriginId,
+    pub path: NodePath,
+    pub epoch: u32,
+    pub seq: u64,
+}
+
+/// What a test may want to get wrong.
+pub struct Parts {
+    pub flow: Flow,
+    pub kind: u32,
+    pub id: RecordId,
+    pub origin: OriginId,
+    pub term: u32,
+    pub subject: Option<RecordKey>,
+    pub tombstone: bool,
+    pub body: Vec<u8>,
+}
+
+impl Writer {
+    pub fn new(seed: u8, at: &str) -> Self {
+        let key = SigningKey::from_seed(&[seed; 32]);
+        Self { key, origin: OriginId([seed; 16]), path: path(at), epoch: 1, seq: 0 }
+    }
+
+    pub fn sign(&mut self, parts: Parts) -> Record {
+        self.seq += 1;
+        let version = Version { term: parts.term, epoch: self.epoch, seq: self.seq };
+        self.sign_as(parts, version)
+    }
+
+    pub fn sign_as(&self, parts: Parts, version: Version) -> Record {
+        let Parts { flow, kind, id, origin, subject, tombstone, body, .. } = parts;
+        let unsigned = Unsigned { flow, kind, id, origin, subject, tombstone, body: body.into() };
+        Record::sign(unsigned, version, 1_700_000_000_000 + version.seq, &self.key).unwrap()
+    }
+
+    pub fn directory(&self, kind: Kind, natural_key: &[&[u8]], body: &impl Message) -> Parts {
+        Parts {
+            flow: Flow::Directory,
+            kind: kind as u32,
+            id: RecordId::of(natural_key),
+            origin: self.origin,
+            term: 1,
+            subject: None,
+            tombstone: false,
+            body: body.encode_to_vec(),
+        }
+    }
+
+    pub fn signing_key_parts(&self, certificate: &str) -> Parts {
+        let entry = SigningKeyEntry {
+            public_key: Bytes::copy_from_slice(self.key.verifying_key().as_bytes()),
+            certificate_chain: vec![Bytes::copy_from_slice(certificate.as_bytes())],
+        };
+        self.directory(Kind::SigningKey, &[self.key.id().as_bytes()], &entry)
+    }
+
+    pub fn signing_key(&mut self) -> Record {
+        let certificate = self.path.to_string();
+        self.sign(self.signing_key_parts(&certificate))
+    }
+
+    pub fn node_parts(&self, at: &str, trust_domain: &str) -> Parts {
+        let entry = NodeEntry {
+            origin: Bytes::copy_from_slice(self.origin.as_bytes()),
+            path: at.into(),
+            name: "大理白族自治州".into(),
+            tier: "prefecture".into(),
+            trust_domain: trust_domain.into(),
+        };
+        self.directory(Kind::Node, &[], &entry)
+    }
+
+    pub fn node(&mut self) -> Record {
+        let at = self.path.to_string();
+        self.sign(self.node_parts(&at, "tiermesh.test"))
+    }
+
+    /// The record that opens this writer's epoch.
+    pub fn epoch(&mut self, entry: &EpochEntry) -> Record {
+        self.epoch = entry.counter;
+        let parts = self.directory(Kind::Epoch, &[&entry.counter.to_be_bytes()], entry);
+        self.sign(parts)
+    }
+
+    pub fn institution_parts(&self, code: &str) -> Parts {
+        let origin = institution(code);
+        let entry = InstitutionEntry {
+            origin: Bytes::copy_from_slice(origin.as_bytes()),
+            code: code.into(),
+            name: String::new(),
+            writer: Bytes::copy_from_slice(self.origin.as_bytes()),
+            term: 1,
+        };
+        self.directory(Kind::Institution, &[origin.as_bytes()], &entry)
+    }
+
+    pub fn institution(&mut self, code: &str) -> Record {
+        self.sign(self.institution_parts(code))
+    }
+
+    pub fn registration_parts(code: &str, local_id: &str) -> Parts {
+        let id = RecordId::of(&[b"", local_id.as_bytes()]);
+        let origin = institution(code);
+        let kind = Kind::Registration as u32;
+        let body = Registration {
+            local_id: local_id.into(),
+            institution_code: code.into(),
+            ..Registration::default()
+        };
+        Parts {
+            flow: Flow::Registration,
+            kind,
+            id,
+            origin,
+            term: 1,
+            subject: Some(RecordKey::of(kind, origin, id)),
+            tombstone: false,
+            body: body.encode_to_vec(),
+        }
+    }
+
+    pub fn registration(&mut self, code: &str, local_id: &str) -> Record {
+        self.sign(Self::registration_parts(code, local_id))
+    }
+
+    pub fn document_parts(code: &str, local_id: &str, document_id: &str) -> Parts {
+        let body = DocumentEntry {
+            document_id: document_id.into(),
+            local_id: local_id.into(),
+            institution_code: code.into(),
+            ..DocumentEntry::default()
+        };
+        Parts {
+            flow: Flow::DocumentEntry,
+            kind: Kind::DocumentEntry as u32,
+            id: RecordId::of(&[document_id.as_bytes()]),
+            body: body.encode_to_vec(),
+            ..Self::registration_parts(code, local_id)
+        }
+    }
+
+    /// Key, first epoch and node records, as a new node commits them.
+    pub fn introduction(&mut self) -> Vec<Record> {
+        let first = epoch_entry(1, self.origin.0[0], &[], 0);
+        vec![self.epoch(&first), self.signing_key(), self.node()]
+    }
+}
+
+/// An epoch whose id is its tag, 16 times.
+pub fn epoch_entry(counter: u32, tag: u8, previous: &[u8], base_seq: u64) -> EpochEntry {
+    EpochEntry {
+        counter,
+        epoch_id: vec![tag; 16].into(),
+        previous_epoch_id: previous.to_vec().into(),
+        base_seq,
+        started_ms: 0,
+    }
+}
