@@ -13,7 +13,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 
 use crate::authority::{Authority, Term};
 use crate::ca::{self, CLIENT_LIFE, Lives};
-use crate::identity::Identity;
+use crate::credentials::Identity;
 use crate::name::Role;
 use crate::tls::Seams;
 

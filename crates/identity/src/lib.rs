@@ -2,7 +2,7 @@
 //!
 //! [`name`] says who may be named how and which authority may issue which name; [`authority`] issues by that rule and
 //! [`chain`] verifies by it, for [`tls`] (both sides of every link) and for [`signing`] (who may sign a node's records).
-//! [`identity`] loads a node's or a client's own files, [`ca`] makes them.
+//! [`credentials`] loads a node's or a client's own files, [`ca`] makes them.
 //!
 //! What it does not do: decide what a peer may do (roles are judged above), renew or revoke certificates (a seam,
 //! [`Revocations`], is asked on every handshake), read the clock.
@@ -10,6 +10,7 @@
 pub mod authority;
 pub mod ca;
 pub mod chain;
+pub mod credentials;
 pub mod error;
 mod facts;
 pub mod files;
@@ -17,7 +18,6 @@ pub mod files;
 mod forge;
 #[cfg(test)]
 mod handshake;
-pub mod identity;
 mod key;
 pub mod name;
 pub mod refusal;
@@ -27,8 +27,8 @@ mod verifier;
 
 pub use authority::{Authority, Certificate, Kind, Term};
 pub use chain::{NothingRevoked, Revocations, Root};
+pub use credentials::{ClientIdentity, Credentials, Identity};
 pub use error::IdentityError;
-pub use identity::{ClientIdentity, Credentials, Identity};
 pub use key::{PrivateKey, PublicKey};
 pub use name::{Account, InstitutionCode, Name, NameError, Role, SpiffeId};
 pub use refusal::{Moment, Refusal};

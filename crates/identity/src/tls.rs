@@ -13,9 +13,9 @@ use rustls::time_provider::TimeProvider;
 use rustls::{ClientConfig, CommonState, ServerConfig, version};
 
 use crate::chain::{NothingRevoked, Revocations};
+use crate::credentials::Credentials;
 use crate::error::IdentityError;
 use crate::facts::Facts;
-use crate::identity::Credentials;
 use crate::name::Name;
 use crate::refusal::{Moment, Refusal};
 use crate::verifier::{AnyoneOfTheMesh, Common, Exactly};

@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use super::{CLIENT_LIFE, ISSUED, Lives, init_root, issue_client, issue_client_for, issue_node, list};
 use crate::authority::{AUTHORITY_LIFE, Authority, Kind, ROOT_LIFE, Term};
+use crate::credentials::{ClientIdentity, Identity};
 use crate::error::IdentityError;
 use crate::forge::{COUNTY, DAY_MS, NOW_MS, OTHER_PREFECTURE, PREFECTURE, PROVINCE, Tree, path};
-use crate::identity::{ClientIdentity, Identity};
 use crate::name::{Name, Role};
 
 const MESH: &str = "mesh.example";

@@ -3,12 +3,12 @@
 use rcgen::{ExtendedKeyUsagePurpose, KeyUsagePurpose};
 
 use crate::chain::{self, NothingRevoked, Purpose};
+use crate::credentials::ClientIdentity;
 use crate::forge::{
     COUNTY, DAY_MS, Forgery, NOW_MS, OTHER_PREFECTURE, PREFECTURE, PROVINCE, Shown, Tree, path, recertified,
     signing,
 };
 use crate::handshake::{MESH, shown_to_client, shown_to_server, uri};
-use crate::identity::ClientIdentity;
 use crate::name::{Name, Role};
 use crate::refusal::{Moment, Refusal};
 
