@@ -52,7 +52,7 @@ pub(crate) fn make_durable(dir: &Path) -> io::Result<()> {
             other => other?,
         }
     }
-    for folder in std::iter::once(dir).chain(missing.iter().map(PathBuf::as_path)) {
+    for folder in std::iter::once(dir).chain(missing.iter().skip(1).map(PathBuf::as_path)) {
         sync_folder(parent_of(folder))?;
     }
     Ok(())
