@@ -339,3 +339,20 @@ fn write_until_closed(mut writer: Writer, shared: &Shared, jobs: &Receiver<Job>)
         }
     }
 }
+
+#[cfg(test)]
+impl Store {
+    /// Commits several requests with one write and sync, as the writer thread does under load.
+    pub(crate) fn commit_group(&self, groups: Vec<Vec<Draft>>) -> Vec<Result<Committed, CommitError>> {
+        let mut engine = self.handle.engine.lock();
+        let Some(Engine::Inline(writer)) = engine.as_mut() else {
+            panic!("groups are made by hand inline only")
+        };
+        let answers = writer.process(groups.into_iter().map(Request::Commit).collect());
+        let committed = |answer| match answer {
+            Answer::Committed(committed) => committed,
+            _ => unreachable!("the writer answers what it was asked"),
+        };
+        answers.into_iter().map(|answer| answer.map(committed)).collect()
+    }
+}

@@ -1,24 +1,23 @@
 //! The one writer: decides, gives versions, signs, writes groups of frames, publishes.
 
+mod decide;
+
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use bytes::Bytes;
 use model::body::EpochEntry;
-use model::record::Unsigned;
-use model::{EpochId, Flow, Kind, Record, RecordError, RecordId, RecordKey, Version};
-use prost::Message;
+use model::{EpochId, Record, RecordKey};
 
 use crate::content::{Change, Content, WriterState, changes, pointer_to};
-use crate::error::{CommitError, ReadError};
+use crate::error::CommitError;
 use crate::log::format::FLAG_OWN;
 use crate::log::item::{self, Item, Pointer};
 use crate::log::tail::{Group, Tail, TailError};
 use crate::options::Run;
 use crate::shared::Shared;
-use crate::types::{Applied, Apply, Committed, Draft, Expect, FeedId, FeedPosition};
+use crate::types::{Applied, Apply, Committed, Draft, FeedId, FeedPosition};
 
 /// What callers ask of the writer.
 #[derive(Debug)]
@@ -57,6 +56,7 @@ impl Request {
     }
 }
 
+/// The writer: there is one per store.
 #[derive(Debug)]
 pub(crate) struct Writer {
     shared: Arc<Shared>,
@@ -242,144 +242,6 @@ impl Writer {
         Ok(answer)
     }
 
-    fn decide_commit(&self, drafts: &[Draft], epoch: u32, pending: &Pending) -> Result<Decided, CommitError> {
-        let seq = pending.writer.last_seq + 1;
-        let mut superseded: Vec<Option<Pointer>> = Vec::with_capacity(drafts.len());
-        let mut keys = HashSet::with_capacity(drafts.len());
-        for draft in drafts {
-            let key = draft.key();
-            let held = self.held(&key, pending)?;
-            let expected = match draft.expect {
-                Expect::Anything => true,
-                Expect::Absent => held.is_none(),
-                Expect::Version(version) => held.is_some_and(|held| held.version() == version),
-            };
-            if !expected || !keys.insert(key) {
-                return Err(CommitError::Changed { key });
-            }
-            let version = Version { term: draft.term, epoch, seq };
-            if held.is_some_and(|held| held.version() >= version) {
-                return Err(CommitError::Outranked { key });
-            }
-            superseded.push(held);
-        }
-        let now_ms = self.shared.clock.now_ms();
-        let mut records = Vec::with_capacity(drafts.len());
-        for draft in drafts {
-            let version = Version { term: draft.term, epoch, seq };
-            records.push(self.sign(draft, version, now_ms)?);
-        }
-        let items = records
-            .iter()
-            .zip(superseded)
-            .map(|(record, supersedes)| Item::Record { record: record.clone(), supersedes })
-            .collect();
-        Ok(Decided { items, own: true, answer: Answer::Committed(Committed { lsn: 0, epoch, seq, records }) })
-    }
-
-    fn sign(&self, draft: &Draft, version: Version, now_ms: u64) -> Result<Record, CommitError> {
-        if version.term == 0 || draft.kind == 0 || draft.flow == Flow::Unspecified {
-            return Err(CommitError::Invalid(RecordError::Malformed("term, kind or flow")));
-        }
-        let unsigned = Unsigned {
-            flow: draft.flow,
-            kind: draft.kind,
-            id: draft.id,
-            origin: draft.origin,
-            subject: draft.subject,
-            tombstone: draft.tombstone,
-            body: draft.body.clone(),
-        };
-        Record::sign(unsigned, version, now_ms, &self.shared.signing).map_err(|error| match error {
-            RecordError::TooLarge(_) => CommitError::TooLarge,
-            error => CommitError::Invalid(error),
-        })
-    }
-
-    fn decide_epoch(
-        &self,
-        id: EpochId,
-        extra: Vec<Draft>,
-        pending: &Pending,
-    ) -> Result<Decided, CommitError> {
-        let last = pending.writer.epoch();
-        let counter = last.as_ref().map_or(0, |last| last.counter) + 1;
-        let entry = EpochEntry {
-            counter,
-            epoch_id: Bytes::copy_from_slice(&id.0),
-            previous_epoch_id: last.map(|last| last.epoch_id).unwrap_or_default(),
-            base_seq: pending.writer.last_seq,
-            started_ms: self.shared.clock.now_ms(),
-        };
-        let mut drafts = vec![Draft {
-            flow: Flow::Directory,
-            kind: Kind::Epoch as u32,
-            id: RecordId::of(&[&counter.to_be_bytes()]),
-            origin: self.shared.node,
-            term: 1,
-            subject: None,
-            tombstone: false,
-            body: Bytes::from(entry.encode_to_vec()),
-            expect: Expect::Absent,
-        }];
-        drafts.extend(extra);
-        let decided = self.decide_commit(&drafts, counter, pending)?;
-        Ok(Decided { answer: Answer::Epoch(entry), ..decided })
-    }
-
-    fn decide_apply(&self, apply: Apply, pending: &Pending) -> Result<Decided, CommitError> {
-        let mut applied = Applied { lsn: 0, kept: 0, repeated: 0, quarantined: 0 };
-        let mut items = Vec::with_capacity(apply.records.len() + 1);
-        // Of several versions of one record in one apply, the highest is kept.
-        let mut highest: HashMap<RecordKey, Version> = HashMap::with_capacity(apply.records.len());
-        for record in &apply.records {
-            let version = highest.entry(record.key()).or_default();
-            *version = (*version).max(record.envelope().version);
-        }
-        for record in apply.records {
-            let version = record.envelope().version;
-            let key = record.key();
-            let supersedes = self.held(&key, pending)?;
-            let higher = supersedes.is_none_or(|held| held.version() < version);
-            if higher && highest.get(&key) == Some(&version) {
-                // Only the first of equal ones.
-                highest.remove(&key);
-                applied.kept += 1;
-                items.push(Item::Record { record, supersedes });
-            } else {
-                applied.repeated += 1;
-            }
-        }
-        let mut seen = HashSet::new();
-        for quarantined in apply.quarantined {
-            let name = (quarantined.hash, quarantined.from);
-            let repeated = pending.quarantined.contains(&name)
-                || self.shared.has_quarantined(&quarantined.hash, &quarantined.from)?;
-            if !repeated && seen.insert(name) {
-                applied.quarantined += 1;
-                items.push(Item::Quarantined(quarantined));
-            }
-        }
-        if let Some((feed, position)) = apply.position
-            && self.position(&feed, pending) != Some(position)
-        {
-            items.push(Item::Position { feed, position });
-        }
-        Ok(Decided { items, own: false, answer: Answer::Applied(applied) })
-    }
-
-    fn held(&self, key: &RecordKey, pending: &Pending) -> Result<Option<Pointer>, ReadError> {
-        match pending.held.get(key) {
-            Some(pointer) => Ok(Some(*pointer)),
-            None => self.shared.pointer(key),
-        }
-    }
-
-    fn position(&self, feed: &FeedId, pending: &Pending) -> Option<FeedPosition> {
-        let published = || self.shared.view.read().feeds.get(feed).copied();
-        pending.feeds.get(feed).copied().or_else(published)
-    }
-
     /// Puts a decided commit into the group as one frame.
     fn add(&self, items: Vec<Item>, own: bool, pending: &mut Pending, group: &mut Group) {
         let (lsn, payload_offset) = self.tail.next_frame(group);
@@ -401,7 +263,9 @@ impl Writer {
         let end = self.tail.add(group, &payload, if own { FLAG_OWN } else { 0 });
         let content = Content { lsn, end, own, items: placed };
         let changes = changes(&content, self.shared.node, self.shared.derivation.as_ref());
-        changes.iter().for_each(|change| pending.writer.follow(change));
+        for change in &changes {
+            pending.writer.follow(change);
+        }
         pending.lsn = lsn;
         pending.contents.push((content, changes));
     }

@@ -16,6 +16,7 @@ pub struct MemoryIndex {
 
 impl MemoryIndex {
     /// A copy as it is now, which does not follow the original: an index that will be behind.
+    #[must_use]
     pub fn copy(&self) -> Self {
         Self { pairs: Arc::new(RwLock::new(self.pairs.read().clone())) }
     }

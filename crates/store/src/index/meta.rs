@@ -195,10 +195,8 @@ pub(crate) fn read_all(index: &dyn Index, made_from: MadeFrom) -> Result<Metas, 
         }
     }
     if metas.is_empty() {
-        return Ok(match index.scan(&[], None, 1)?.is_empty() {
-            true => Metas::Empty,
-            false => Metas::Useless("its partitions were lost"),
-        });
+        let empty = index.scan(&[], None, 1)?.is_empty();
+        return Ok(if empty { Metas::Empty } else { Metas::Useless("its partitions were lost") });
     }
     let useless = |meta: &PartitionMeta| {
         if meta.layout != LAYOUT {

@@ -44,7 +44,9 @@ pub(crate) fn for_each(
     let mut after: Option<Vec<u8>> = None;
     loop {
         let pairs = index.scan(prefix, after.as_deref(), WALK)?;
-        pairs.iter().for_each(|(key, value)| each(key, value));
+        for (key, value) in &pairs {
+            each(key, value);
+        }
         if pairs.len() < WALK {
             return Ok(());
         }

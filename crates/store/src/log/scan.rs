@@ -101,18 +101,14 @@ fn check_chain(names: &[u64], headers: &[(SegmentHeader, u64)]) -> Result<(), Op
             return corrupt(52, "the file has another segment's name");
         }
         let (expected_first, expected_len) = header.before;
-        match before {
-            None if expected_first != 0 => {
-                return Err(OpenError::SegmentMissing(segment_name(expected_first)));
-            }
-            None => {}
-            Some((last, _)) if last.identity != header.identity => {
+        if let Some((last, len)) = before {
+            if last.identity != header.identity {
                 return corrupt(12, "the segment belongs to another log");
             }
-            Some((last, _)) if last.first_lsn != expected_first => {
+            if last.first_lsn != expected_first {
                 return Err(OpenError::SegmentMissing(segment_name(expected_first)));
             }
-            Some((last, len)) if len != expected_len => {
+            if len != expected_len {
                 let segment = segment_name(last.first_lsn);
                 return Err(OpenError::Corrupt {
                     segment,
@@ -120,7 +116,8 @@ fn check_chain(names: &[u64], headers: &[(SegmentHeader, u64)]) -> Result<(), Op
                     why: "the file's length",
                 });
             }
-            Some(_) => {}
+        } else if expected_first != 0 {
+            return Err(OpenError::SegmentMissing(segment_name(expected_first)));
         }
         before = Some((header, *len));
     }
@@ -215,7 +212,8 @@ fn save(storage: &dyn Storage, place: Place, len: u64) -> io::Result<String> {
         at += read as u64;
     }
     storage.sync_data(&name)?;
-    let mut torn: Vec<String> = storage.list()?.into_iter().filter(|name| name.ends_with(".torn")).collect();
+    let mut torn: Vec<String> =
+        storage.list()?.into_iter().filter(|name| name.strip_suffix(".torn").is_some()).collect();
     torn.sort_unstable();
     for old in torn.iter().take(torn.len().saturating_sub(TORN_KEPT)) {
         if *old != name {

@@ -1,4 +1,7 @@
 //! Tests of the whole store, mostly on memory that fails as disks do.
 
 mod basics;
+mod crash;
+mod damage;
+mod disk;
 pub(crate) mod support;
