@@ -20,7 +20,7 @@ pub mod social_credit;
 pub mod validate;
 
 pub use body::{Availability, Flow, Kind};
-pub use clock::Clock;
+pub use clock::{Clock, Entropy};
 pub use date::PartialDate;
 pub use id::{EpochId, KeyId, Number, OriginId, RecordId, RecordKey};
 pub use institution_code::InstitutionCode;
