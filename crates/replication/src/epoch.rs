@@ -81,12 +81,11 @@ pub fn admit_epochs(
     }
 }
 
-/// Whether [`admit_epochs`] must know the last seq applied: when an unknown epoch follows a known one.
+/// Whether [`admit_epochs`] must know the last seq applied: unless the newest epochs are the same, or none is known here.
 pub fn needs_known_seq(known: &[EpochEntry], hello: &Hello) -> bool {
-    match (known.last(), hello.epochs.first()) {
-        (Some(known), Some(announced)) => announced.counter > known.counter,
-        _ => false,
-    }
+    known
+        .last()
+        .is_some_and(|known| hello.epochs.first().map(|newest| &newest.epoch_id) != Some(&known.epoch_id))
 }
 
 /// Whether an epoch can stand beside those known of the same node (ascending by counter). Gaps are allowed, because records

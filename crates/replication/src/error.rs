@@ -85,7 +85,7 @@ impl LinkRefusal {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum LinkError {
     /// This end refuses: tell the neighbour reason and text, and end the call.
-    #[error("refused: {0}")]
+    #[error("{0}")]
     Refused(#[from] LinkRefusal),
     /// The neighbour refused: show it; retrying helps only after somebody acted on it.
     #[error("{message} ({reason})")]

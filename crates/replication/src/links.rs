@@ -4,10 +4,11 @@
 //! verified certificate has named.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use model::{NodePath, OriginId};
 use parking_lot::Mutex;
+use tokio::sync::watch;
 
 /// A feed that is behind and has not moved for this long, or a neighbour not heard for this long, is red.
 pub const STALL_MS: u64 = 30_000;
@@ -33,9 +34,10 @@ pub struct LinkView {
     pub position: u64,
     /// The sender's head when last heard.
     pub head: u64,
-    /// Records of this feed since the process started: applied, held already, quarantined.
+    /// Records of this feed since the process started: applied, and held already.
     pub applied: u64,
     pub repeated: u64,
+    /// Records of this feed that the receiver holds in quarantine, from all time.
     pub quarantined: u64,
     /// This node's clock when the neighbour was last heard; 0: never.
     pub heard_ms: u64,
@@ -91,14 +93,18 @@ impl LinkView {
         let silent_ms = now_ms.saturating_sub(self.heard_ms);
         let still_ms = now_ms.saturating_sub(self.progress_ms);
         let last = self.last_error.as_ref().map_or_else(String::new, |last| format!(": {}", last.message));
+        if !self.connected && self.last_error.as_ref().is_some_and(LinkTrouble::is_refusal) {
+            return (Health::Red, format!("refused{last}"));
+        }
         if self.heard_ms == 0 {
             return (
                 Health::Red,
                 format!("never connected{last}; check addresses, certificates and that the other node runs"),
             );
         }
-        if !self.connected && self.last_error.as_ref().is_some_and(LinkTrouble::is_refusal) {
-            return (Health::Red, format!("refused{last}"));
+        if let Some(why) = &self.stalled {
+            let health = if still_ms >= STALL_MS { Health::Red } else { Health::Amber };
+            return (health, format!("the store takes no records: {why}"));
         }
         if silent_ms >= STALL_MS {
             let silent_s = silent_ms / 1000;
@@ -106,10 +112,6 @@ impl LinkView {
                 Health::Red,
                 format!("nothing heard for {silent_s} s{last}; check the network and the other node"),
             );
-        }
-        if let Some(why) = &self.stalled {
-            let health = if still_ms >= STALL_MS { Health::Red } else { Health::Amber };
-            return (health, format!("the store takes no records: {why}"));
         }
         if self.behind() > 0 && still_ms >= STALL_MS {
             let (behind, still_s) = (self.behind(), still_ms / 1000);
@@ -144,6 +146,8 @@ impl LinkTrouble {
 #[derive(Debug, Clone, Default)]
 pub struct Links {
     views: Arc<Mutex<BTreeMap<NodePath, LinkView>>>,
+    /// The neighbour to which this node sends, and the end of its own log.
+    sends: Arc<OnceLock<(NodePath, watch::Receiver<u64>)>>,
 }
 
 impl Links {
@@ -153,12 +157,12 @@ impl Links {
 
     /// The link to one neighbour, if it was ever heard.
     pub fn view(&self, path: &NodePath) -> Option<LinkView> {
-        self.views.lock().get(path).cloned()
+        self.views.lock().get(path).map(|link| self.with_own_head(link))
     }
 
     /// All links, by path.
     pub fn all(&self) -> Vec<LinkView> {
-        self.views.lock().values().cloned().collect()
+        self.views.lock().values().map(|link| self.with_own_head(link)).collect()
     }
 
     /// This node's clock when the neighbour was last heard; 0: never.
@@ -166,9 +170,25 @@ impl Links {
         self.views.lock().get(path).map_or(0, |link| link.heard_ms)
     }
 
-    /// Positions between what was applied and the sender's head when last heard.
+    /// Positions between what was applied and the sender's head: its own log's end here, what it said when last heard elsewhere.
     pub fn behind(&self, path: &NodePath) -> u64 {
-        self.views.lock().get(path).map_or(0, LinkView::behind)
+        self.view(path).map_or(0, |link| link.behind())
+    }
+
+    /// What this node sends to `path` ends where its log ends, also while nobody listens.
+    pub(crate) fn sends(&self, path: NodePath, head: watch::Receiver<u64>) {
+        // A second sender of the same node has the same log.
+        let _ = self.sends.set((path, head));
+    }
+
+    fn with_own_head(&self, link: &LinkView) -> LinkView {
+        let mut link = link.clone();
+        // Before the first welcome of this process the parent's position is not known, so neither is the difference.
+        if let Some((_, head)) = self.sends.get().filter(|(path, _)| *path == link.path && link.heard_ms > 0)
+        {
+            link.head = link.head.max(*head.borrow());
+        }
+        link
     }
 
     /// Notes that a neighbour could not be reached or refused; the transport calls this for what happens before a session.

@@ -21,13 +21,14 @@ use model::feed::{FromReceiver, FromSender, Hello, MAX_BATCH_BYTES, Welcome};
 use model::{Clock, NodePath};
 use store::{Direction, FeedId, Store};
 use tokio::sync::mpsc;
+use tokio::task::JoinError;
 
 use self::applier::{Applier, Work};
 use self::seen::Seen;
 use self::sessions::{Session, Sessions};
 use crate::epoch::{EpochVerdict, admit_epochs, epoch_id, needs_known_seq};
 use crate::error::Announced;
-use crate::{Directory, Keyring, LinkError, LinkRefusal, Links, NodeIdentity};
+use crate::{Directory, DirectoryView, Keyring, LinkError, LinkRefusal, Links, NodeIdentity};
 
 /// How a receiver behaves.
 #[derive(Debug, Clone)]
@@ -178,11 +179,34 @@ impl Receiver {
             }
         };
         drop(queue);
-        match applier.await {
-            Ok(applied) => applied.and(ended),
-            Err(failed) if failed.is_panic() => std::panic::resume_unwind(failed.into_panic()),
-            Err(_) => Err(LinkError::Broken { cause: "this node is stopping".into() }),
-        }
+        joined(applier.await).and(ended)
+    }
+}
+
+impl Shared {
+    /// Tells how far the child is known here, which takes a look at the log.
+    async fn with_known_seq(
+        &self,
+        refusal: LinkRefusal,
+        view: &DirectoryView,
+    ) -> Result<LinkRefusal, LinkError> {
+        let LinkRefusal::RestoreNeeded { path, known_epoch, known_seq, announced } = refusal else {
+            return Ok(refusal);
+        };
+        let seen = match view.origin_at(&path) {
+            Some(origin) => self.seen.last_seq(&self.store, view, &origin).await?,
+            None => 0,
+        };
+        Ok(LinkRefusal::RestoreNeeded { path, known_epoch, known_seq: known_seq.max(seen), announced })
+    }
+}
+
+/// The outcome of a task of this crate; its panic goes on here.
+fn joined(outcome: Result<Result<(), LinkError>, JoinError>) -> Result<(), LinkError> {
+    match outcome {
+        Ok(outcome) => outcome,
+        Err(failed) if failed.is_panic() => std::panic::resume_unwind(failed.into_panic()),
+        Err(_) => Err(LinkError::Broken { cause: "this node is stopping".into() }),
     }
 }
 
@@ -210,20 +234,26 @@ async fn greet(
     hello: Hello,
     outgoing: &mpsc::Sender<FromReceiver>,
 ) -> Result<(Session, Welcome), LinkError> {
-    let protocol = greeting::check(&hello, peer, &shared.own, &shared.directory.snapshot())?;
+    let view = shared.directory.snapshot();
+    let protocol = match greeting::check(&hello, peer, &shared.own, &view) {
+        Ok(protocol) => protocol,
+        Err(refusal) => return Err(shared.with_known_seq(refusal, &view).await?.into()),
+    };
     let session = claim(shared, peer, &hello).await?;
     session.wait_for_previous().await;
     // Its own task: once the introduction is durable, the directory must learn it even if the connection is gone.
-    let introduced = tokio::spawn(greeting::introduce(Arc::clone(shared), peer.clone(), hello.clone())).await;
-    introduced.map_err(|_| LinkError::Broken { cause: "this node is stopping".into() })??;
+    joined(tokio::spawn(greeting::introduce(Arc::clone(shared), peer.clone(), hello.clone())).await)?;
     let feed = FeedId { peer: hello.origin, direction: Direction::Up };
     let held = shared.store.position(&feed).filter(|held| held.generation == hello.generation);
     let position = held.map_or(0, |held| held.position);
     if position > hello.head {
-        return Err(restore_needed(shared, peer, &hello).into());
+        let (view, announced) = (shared.directory.snapshot(), Announced::Head(hello.head));
+        let refusal = greeting::restore_needed(&hello, hello.origin, &view, announced);
+        return Err(shared.with_known_seq(refusal, &view).await?.into());
     }
     let now_ms = shared.clock.now_ms();
     let offset_ms = hello.now_ms.wrapping_sub(now_ms) as i64;
+    count_quarantined(shared, peer, &feed)?;
     shared.links.welcomed(peer, position, hello.head, offset_ms, now_ms);
     let welcome = Welcome {
         protocol,
@@ -266,16 +296,20 @@ async fn claim(shared: &Shared, peer: &NodePath, hello: &Hello) -> Result<Sessio
     })
 }
 
-fn restore_needed(shared: &Shared, peer: &NodePath, hello: &Hello) -> LinkRefusal {
-    let view = shared.directory.snapshot();
-    let newest = view.epochs(&hello.origin).last().map_or((0, 0), |newest| (newest.counter, newest.base_seq));
-    let (known_epoch, known_seq) = newest;
-    LinkRefusal::RestoreNeeded {
-        path: peer.clone(),
-        known_epoch,
-        known_seq,
-        announced: Announced::Head(hello.head),
+/// Most quarantined records looked through to count a child's.
+const MAX_COUNTED: usize = 10_000;
+
+/// Fills in how many records of this child are in quarantine, at its first session in this process.
+fn count_quarantined(shared: &Shared, peer: &NodePath, feed: &FeedId) -> Result<(), LinkError> {
+    if shared.store.status().quarantined == 0
+        || shared.links.view(peer).is_some_and(|link| link.quarantined > 0)
+    {
+        return Ok(());
     }
+    let held = shared.store.quarantine(MAX_COUNTED)?;
+    let of_child = held.iter().filter(|one| one.from == *feed).count() as u64;
+    shared.links.change(peer, |link| link.quarantined = of_child);
+    Ok(())
 }
 
 #[cfg(test)]

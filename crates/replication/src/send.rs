@@ -75,6 +75,9 @@ impl Sender {
         own: NodeIdentity,
     ) -> Self {
         let welcome = Arc::new(watch::Sender::new(None));
+        if let Some(parent) = own.path.parent() {
+            links.sends(parent, store.watch_head());
+        }
         Self { store, directory, links, clock, own, settings: SenderSettings::default(), welcome }
     }
 
@@ -187,6 +190,8 @@ struct Course<'a> {
     heard: Instant,
     /// This node's clock at a head that waits for its answer.
     asked_ms: Option<u64>,
+    /// The head at which the log had nothing more to read after all.
+    read_out: u64,
 }
 
 /// What to do next.
@@ -218,6 +223,7 @@ impl<'a> Course<'a> {
             next_head: now + settings.head_interval,
             heard: now,
             asked_ms: None,
+            read_out: 0,
         }
     }
 
@@ -242,6 +248,8 @@ impl<'a> Course<'a> {
                         permit.send(self.head(head));
                     } else if let Some(batch) = self.batch()? {
                         permit.send(FromSender::Batch(batch));
+                    } else {
+                        self.read_out = head;
                     }
                 }
                 changed = log.changed(), if next == Next::WaitForRecords => changed.map_err(|_| store_closed())?,
@@ -252,7 +260,7 @@ impl<'a> Course<'a> {
     }
 
     fn next(&self, head: u64) -> Next {
-        let more = !self.ready.is_empty() || self.shipping.sent() < head;
+        let more = !self.ready.is_empty() || self.shipping.sent().max(self.read_out) < head;
         if more && self.shipping.has_room() {
             Next::Batch
         } else if Instant::now() >= self.next_head {
@@ -323,15 +331,15 @@ impl<'a> Course<'a> {
         let counted = Counted {
             applied: ack.applied.into(),
             repeated: ack.repeated.into(),
-            quarantined: ack.quarantined.into(),
+            // The total follows below.
+            quarantined: 0,
         };
         let links = &self.sender.links;
         links.heard(self.parent, Some(self.sender.store.head()), now_ms);
         links.moved(self.parent, ack.position, counted, now_ms);
-        // The receiver counts over sessions and restarts of this node.
         let offset = self.asked_ms.take().map(|asked_ms| offset_ms(ack.now_ms, asked_ms, now_ms));
         links.change(self.parent, |link| {
-            link.quarantined = link.quarantined.max(ack.quarantined_total);
+            link.quarantined = ack.quarantined_total;
             link.clock_offset_ms = offset.unwrap_or(link.clock_offset_ms);
         });
         Ok(())

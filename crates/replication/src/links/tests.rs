@@ -30,6 +30,11 @@ fn the_table() {
             Health::Red,
             "refused",
         ),
+        (
+            link(|link| (link.connected, link.heard_ms, link.last_error) = (false, 0, trouble("WRONG_TREE"))),
+            Health::Red,
+            "refused: what happened",
+        ),
         (link(|link| link.heard_ms = NOW - STALL_MS), Health::Red, "nothing heard for 30 s"),
         (link(|link| link.quarantined = 3), Health::Amber, "3 records in quarantine"),
         (link(|link| (link.position, link.head) = (5, 9)), Health::Green, ""),
@@ -45,7 +50,10 @@ fn the_table() {
         ),
         (link(|link| link.stalled = Some("the disk is full".into())), Health::Amber, "the disk is full"),
         (
-            link(|link| (link.stalled, link.progress_ms) = (Some("the disk is full".into()), NOW - STALL_MS)),
+            link(|link| {
+                link.stalled = Some("the disk is full".into());
+                (link.heard_ms, link.progress_ms) = (NOW - STALL_MS, NOW - STALL_MS);
+            }),
             Health::Red,
             "the disk is full",
         ),

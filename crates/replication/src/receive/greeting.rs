@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use model::feed::{Direction, Hello, PROTOCOLS};
-use model::{NodePath, Record};
+use model::{NodePath, OriginId, Record};
 use store::{Apply, MAX_COMMIT_RECORDS, Store};
 
 use super::Shared;
-use crate::entitlement::{Rules, Staged, Verdict, is_directory, judge};
+use crate::entitlement::{Rules, Staged, Verdict, is_directory, judge, rank};
 use crate::epoch::epoch_id;
 use crate::error::Announced;
 use crate::{DirectoryView, LinkError, LinkRefusal, NodeIdentity};
@@ -54,16 +54,21 @@ fn check_origin(hello: &Hello, own: &NodeIdentity, view: &DirectoryView) -> Resu
     let Some(known) = view.origin_at(&hello.path).filter(|known| *known != announced) else { return Ok(()) };
     if hello.epochs.is_empty() {
         // An empty store has a new origin: the node that stood here lost its disk.
-        let newest = view.epochs(&known).last().map_or((0, 0), |newest| (newest.counter, newest.base_seq));
-        let (known_epoch, known_seq) = newest;
-        return Err(LinkRefusal::RestoreNeeded {
-            path: hello.path.clone(),
-            known_epoch,
-            known_seq,
-            announced: Announced::Nothing,
-        });
+        return Err(restore_needed(hello, known, view, Announced::Nothing));
     }
     Err(LinkRefusal::OriginChanged { path: hello.path.clone(), known, announced })
+}
+
+/// The refusal of a child that lacks what is known here of its path; the last seq is filled in by whoever can look it up.
+pub(super) fn restore_needed(
+    hello: &Hello,
+    known: OriginId,
+    view: &DirectoryView,
+    announced: Announced,
+) -> LinkRefusal {
+    let newest = view.epochs(&known).last();
+    let (known_epoch, known_seq) = newest.map_or((0, 0), |newest| (newest.counter, newest.base_seq));
+    LinkRefusal::RestoreNeeded { path: hello.path.clone(), known_epoch, known_seq, announced }
 }
 
 /// Judges the introduction like any other records, makes it durable and publishes it. Unlike in the feed, one bad record
@@ -82,11 +87,13 @@ pub(super) async fn introduce(shared: Arc<Shared>, peer: NodePath, hello: Hello)
     let rules = Rules { trust_domain: &shared.own.trust_domain, sender: &peer, keyring: &*shared.keyring };
     let staged = Staged::new(shared.directory.snapshot());
     let (verdicts, staged) = judge(&hello.introduction, staged, rules);
-    let refused = verdicts.into_iter().find_map(|verdict| match verdict {
-        Verdict::Quarantine(reason) => Some(reason),
-        Verdict::Admit => None,
-    });
-    if let Some(reason) = refused {
+    // The key first: without it nothing else can be verified, and would only say so.
+    let refused =
+        verdicts.into_iter().zip(&hello.introduction).filter_map(|(verdict, record)| match verdict {
+            Verdict::Quarantine(reason) => Some((rank(record), reason)),
+            Verdict::Admit => None,
+        });
+    if let Some((_, reason)) = refused.min_by_key(|(rank, _)| *rank) {
         return Err(bad(format!("a record of the introduction is refused: {reason}")));
     }
     let view = staged.view();

@@ -1,0 +1,1 @@
+//! Sessions that meet: the same child twice, and hostile senders frame by frame.

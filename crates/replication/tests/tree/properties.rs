@@ -1,0 +1,1 @@
+//! Random histories of a tree, with an oracle.

@@ -1,0 +1,373 @@
+//! Scenarios as scripts: commands, `---`, what they print. `TIERMESH_UPDATE_SCRIPTS=1` writes the output into the files.
+//!
+//! ```text
+//! start X            power on; opens an epoch, or waits for the parent if the disk is empty
+//! begin X            opens an epoch without the parent: a node that stood alone until now
+//! connect X          the feed to the parent, kept up
+//! disconnect X       takes it down
+//! break X UP DOWN    connects; the first connection breaks after so many frames to or from the parent
+//! register X I P N   N patients P1 … PN of institution I
+//! rename X I         writes the enrolment of institution I anew
+//! kill X             power off; what was not synced is gone
+//! stop X             power off
+//! wipe X             the disk is replaced by an empty one (`wipe X N`: with identity N)
+//! save X / load X    takes a backup of the disk / puts it back
+//! clone X Y          Y is a copy of X under the same path
+//! move X PATH        X takes another path (and mesh: `move X PATH MESH`)
+//! raw X WHAT         puts a record into X's log that X should not have: see `raw`
+//! disk X FREE        limits X's disk to what it holds and FREE bytes (`disk X -`: no limit)
+//! settle             waits until all that is connected is caught up
+//! wait S             lets S seconds pass
+//! show X             what X holds; its links
+//! same X Y           whether X and Y hold the same records, byte for byte
+//! ```
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use model::body::Kind;
+use model::record::Unsigned;
+use model::{Clock, Record, SigningKey, Version};
+use replication::Health;
+use store::{Apply, Cut, Expect, Memory};
+
+use crate::node::{Machine, Node, TestClock, door, until};
+use crate::wire::{Breaks, Door, NEVER, connect};
+
+struct World {
+    clock: Arc<dyn Clock>,
+    machines: BTreeMap<String, Machine>,
+    saved: BTreeMap<String, Machine>,
+    nodes: BTreeMap<String, Node>,
+    doors: BTreeMap<String, Door>,
+    started: u64,
+}
+
+const PLACES: [(&str, &str); 7] = [
+    ("province", "530000"),
+    ("dali", "530000/532900"),
+    ("wenshan", "530000/532600"),
+    ("dali-city", "530000/532900/532901"),
+    ("xiangyun", "530000/532900/532923"),
+    ("wenshan-city", "530000/532600/532601"),
+    ("guizhou", "520000"),
+];
+
+impl World {
+    fn new() -> Self {
+        let machine = |(at, (name, path)): (usize, &(&str, &str))| {
+            ((*name).to_owned(), Machine::new(path, at as u8 + 1))
+        };
+        Self {
+            clock: Arc::new(TestClock::new()),
+            machines: PLACES.iter().enumerate().map(machine).collect(),
+            saved: BTreeMap::new(),
+            nodes: BTreeMap::new(),
+            doors: BTreeMap::new(),
+            started: 0,
+        }
+    }
+
+    fn door(&mut self, path: &str) -> Door {
+        self.doors.entry(path.into()).or_insert_with(door).clone()
+    }
+
+    fn parent_door(&mut self, name: &str) -> Door {
+        let parent = self.machines[name].path.parent().map_or_else(String::new, |parent| parent.to_string());
+        self.door(&parent)
+    }
+
+    /// Runs one command and says what came of it; most say nothing.
+    async fn run(&mut self, line: &str) -> String {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let (command, name) = (words[0], words.get(1).copied().unwrap_or_default());
+        let number = |at: usize| words[at].parse::<u64>().unwrap();
+        match command {
+            "start" => return self.start(name).await,
+            "begin" => return self.begin(name).await,
+            "connect" => return self.connect(name, NEVER).await,
+            "break" => {
+                return self
+                    .connect(name, Breaks { up_after: number(2) as usize, down_after: number(3) as usize })
+                    .await;
+            }
+            "disconnect" => self.node(name).drop_link(),
+            "register" => return self.register(name, words[2], words[3], number(4)).await,
+            "rename" => self.rename(name, words[2]).await,
+            "kill" => self.kill(name),
+            "stop" => drop(self.nodes.remove(name)),
+            "wipe" => {
+                let seed = words.get(2).map(|_| number(2) as u8);
+                let machine = self.machines.get_mut(name).unwrap();
+                let fresh = Machine::new("530000", seed.unwrap_or(0));
+                (machine.storage, machine.index) = (Memory::new(99), fresh.index);
+                if seed.is_some() {
+                    (machine.origin, machine.key) = (fresh.origin, fresh.key);
+                }
+            }
+            "save" => drop(self.saved.insert(name.into(), self.machines[name].copy())),
+            "load" => drop(self.machines.insert(name.into(), self.saved[name].copy())),
+            "clone" => drop(self.machines.insert(words[2].into(), self.machines[name].copy())),
+            "move" => {
+                let machine = self.machines.get_mut(name).unwrap();
+                machine.path = words[2].parse().unwrap();
+                if let Some(mesh) = words.get(3) {
+                    machine.trust_domain = mesh.parse().unwrap();
+                }
+            }
+            "raw" => self.raw(name, words[2]).await,
+            "disk" => self.limit_disk(name, words[2]),
+            "settle" => self.settle().await,
+            "wait" => tokio::time::sleep(Duration::from_secs(number(1))).await,
+            "show" => return self.show(name),
+            "same" => return self.same(name, words[2]),
+            other => panic!("no command {other}"),
+        }
+        String::new()
+    }
+
+    fn node(&mut self, name: &str) -> &mut Node {
+        self.nodes.get_mut(name).unwrap_or_else(|| panic!("{name} does not run"))
+    }
+
+    async fn start(&mut self, name: &str) -> String {
+        let path = self.machines[name].path.to_string();
+        // A clone does not take the place where children find the node.
+        let taken = self.nodes.values().any(|node| node.machine.path.to_string() == path);
+        let door = if taken { door() } else { self.door(&path) };
+        let node = self.machines[name].start(&self.clock, &door);
+        let waits = node.store.last_epoch().is_none() && node.machine.path.depth() > 0;
+        self.nodes.insert(name.into(), node);
+        if waits {
+            return format!("{name} waits for its parent\n");
+        }
+        self.begin(name).await
+    }
+
+    async fn begin(&mut self, name: &str) -> String {
+        self.started += 1;
+        let epoch = self.nodes[name].begin(self.started).await;
+        format!("{name} writes in epoch {}\n", epoch.counter)
+    }
+
+    /// Connects once to see the answer; a welcome node then stays connected.
+    async fn connect(&mut self, name: &str, breaks: Breaks) -> String {
+        let parent = self.parent_door(name);
+        let sender = self.node(name).sender.clone();
+        let path = self.machines[name].path.clone();
+        let mut welcome = sender.may_begin();
+        welcome.mark_unchanged();
+        let refused = {
+            let once = connect(&sender, path, &parent, NEVER);
+            tokio::select! {
+                biased;
+                error = once => Some(error),
+                _ = welcome.changed() => None,
+            }
+        };
+        if let Some(error) = refused {
+            return format!("{name}: {} {error}\n", error.reason());
+        }
+        let waits = self.nodes[name].store.last_epoch().is_none();
+        let said = if waits { self.begin(name).await } else { String::new() };
+        self.node(name).keep_link(&parent, breaks);
+        said
+    }
+
+    async fn register(&mut self, name: &str, code: &str, patient: &str, count: u64) -> String {
+        let node = self.node(name);
+        for n in 1..=count {
+            if let Err(error) = node.register(code, &format!("{patient}{n}"), "name").await {
+                return format!("{name}: {error}\n");
+            }
+        }
+        String::new()
+    }
+
+    async fn rename(&mut self, name: &str, code: &str) {
+        let node = self.node(name);
+        let draft = node.institution_draft(code, "a new name");
+        let record = node.store.commit(vec![draft]).await.unwrap().records.remove(0);
+        node.directory.learn(&record);
+    }
+
+    fn kill(&mut self, name: &str) {
+        let node = self.nodes.remove(name).unwrap();
+        self.machines.insert(name.into(), node.machine.crashed(Cut::Synced));
+    }
+
+    /// Records that should not be: `garbled` (a body that is none), `foreign` (of an institution that files elsewhere),
+    /// `forged` (signed by another key under this node's name), `unknown` (a kind and flow of a later release), `claim`
+    /// (an institution that files elsewhere).
+    async fn raw(&mut self, name: &str, what: &str) {
+        let node = self.node(name);
+        let registration = node.registration_draft("H1", "raw", "");
+        let mut draft = match what {
+            "garbled" => store::Draft { body: vec![0xFF, 0xFF].into(), ..registration },
+            "foreign" => node.registration_draft("H9", "raw", ""),
+            "claim" => node.institution_draft("H9", ""),
+            "unknown" => {
+                store::Draft { kind: 4711, body: vec![0xFE; 40].into(), subject: None, ..registration }
+            }
+            "forged" => return forge(node).await,
+            other => panic!("no record {other}"),
+        };
+        draft.expect = Expect::Anything;
+        node.store.commit(vec![draft]).await.unwrap();
+    }
+
+    fn limit_disk(&mut self, name: &str, free: &str) {
+        let storage = &self.node(name).machine.storage;
+        storage.set_capacity(None);
+        let held: u64 = store::Storage::list(storage)
+            .unwrap()
+            .iter()
+            .map(|file| store::Storage::len(storage, file).unwrap())
+            .sum();
+        storage.set_capacity(free.parse::<u64>().ok().map(|free| held + free));
+    }
+
+    async fn settle(&mut self) {
+        let nodes: Vec<&Node> = self.nodes.values().collect();
+        let connected = |node: &&&Node| {
+            node.machine.path.parent().and_then(|at| node.links.view(&at)).is_some_and(|link| link.connected)
+        };
+        // Connections that broke a moment ago come back within a second.
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        until("the links to settle", || nodes.iter().filter(connected).all(|node| node.is_caught_up())).await;
+    }
+
+    fn show(&self, name: &str) -> String {
+        let node = &self.nodes[name];
+        let (status, view) = (node.store.status(), node.directory.snapshot());
+        let mut out = format!(
+            "{name}: {} registrations, {} nodes, {} institutions, {} epochs, {} quarantined\n",
+            status.live(Kind::Registration as u32),
+            view.nodes().count(),
+            view.institutions().count(),
+            status.live(Kind::Epoch as u32),
+            status.quarantined,
+        );
+        for one in node.store.quarantine(100).unwrap() {
+            writeln!(out, "  quarantined: {}", one.reason).unwrap();
+        }
+        for link in node.links.all() {
+            let (health, reason) = link.health(self.clock.now_ms());
+            let health = match health {
+                Health::Green => "green",
+                Health::Amber => "amber",
+                Health::Red => "red",
+            };
+            let why = if reason.is_empty() { String::new() } else { format!(": {reason}") };
+            let (path, applied, repeated) = (&link.path, link.applied, link.repeated);
+            writeln!(
+                out,
+                "  {path}: {health}, behind {}, {applied} applied, {repeated} repeated{why}",
+                link.behind()
+            )
+            .unwrap();
+        }
+        out
+    }
+
+    fn same(&self, one: &str, other: &str) -> String {
+        let (mine, theirs) = (self.nodes[one].records(), self.nodes[other].records());
+        let missing = mine.iter().filter(|record| !theirs.contains(record)).count();
+        match missing {
+            0 => format!("{other} holds all of {one}\n"),
+            missing => format!("{other} lacks {missing} of {one}\n"),
+        }
+    }
+}
+
+/// A record that names this node's key and origin but was signed with another key: the store takes it, nobody else may.
+async fn forge(node: &mut Node) {
+    let draft = node.registration_draft("H1", "forged", "");
+    let version = Version { term: 1, epoch: 1, seq: 1_000 };
+    let unsigned = |subject| Unsigned {
+        flow: draft.flow,
+        kind: draft.kind,
+        id: draft.id,
+        origin: draft.origin,
+        subject,
+        tombstone: false,
+        body: draft.body.clone(),
+    };
+    let real = Record::sign(unsigned(draft.subject), version, 0, &node.machine.key).unwrap();
+    let other = SigningKey::from_seed(&[77; 32]).sign(real.header_bytes());
+    let raw = model::body::RawRecord { signature: other.to_vec().into(), ..real.to_raw() };
+    let forged = Record::from_raw(raw).unwrap();
+    node.store.apply(Apply { records: vec![forged], ..Apply::default() }).await.unwrap();
+}
+
+/// Runs a script's blocks; answers the script with the output that it had.
+async fn play(script: &str) -> String {
+    let mut world = World::new();
+    let mut out = String::new();
+    for block in script.split("\n\n") {
+        let commands: Vec<&str> = block.lines().take_while(|line| *line != "---").collect();
+        let mut said = String::new();
+        for command in &commands {
+            if !command.starts_with('#') && !command.trim().is_empty() {
+                said.push_str(&world.run(command).await);
+            }
+        }
+        let separator = if out.is_empty() { "" } else { "\n" };
+        write!(out, "{separator}{}\n---\n{said}", commands.join("\n")).unwrap();
+    }
+    out
+}
+
+fn check(name: &str) {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/scripts").join(name).with_extension("txt");
+    let script = std::fs::read_to_string(&file).unwrap();
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+    let played = runtime.block_on(play(script.trim_end()));
+    if std::env::var_os("TIERMESH_UPDATE_SCRIPTS").is_some() {
+        std::fs::write(&file, &played).unwrap();
+        return;
+    }
+    assert_eq!(played.trim_end(), script.trim_end(), "{name}");
+}
+
+macro_rules! scripts {
+    ($($name:ident),* $(,)?) => {
+        $(#[test]
+        fn $name() {
+            check(stringify!($name));
+        })*
+
+        /// A script that nobody runs would say nothing.
+        #[test]
+        fn every_script_is_run() {
+            let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/scripts");
+            let mut found: Vec<String> = std::fs::read_dir(folder)
+                .unwrap()
+                .map(|file| file.unwrap().path().file_stem().unwrap().to_str().unwrap().to_owned())
+                .collect();
+            found.sort();
+            let mut run = vec![$(stringify!($name).to_owned()),*];
+            run.sort();
+            assert_eq!(found, run);
+        }
+    };
+}
+
+scripts!(
+    clone_beside,
+    disk_full,
+    late_join,
+    lost_disk,
+    old_backup,
+    parent_restarts,
+    poison,
+    rejoin,
+    second_claim,
+    stall,
+    two_hops,
+    wrong_tree,
+);
