@@ -75,6 +75,7 @@ pub(crate) type Stream = TlsStream<BoxIo>;
 struct Served {
     routes: Deadlines<Routes>,
     session: Arc<Session>,
+    used: CancellationToken,
 }
 
 impl hyper::service::Service<Request<Incoming>> for Served {
@@ -84,21 +85,26 @@ impl hyper::service::Service<Request<Incoming>> for Served {
 
     fn call(&self, mut request: Request<Incoming>) -> Self::Future {
         request.extensions_mut().insert(self.session.clone());
+        if !self.used.is_cancelled() {
+            self.used.cancel();
+        }
         // A router is ready always: it only finds the handler.
         tower::Service::call(&mut self.routes.clone(), request)
     }
 }
 
 /// Serves one connection until it ends, its `life` is over, or the node stops and its calls have ended or run out of time.
+/// Cancels `used` at the first call.
 pub(crate) async fn serve(
     stream: Stream,
     session: Session,
     routes: Deadlines<Routes>,
     keep_alive: KeepAlive,
     life: Duration,
+    used: CancellationToken,
     drain: &Drain,
 ) -> Result<(), hyper::Error> {
-    let served = Served { routes, session: Arc::new(session) };
+    let served = Served { routes, session: Arc::new(session), used };
     let connection = hyper::server::conn::http2::Builder::new(TokioExecutor::new())
         .timer(TokioTimer::new())
         .max_concurrent_streams(MAX_STREAMS)

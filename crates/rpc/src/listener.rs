@@ -12,6 +12,7 @@ use identity::{Refusal, Role, peer_name};
 use rustls::ServerConfig;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
 
 use crate::children;
 use crate::connection::{self, Stream};
@@ -131,7 +132,7 @@ impl Listener {
                         format!("{} is neither parent nor child of {}", peer.path, self.neighbours.own());
                     return self.refusals.log(from.ip(), reason);
                 }
-                if let Err(error) = self.services.serve(stream, peer).await {
+                if let Err(error) = self.services.serve(stream, peer, CancellationToken::new()).await {
                     tracing::debug!(%from, reason = words(&error), "connection ended");
                 }
             }

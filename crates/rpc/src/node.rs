@@ -37,9 +37,7 @@ impl v1::node_service_server::NodeService for Node {
 
 fn node_status(status: NodeState) -> v1::NodeStatus {
     let NodeState { node, store, .. } = status;
-    let count = |kind: Kind| {
-        store.counts.iter().find(|count| count.kind == kind as u32).map_or(0, |count| count.current)
-    };
+    let count = |kind: Kind| store.live(kind as u32);
     let directory = [Kind::Node, Kind::Institution, Kind::Practitioner, Kind::SigningKey, Kind::Epoch];
     v1::NodeStatus {
         path: node.path.to_string(),
@@ -62,17 +60,28 @@ fn node_status(status: NodeState) -> v1::NodeStatus {
             document_entries: count(Kind::DocumentEntry),
             directory_records: directory.into_iter().map(count).sum(),
             quarantined: store.quarantined,
-            index: format!("{:?}", store.index).to_lowercase(),
+            index: index_name(&store.index),
             disk_full: store.disk_full,
-            corrupt: store.damaged.iter().map(ToString::to_string).collect(),
+            corrupt: store
+                .damaged
+                .iter()
+                .map(|place| format!("{} at byte {}, position {}", place.segment, place.offset, place.lsn))
+                .collect(),
             opened: status.opened,
             open_ms: status.open_ms,
+            syncs: store.syncs,
+            commits: store.commits,
         }),
         content: Some(v1::ContentStatus { objects: status.content_objects, bytes: status.content_bytes }),
         parent: status.parent.map(link_status),
         children: status.children.into_iter().map(link_status).collect(),
         certificate_not_after_ms: status.certificate_not_after_ms,
     }
+}
+
+/// The name of the variant; where its files are is of no interest to a caller.
+fn index_name(index: &impl std::fmt::Debug) -> String {
+    format!("{index:?}").split('(').next().unwrap_or_default().to_lowercase()
 }
 
 fn link_status(status: exchange::LinkStatus) -> v1::LinkStatus {

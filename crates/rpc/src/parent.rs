@@ -6,19 +6,21 @@
 //! child ── tiermesh-reverse/1 ─▶ parent   parent calls: queries down; the child is the HTTP/2 server
 //! ```
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use exchange::feed::{LinkError, Sender};
+use exchange::feed::{Links, Sender};
 use identity::peer_name;
 use model::{Clock, Entropy, NodePath};
 use rustls::ClientConfig;
 use tokio::sync::watch;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use crate::backoff::Backoff;
 use crate::client;
-use crate::connection::Channel;
+use crate::connection::{Channel, Stream};
 use crate::neighbours::Neighbours;
 use crate::net::Dial;
 use crate::server::Services;
@@ -55,6 +57,7 @@ pub struct Parent {
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
     neighbours: Neighbours,
+    links: Option<Links>,
     up: watch::Sender<WayState>,
     reverse: watch::Sender<WayState>,
 }
@@ -79,7 +82,13 @@ impl Parent {
     ) -> Option<Self> {
         let path = neighbours.own().parent()?;
         let (up, reverse) = (watch::Sender::default(), watch::Sender::default());
-        Some(Self { config, path, dial, clock, entropy, neighbours, up, reverse })
+        Some(Self { config, path, dial, clock, entropy, neighbours, links: None, up, reverse })
+    }
+
+    /// Notes in the state of the links why the parent cannot be reached.
+    #[must_use]
+    pub fn with_links(self, links: Links) -> Self {
+        Self { links: Some(links), ..self }
     }
 
     /// Starts both connections; they are made again for ever, until the services drain.
@@ -110,7 +119,11 @@ impl Parent {
                     channel.finish(services.drain().limit()).await;
                     reason
                 }
-                Err(error) => error.to_string(),
+                Err(error) => {
+                    let reason = error.to_string();
+                    self.note(&reason);
+                    reason
+                }
             };
             if !self.pause(&self.up, reason, &mut backoff, services).await {
                 return;
@@ -130,10 +143,9 @@ impl Parent {
             let mut backoff = Backoff::default();
             loop {
                 let started = Instant::now();
-                let ended = crate::feed::ship(channel, sender).await;
-                let reason =
-                    ended.err().unwrap_or(LinkError::Broken { cause: "the parent ended the feed".into() });
-                tracing::warn!(parent = %self.path, reason = reason.reason(), error = %reason, "the feed to the parent ended");
+                if let Err(error) = crate::feed::ship(channel, sender).await {
+                    tracing::debug!(parent = %self.path, %error, "the feed is started again after a pause");
+                }
                 backoff.ended(started.elapsed());
                 tokio::time::sleep(self.wait(&mut backoff)).await;
             }
@@ -149,20 +161,14 @@ impl Parent {
     async fn keep_reverse(&self, services: &Services) {
         let mut backoff = Backoff::default();
         loop {
-            let connecting =
-                client::connect_tls(&*self.dial, &self.config.address, self.config.reverse_tls.clone());
+            let ParentConfig { address, reverse_tls, .. } = &self.config;
             let connected = tokio::select! {
                 biased;
                 () = services.drain().stopping() => return,
-                connected = connecting => connected,
+                connected = client::connect_tls(&*self.dial, address, reverse_tls.clone()) => connected,
             };
             let reason = match connected {
-                Ok(stream) => {
-                    let since = self.made(&self.reverse);
-                    let reason = self.serve(stream, services).await;
-                    backoff.ended(since.elapsed());
-                    reason
-                }
+                Ok(stream) => self.serve(stream, services, &mut backoff).await,
                 Err(error) => error.to_string(),
             };
             if !self.pause(&self.reverse, reason, &mut backoff, services).await {
@@ -171,20 +177,41 @@ impl Parent {
         }
     }
 
-    /// Serves the parent over a connection that we dialled, until it ends; says why.
-    async fn serve(&self, stream: crate::connection::Stream, services: &Services) -> String {
+    /// Serves the parent over a connection that we dialled, until it ends; says why. It counts as made at the parent's first
+    /// call: before it, the parent may still refuse us.
+    async fn serve(&self, stream: Stream, services: &Services, backoff: &mut Backoff) -> String {
         let peer = match peer_name(stream.get_ref().1) {
             Ok(peer) => peer,
             Err(refusal) => return refusal.to_string(),
         };
-        match services.serve(stream, peer).await {
+        let used = CancellationToken::new();
+        let mut serving = pin!(services.serve(stream, peer, used.clone()));
+        let ended = tokio::select! {
+            biased;
+            ended = serving.as_mut() => ended,
+            () = used.cancelled() => {
+                let since = self.made(&self.reverse);
+                let ended = serving.await;
+                backoff.ended(since.elapsed());
+                ended
+            }
+        };
+        match ended {
             Ok(()) => "closed by the other end".to_owned(),
             Err(error) => words(&error),
         }
     }
 
+    /// Shows in the link's state why there is no feed: the sender only knows of connections that were made.
+    fn note(&self, reason: &str) {
+        if let Some(links) = &self.links {
+            links.failed(&self.path, "NO_CONNECTION", reason, self.clock.now_ms());
+        }
+    }
+
     fn made(&self, state: &watch::Sender<WayState>) -> Instant {
         let now_ms = self.clock.now_ms();
+        tracing::info!(parent = %self.path, "connected with the parent");
         state.send_modify(|state| {
             state.connected_since_ms = Some(now_ms);
             state.connections += 1;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use exchange::Exchange;
 use identity::Peer;
 use model::Clock;
+use tokio_util::sync::CancellationToken;
 use tonic::server::NamedService;
 use tonic::service::Routes;
 use tonic_health::ServingStatus;
@@ -66,8 +67,8 @@ impl Services {
         Self::of(routes, &health, clock, keep_alive, drain)
     }
 
-    /// Any services, with health and reflection beside them.
-    pub(crate) fn of(
+    /// Any services, with health and reflection beside them; health says what `health` was told.
+    pub fn of(
         routes: Routes,
         health: &HealthReporter,
         clock: Arc<dyn Clock>,
@@ -101,10 +102,17 @@ impl Services {
     }
 
     /// Serves one connection until it ends; bounded after the drain began. A peer that may not call anything is cut at once.
-    pub(crate) async fn serve(&self, stream: Stream, peer: Peer) -> Result<(), hyper::Error> {
+    /// Cancels `used` at the first call.
+    pub(crate) async fn serve(
+        &self,
+        stream: Stream,
+        peer: Peer,
+        used: CancellationToken,
+    ) -> Result<(), hyper::Error> {
         let Some(session) = Session::new(&peer) else { return Ok(()) };
         let life = connection::life(&peer, &*self.clock);
-        connection::serve(stream, session, self.routes.clone(), self.keep_alive, life, &self.drain).await
+        connection::serve(stream, session, self.routes.clone(), self.keep_alive, life, used, &self.drain)
+            .await
     }
 }
 
