@@ -27,6 +27,8 @@ impl Entropy for SystemEntropy {
 }
 
 /// The id of this boot of the machine, by which a store tells a killed process from a power loss; empty where there is none.
+/// `TIERMESH_BOOT_ID` stands in for it, so that a test can reopen the image of a disk as another boot would.
 pub fn boot_id() -> String {
-    std::fs::read_to_string("/proc/sys/kernel/random/boot_id").map(|id| id.trim().to_owned()).unwrap_or_default()
+    let system = || std::fs::read_to_string("/proc/sys/kernel/random/boot_id").map(|id| id.trim().to_owned());
+    std::env::var("TIERMESH_BOOT_ID").or_else(|_| system()).unwrap_or_default()
 }

@@ -39,7 +39,13 @@ mod text;
 
 pub mod client;
 
+#[cfg(test)]
+mod tests;
+
 pub use command::{Command, run};
 pub use connection::Global;
+pub use document::Document;
 pub use error::{CliError, Refusal};
 pub use exit::Exit;
+pub use patient::Patient;
+pub use status::Status;

@@ -25,8 +25,8 @@ mod numbers;
 mod output;
 mod places;
 mod population;
-mod register;
 pub mod regions;
+mod register;
 mod tables;
 mod tags;
 
@@ -40,11 +40,11 @@ use model::body::Registration;
 pub use day::{Day, Moment};
 pub use documents::{SyntheticDocument, document, documents_for};
 pub use facility::{Facilities, Facility, FacilityError};
-pub use numbers::resident_id;
+pub use numbers::{resident_id, social_credit_code};
 pub use output::{Meta, write};
 pub use population::{Options, Population};
-pub use register::{MAX_PERSONS, Totals};
 pub use regions::{Region, Tier, Tree};
+pub use register::{MAX_PERSONS, Totals};
 pub use tags::{Tag, Tags};
 
 /// A registration as a hospital sends it, and who it is really about.

@@ -66,6 +66,8 @@ pub struct Settings {
 pub struct LocalTree {
     settings: Settings,
     nodes: BTreeMap<NodePath, Node>,
+    /// Environment of the nodes beside this process's own.
+    environment: Vec<(String, String)>,
 }
 
 #[derive(Debug)]
@@ -104,7 +106,7 @@ impl LocalTree {
         let domain: TrustDomain = "demo.tiermesh".parse().map_err(|_| TreeError::TrustDomain("demo.tiermesh"))?;
         let root = settings.dir.join("root-authority");
         ca::init_root(&root, &domain, now_ms())?;
-        let tree = Self { settings, nodes: BTreeMap::new() };
+        let tree = Self { settings, nodes: BTreeMap::new(), environment: Vec::new() };
         let mut nodes = BTreeMap::new();
         for plan in plans {
             let authority = plan.path.parent().map_or_else(|| root.clone(), |parent| tree.node_dir(&parent).join("identity"));
@@ -116,6 +118,17 @@ impl LocalTree {
             nodes.insert(plan.path.clone(), Node { plan, address: None, process: None });
         }
         Ok(Self { nodes, ..tree })
+    }
+
+    /// A tree whose folder is there already, with certificates and perhaps data.
+    pub fn adopt(settings: Settings, plans: Vec<Plan>) -> Self {
+        let node = |plan: Plan| (plan.path.clone(), Node { plan, address: None, process: None });
+        Self { settings, nodes: plans.into_iter().map(node).collect(), environment: Vec::new() }
+    }
+
+    /// Gives nodes started from now on an environment variable.
+    pub fn set_environment(&mut self, name: &str, value: &str) {
+        self.environment.push((name.to_owned(), value.to_owned()));
     }
 
     /// Folder of one node: configuration, identity, data, log.
@@ -193,6 +206,7 @@ impl LocalTree {
         let mut child = Command::new(&self.settings.executable)
             .args(["run", "--stop-with-stdin", "--config"])
             .arg(&config)
+            .envs(self.environment.iter().cloned())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(file)

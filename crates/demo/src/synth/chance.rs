@@ -32,7 +32,8 @@ pub enum Purpose {
 
 /// The stream of a purpose at a place.
 pub fn stream(seed: u64, purpose: Purpose, place: u64, within: u64) -> SmallRng {
-    let key = [purpose as u64, place, within].into_iter().fold(mix(seed), |state, part| mix(state ^ mix(part)));
+    let key =
+        [purpose as u64, place, within].into_iter().fold(mix(seed), |state, part| mix(state ^ mix(part)));
     SmallRng::seed_from_u64(key)
 }
 

@@ -124,7 +124,9 @@ impl Case<'_> {
         let for_mothers = if self.member.sex == 2 || self.age < 7.0 { 12 } else { 3 };
         match rng.random::<f64>() {
             draw if draw < 0.62 => Hospital::Local { county, kind: rng.weighted(&[45, 18, for_mothers, 25]) },
-            draw if draw < 0.80 => Hospital::Local { county: places.counties[county].seat, kind: rng.random_range(0..3) },
+            draw if draw < 0.80 => {
+                Hospital::Local { county: places.counties[county].seat, kind: rng.random_range(0..3) }
+            }
             draw if draw < 0.94 => {
                 Hospital::Provincial { site: rng.random_range(0..4), number: rng.random_range(0..4) }
             }
@@ -197,7 +199,9 @@ fn identifier(kind: &str, value: String) -> Identifier {
 
 /// Digits and X as a wide input method writes them.
 fn full_width(text: &str) -> String {
-    text.chars().map(|c| if c.is_ascii_graphic() { char::from_u32(c as u32 + 0xFEE0).unwrap_or(c) } else { c }).collect()
+    text.chars()
+        .map(|c| if c.is_ascii_graphic() { char::from_u32(c as u32 + 0xFEE0).unwrap_or(c) } else { c })
+        .collect()
 }
 
 /// Another digit.

@@ -107,9 +107,8 @@ impl<R: Read> Reader<R> {
         let read = match (row, truth) {
             (None, None | Some(None)) => return Ok(None),
             (Some(row), None) => registration(&row, &mut self.facilities),
-            (Some(row), Some(Some(truth))) => {
-                registration(&row, &mut self.facilities).and_then(|registration| with_truth(registration, &truth))
-            }
+            (Some(row), Some(Some(truth))) => registration(&row, &mut self.facilities)
+                .and_then(|registration| with_truth(registration, &truth)),
             (None, Some(Some(_))) | (Some(_), Some(None)) => Err(Problem::TruthLength),
         };
         read.map(Some).map_err(|problem| SynthError::Row { line, problem })
@@ -155,18 +154,36 @@ fn row_error(error: &csv::Error, line: u64) -> SynthError {
     let at = |position: &Option<csv::Position>| position.as_ref().map_or(line, csv::Position::line);
     match error.kind() {
         csv::ErrorKind::Io(source) => SynthError::Io(source.kind().into()),
-        csv::ErrorKind::UnequalLengths { pos, .. } => SynthError::Row { line: at(pos), problem: Problem::Width },
+        csv::ErrorKind::UnequalLengths { pos, .. } => {
+            SynthError::Row { line: at(pos), problem: Problem::Width }
+        }
         csv::ErrorKind::Utf8 { pos, .. } => SynthError::Row { line: at(pos), problem: Problem::Csv },
         _ => SynthError::Row { line, problem: Problem::Csv },
     }
 }
 
 fn registration(row: &[&str; 14], facilities: &mut Facilities) -> Result<SyntheticRegistration, Problem> {
-    let [reg_id, facility, county, reg_time, name, sex, birth_date, id_type, id_no, phone, address, people, contact, relation] =
-        *row;
+    let [
+        reg_id,
+        facility,
+        county,
+        reg_time,
+        name,
+        sex,
+        birth_date,
+        id_type,
+        id_no,
+        phone,
+        address,
+        people,
+        contact,
+        relation,
+    ] = *row;
     let facility = facilities.get(facility).map_err(Problem::Facility)?;
     if county.parse() != Ok(facility.county) {
-        return Err(county.parse::<RegionCode>().map_or(Problem::Malformed("county"), |_| Problem::OtherCounty));
+        return Err(county
+            .parse::<RegionCode>()
+            .map_or(Problem::Malformed("county"), |_| Problem::OtherCounty));
     }
     if codes::Sex::from_code(sex).is_none() {
         return Err(Problem::Malformed("sex"));
@@ -226,7 +243,11 @@ fn with_truth(
 
 /// The limits are those of `record.proto`, in characters.
 fn limited<'t>(text: &'t str, column: &'static str, characters: usize) -> Result<&'t str, Problem> {
-    if text.len() <= characters || text.chars().count() <= characters { Ok(text) } else { Err(Problem::TooLong(column)) }
+    if text.len() <= characters || text.chars().count() <= characters {
+        Ok(text)
+    } else {
+        Err(Problem::TooLong(column))
+    }
 }
 
 fn required(text: &str, column: &'static str) -> Result<String, Problem> {
@@ -318,3 +339,6 @@ fn write_error(error: csv::Error) -> SynthError {
         _ => SynthError::Io(std::io::ErrorKind::InvalidData.into()),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -105,6 +105,13 @@ impl Moment {
         valid.then_some(Self { day: Day::parse(day)?, second: (hour * 3600 + minute * 60 + second) as u32 })
     }
 
+    /// The second in China at this moment.
+    pub fn of_unix_ms(ms: u64) -> Self {
+        let seconds = (ms / 1000).saturating_add(BEIJING_MS as u64 / 1000);
+        let day = i32::try_from(seconds / u64::from(DAY_SECONDS)).unwrap_or(i32::MAX / 2);
+        Self { day: Day(day), second: (seconds % u64::from(DAY_SECONDS)) as u32 }
+    }
+
     /// Milliseconds since 1970-01-01 UTC; zero for what lies before.
     pub fn unix_ms(self) -> u64 {
         let local = i64::from(self.day.0) * i64::from(DAY_SECONDS) + i64::from(self.second);
@@ -134,9 +141,13 @@ mod tests {
         let (mut year, mut month, mut day) = (1899, 12, 31);
         for count in (Day::new(1899, 12, 31) - Day::new(1970, 1, 1))..60_000 {
             let expected = Day::new(1970, 1, 1) + count;
-            assert_eq!((expected.ymd(), Day::from_ymd(year, month, day)), ((year, month, day), Some(expected)));
+            assert_eq!(
+                (expected.ymd(), Day::from_ymd(year, month, day)),
+                ((year, month, day), Some(expected))
+            );
             let leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
-            let length = [31, 28 + i32::from(leap), 31, 30, 31, 30, 31, 31, 30, 31, 30, 31][month as usize - 1];
+            let length =
+                [31, 28 + i32::from(leap), 31, 30, 31, 30, 31, 31, 30, 31, 30, 31][month as usize - 1];
             day += 1;
             if day > length {
                 (month, day) = (month + 1, 1);
@@ -152,7 +163,8 @@ mod tests {
         assert_eq!(Day::new(1970, 1, 1), Day(0));
         assert_eq!(Day::new(2000, 3, 1), Day(11_017));
         assert_eq!(Day::parse("2025-06-30").map(|day| day.to_string()).as_deref(), Some("2025-06-30"));
-        for bad in ["2023-02-29", "2023-13-01", "2023-00-10", "2023-1-1", "20230101", "", "２０２３-01-01"] {
+        for bad in ["2023-02-29", "2023-13-01", "2023-00-10", "2023-1-1", "20230101", "", "２０２３-01-01"]
+        {
             assert_eq!(Day::parse(bad), None, "{bad}");
         }
     }
@@ -162,6 +174,7 @@ mod tests {
         let text = "1970-01-01T08:00:01";
         let moment = Moment::parse(text).unwrap();
         assert_eq!((moment.unix_ms(), moment.to_string().as_str()), (1000, text));
+        assert_eq!(Moment::of_unix_ms(1999), moment);
         for bad in ["1970-01-01", "1970-01-01T24:00:00", "1970-01-01T08:60:00", "1970-01-01 08:00:00"] {
             assert_eq!(Moment::parse(bad), None, "{bad}");
         }

@@ -43,12 +43,24 @@ struct Kind {
     confidentiality: &'static str,
 }
 
-const fn kind(code: &'static str, weight: u32, about: About, outline: Outline, department: &'static str) -> Kind {
+const fn kind(
+    code: &'static str,
+    weight: u32,
+    about: About,
+    outline: Outline,
+    department: &'static str,
+) -> Kind {
     Kind { code, weight, about, outline, department, confidentiality: "N" }
 }
 
 /// Like [`kind`], of which the law asks more discretion.
-const fn restricted(code: &'static str, weight: u32, about: About, outline: Outline, department: &'static str) -> Kind {
+const fn restricted(
+    code: &'static str,
+    weight: u32,
+    about: About,
+    outline: Outline,
+    department: &'static str,
+) -> Kind {
     Kind { code, weight, about, outline, department, confidentiality: "R" }
 }
 
@@ -112,7 +124,15 @@ pub fn document(row: &SyntheticRegistration, number: u32, rng: &mut impl Rng) ->
     };
     let document_id = format!("{}-{number:02}", registration.local_id);
     let author = notes::doctor(rng);
-    let note = notes::Note { row, document_id: &document_id, code: kind.code, title, author: &author, at_ms: stop_ms };
+    let note = notes::Note {
+        row,
+        document_id: &document_id,
+        code: kind.code,
+        title,
+        author: &author,
+        confidentiality: kind.confidentiality,
+        at_ms: stop_ms,
+    };
     let (media_type, content) = note.write(kind.outline, rng);
     let entry = DocumentEntry {
         document_id,

@@ -116,7 +116,8 @@ mod tests {
     /// GB 32100, computed another way than the generator does.
     fn credit_code_holds(code: &str) -> bool {
         let alphabet = "0123456789ABCDEFGHJKLMNPQRTUWXY";
-        let values: Option<Vec<u64>> = code.chars().map(|c| alphabet.find(c).map(|value| value as u64)).collect();
+        let values: Option<Vec<u64>> =
+            code.chars().map(|c| alphabet.find(c).map(|value| value as u64)).collect();
         let Some(values) = values.filter(|values| values.len() == 18) else { return false };
         let sum: u64 = values.iter().zip(0..).map(|(value, place)| value * (3u64.pow(place) % 31)).sum();
         (sum - values[17] * (3u64.pow(17) % 31) + values[17]).is_multiple_of(31)

@@ -87,10 +87,16 @@ impl Family<'_> {
     fn child_name(&self, place: usize, who: Who<'_>, homes: &Homes, rng: &mut SmallRng) -> Name {
         let surname = |parent: usize| self.name(parent, homes).surname().map(str::to_owned);
         let surname = if rng.odds(0.95) { surname(0).or_else(|| surname(1)) } else { surname(1) };
-        let who = Who { surname: surname.as_deref(), generation: homes.generation[usize::from(who.sex == 2)], ..who };
+        let who = Who {
+            surname: surname.as_deref(),
+            generation: homes.generation[usize::from(who.sex == 2)],
+            ..who
+        };
         let name = self.names.draw(who, rng);
         match self.member(place).twin {
-            Some(twin) if usize::from(twin) < place && self.name(usize::from(twin), homes).full == name.full => {
+            Some(twin)
+                if usize::from(twin) < place && self.name(usize::from(twin), homes).full == name.full =>
+            {
                 self.names.draw(who, rng)
             }
             _ => name,
@@ -163,7 +169,8 @@ impl Family<'_> {
             former_given,
             pet_name: (small && rng.odds(0.25)).then(|| rng.pick(PET_NAMES)),
             lunar_birthday: (local && rng.odds(0.012)).then(|| member.born + rng.pick(&LUNAR_SHIFTS)),
-            passport: (!local).then(|| format!("{}{:07}", rng.pick(&PASSPORTS), rng.random_range(0..10_000_000))),
+            passport: (!local)
+                .then(|| format!("{}{:07}", rng.pick(&PASSPORTS), rng.random_range(0..10_000_000))),
             birth_certificate: (member.role == Role::Child && rng.odds(0.9)).then(|| birth_certificate(rng)),
             own_home,
         }

@@ -160,7 +160,8 @@ impl Census {
         let lender = head.namesake.map(|other| (other, self.lender(other)));
         let namesake_of = match lender {
             Some((other, Some(lender))) => {
-                (head.couple, head.sex, head.age, head.born) = (lender.couple, lender.sex, lender.age, lender.born);
+                (head.couple, head.sex, head.age, head.born) =
+                    (lender.couple, lender.sex, lender.age, lender.born);
                 Some(other)
             }
             _ => None,
@@ -330,7 +331,10 @@ mod tests {
         for household in (0..20_000).map(|index| census.household(index)) {
             let Some(other) = household.namesake_of else { continue };
             let other = census.household(other);
-            assert_eq!((household.members[0].sex, household.members[0].born), (other.members[0].sex, other.members[0].born));
+            assert_eq!(
+                (household.members[0].sex, household.members[0].born),
+                (other.members[0].sex, other.members[0].born)
+            );
             assert!(other.namesake_of.is_none());
             found += 1;
         }

@@ -9,8 +9,8 @@ use rand::rngs::SmallRng;
 use super::chance::Chance;
 use super::misspellings::{SAME_SHAPE, SAME_SOUND, TRADITIONAL};
 use super::tables::{
-    BURMESE, DAI_MEN, DAI_WOMEN, DOTS, ERAS, GIVEN_NAMES, JINGPO_CLANS, JINGPO_GIVEN, LAHU_GIVEN, LATIN, RARE,
-    SPELLINGS, SURNAMES, TIBETAN, TWO_CHARACTERS, UYGHUR, WA_GIVEN, YI_CLANS, YI_GIVEN,
+    BURMESE, DAI_MEN, DAI_WOMEN, DOTS, ERAS, GIVEN_NAMES, JINGPO_CLANS, JINGPO_GIVEN, LAHU_GIVEN, LATIN,
+    RARE, SPELLINGS, SURNAMES, TIBETAN, TWO_CHARACTERS, UYGHUR, WA_GIVEN, YI_CLANS, YI_GIVEN,
 };
 
 /// Ethnicity codes (GB/T 3304) that decide about names.
@@ -114,7 +114,8 @@ impl Names {
 
     /// A name from across the border.
     pub fn foreign(rng: &mut SmallRng) -> Name {
-        let second: String = if rng.odds(0.5) { rng.pick(BURMESE).chars().skip(1).collect() } else { String::new() };
+        let second: String =
+            if rng.odds(0.5) { rng.pick(BURMESE).chars().skip(1).collect() } else { String::new() };
         let latin = format!("{} {} {}", rng.pick(LATIN), rng.pick(LATIN), rng.pick(LATIN));
         Name { full: format!("{}{second}", rng.pick(BURMESE)), form: Form::Foreign { latin } }
     }
@@ -185,7 +186,10 @@ pub struct Who<'a> {
 
 /// The part spelled another way, if one is known.
 pub fn respelled(part: &str) -> Option<String> {
-    SPELLINGS.iter().find(|(usual, _)| part.contains(usual)).map(|(usual, other)| part.replacen(usual, other, 1))
+    SPELLINGS
+        .iter()
+        .find(|(usual, _)| part.contains(usual))
+        .map(|(usual, other)| part.replacen(usual, other, 1))
 }
 
 /// A name in the form of the person's own people, for the share of them who bear one.
@@ -267,10 +271,14 @@ mod tests {
 
     #[test]
     fn peoples_have_their_own_names() {
-        let some = |ethnicity: u8, sex, wanted: fn(&Name) -> bool| (0..200).any(|seed| wanted(&draw(ethnicity, sex, seed)));
+        let some = |ethnicity: u8, sex, wanted: fn(&Name) -> bool| {
+            (0..200).any(|seed| wanted(&draw(ethnicity, sex, seed)))
+        };
         assert!(some(ethnicity::DAI, 1, |name| name.full.starts_with('岩')));
         assert!(some(ethnicity::DAI, 2, |name| name.full.starts_with('玉')));
-        for ethnicity in [ethnicity::YI, ethnicity::TIBETAN, ethnicity::UYGHUR, ethnicity::JINGPO, ethnicity::DAI] {
+        for ethnicity in
+            [ethnicity::YI, ethnicity::TIBETAN, ethnicity::UYGHUR, ethnicity::JINGPO, ethnicity::DAI]
+        {
             assert!(some(ethnicity, 1, |name| name.full.contains('·')), "{ethnicity}");
         }
         assert!(!some(ethnicity::HAN, 1, |name| name.surname().is_none()));
@@ -280,7 +288,13 @@ mod tests {
     #[test]
     fn a_child_bears_what_its_family_gives() {
         let names = Names::new();
-        let who = Who { ethnicity: ethnicity::HAN, sex: 1, year: 2015, surname: Some("欧阳"), generation: Some('明') };
+        let who = Who {
+            ethnicity: ethnicity::HAN,
+            sex: 1,
+            year: 2015,
+            surname: Some("欧阳"),
+            generation: Some('明'),
+        };
         let bearing = (0..100).filter(|seed| {
             let name = names.draw(who, &mut stream(*seed, Purpose::Name, 0, 0));
             assert_eq!(name.surname(), Some("欧阳"));

@@ -5,6 +5,7 @@ use rand::Rng;
 
 use super::SyntheticRegistration;
 use super::chance::Chance;
+use super::day::Moment;
 use super::tables::SURNAMES;
 
 /// What a document of a type tells.
@@ -27,6 +28,7 @@ pub struct Note<'a> {
     pub code: &'a str,
     pub title: &'a str,
     pub author: &'a str,
+    pub confidentiality: &'a str,
     pub at_ms: u64,
 }
 
@@ -122,7 +124,8 @@ impl Note<'_> {
     pub fn write(&self, outline: Outline, rng: &mut impl Rng) -> (&'static str, Vec<u8>) {
         let mut sections = sections(outline, rng);
         let wanted = rng.pick_common(&SIZES);
-        let mut size: usize = 1_200 + sections.iter().flat_map(|(_, lines)| lines).map(|line| line.len() + 10).sum::<usize>();
+        let mut size: usize =
+            1_200 + sections.iter().flat_map(|(_, lines)| lines).map(|line| line.len() + 10).sum::<usize>();
         let mut course = vec![];
         while size < wanted && size < LONGEST - 400 {
             let day = course.len() + 1;
@@ -133,22 +136,34 @@ impl Note<'_> {
         if !course.is_empty() {
             sections.push(("记录", course));
         }
-        if rng.odds(0.85) { ("text/xml", self.xml(&sections).into_bytes()) } else { ("text/plain", self.text(&sections).into_bytes()) }
+        if rng.odds(0.85) {
+            ("text/xml", self.xml(&sections).into_bytes())
+        } else {
+            ("text/plain", self.text(&sections).into_bytes())
+        }
     }
 
     fn xml(&self, sections: &[Section]) -> String {
         let registration = &self.row.registration;
         let mut xml = String::with_capacity(4096);
-        xml.push_str("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<ClinicalDocument xmlns=\"urn:hl7-org:v3\">\n");
+        xml.push_str(
+            "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<ClinicalDocument xmlns=\"urn:hl7-org:v3\">\n",
+        );
         let head = [
             format!("<!-- {MADE_UP} -->"),
             "<realmCode code=\"CN\"/>".to_owned(),
             "<typeId root=\"2.16.840.1.113883.1.3\" extension=\"POCD_MT000040\"/>".to_owned(),
             format!("<id root=\"2.16.156.10011.1.1\" extension=\"{}\"/>", escaped(self.document_id)),
-            format!("<code code=\"{}\" codeSystem=\"2.16.156.10011.2.4\" codeSystemName=\"卫生信息共享文档规范编码体系\"/>", self.code),
+            format!(
+                "<code code=\"{}\" codeSystem=\"2.16.156.10011.2.4\" codeSystemName=\"卫生信息共享文档规范编码体系\"/>",
+                self.code
+            ),
             format!("<title>{}</title>", escaped(self.title)),
-            format!("<effectiveTime value=\"{}\"/>", self.at_ms / 1000),
-            "<confidentialityCode code=\"N\" codeSystem=\"2.16.840.1.113883.5.25\"/>".to_owned(),
+            format!("<effectiveTime value=\"{}\"/>", digits_of(&Moment::of_unix_ms(self.at_ms).to_string())),
+            format!(
+                "<confidentialityCode code=\"{}\" codeSystem=\"2.16.840.1.113883.5.25\"/>",
+                self.confidentiality
+            ),
             "<languageCode code=\"zh-CN\"/>".to_owned(),
             format!(
                 "<recordTarget><patientRole><id root=\"2.16.156.10011.1.11\" extension=\"{}\"/><patient><name>{}</name>\
@@ -157,9 +172,12 @@ impl Note<'_> {
                 escaped(&registration.local_id),
                 escaped(&registration.name),
                 escaped(&registration.sex),
-                escaped(&registration.birth_date.replace('-', "")),
+                digits_of(&registration.birth_date),
             ),
-            format!("<author><assignedAuthor><assignedPerson><name>{}</name></assignedPerson></assignedAuthor></author>", escaped(self.author)),
+            format!(
+                "<author><assignedAuthor><assignedPerson><name>{}</name></assignedPerson></assignedAuthor></author>",
+                escaped(self.author)
+            ),
             format!(
                 "<custodian><assignedCustodian><representedCustodianOrganization><id root=\"2.16.156.10011.1.5\" extension=\"{}\"/>\
                  <name>{}</name></representedCustodianOrganization></assignedCustodian></custodian>",
@@ -173,9 +191,9 @@ impl Note<'_> {
         }
         xml.push_str("<component><structuredBody>\n");
         for (heading, lines) in sections {
-            xml.push_str(&format!("<component><section><title>{heading}</title><text>\n"));
+            xml.extend(["<component><section><title>", heading, "</title><text>\n"]);
             for line in lines {
-                xml.push_str(&format!("<p>{}</p>\n", escaped(line)));
+                xml.extend(["<p>", &escaped(line), "</p>\n"]);
             }
             xml.push_str("</text></section></component>\n");
         }
@@ -198,13 +216,13 @@ impl Note<'_> {
             self.author,
         );
         for (heading, lines) in sections {
-            text.push_str(&format!("【{heading}】\n"));
+            text.extend(["【", heading, "】\n"]);
             for line in lines {
                 text.push_str(line);
                 text.push('\n');
             }
         }
-        text.push_str(&format!("{rule}\n以上内容由{}记录。{MADE_UP}\n", self.row.facility.name));
+        text.extend([&rule, "\n以上内容由", &self.row.facility.name, "记录。", MADE_UP, "\n"]);
         text
     }
 }
@@ -235,7 +253,12 @@ fn sections(outline: Outline, rng: &mut impl Rng) -> Vec<Section> {
         ],
         Outline::Operation => vec![
             ("术前诊断", diagnoses(1, rng)),
-            ("手术经过", vec!["麻醉满意后，常规消毒铺巾，逐层进入，术中顺利，出血约50ml，清点器械敷料无误。".to_owned()]),
+            (
+                "手术经过",
+                vec![
+                    "麻醉满意后，常规消毒铺巾，逐层进入，术中顺利，出血约50ml，清点器械敷料无误。".to_owned(),
+                ],
+            ),
             ("术后情况", vec![rng.pick(REMARKS).to_owned()]),
         ],
         Outline::Consent => vec![
@@ -244,7 +267,15 @@ fn sections(outline: Outline, rng: &mut impl Rng) -> Vec<Section> {
         ],
         Outline::FollowUp => vec![
             ("随访方式", vec![rng.pick(&["门诊", "家庭", "电话"]).to_owned()]),
-            ("体征", vec![format!("血压{}/{}mmHg，体重{}kg", rng.random_range(100..160), rng.random_range(60..100), rng.random_range(3..90))]),
+            (
+                "体征",
+                vec![format!(
+                    "血压{}/{}mmHg，体重{}kg",
+                    rng.random_range(100..160),
+                    rng.random_range(60..100),
+                    rng.random_range(3..90)
+                )],
+            ),
             ("评价", vec![rng.pick(REMARKS).to_owned(), "本次随访分类：控制满意。".to_owned()]),
         ],
     }
@@ -278,6 +309,11 @@ fn tests(rng: &mut impl Rng) -> Vec<String> {
         format!("{name}：{value:.decimals$} {unit}{arrow}（参考范围 {low}～{high}）")
     };
     TESTS.iter().map(&mut one).collect()
+}
+
+/// A date or moment as HL7 v3 writes it.
+fn digits_of(text: &str) -> String {
+    text.chars().filter(char::is_ascii_digit).collect()
 }
 
 /// Text as XML content or attribute.

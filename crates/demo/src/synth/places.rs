@@ -138,7 +138,7 @@ impl Places {
             Dwelling::Town { road, number, estate, block, unit, room } => {
                 text.push_str(road);
                 if !rng.odds(0.2 * noise) {
-                    text.push_str(&format!("{number}号"));
+                    text.extend([number.to_string().as_str(), "号"]);
                 }
                 text.push_str(estate);
                 text.push_str(&flat(block, unit, room, rng));
@@ -229,7 +229,10 @@ fn townships(county: RegionCode) -> Vec<Township> {
     let names = draw_distinct(TOWNSHIPS, TOWNSHIPS_PER_COUNTY, rng);
     let township = |name: &str| {
         let kind = if rng.odds(0.6) { "镇" } else { "乡" };
-        Township { name: format!("{name}{kind}"), villages: draw_distinct(VILLAGES, VILLAGES_PER_TOWNSHIP, rng) }
+        Township {
+            name: format!("{name}{kind}"),
+            villages: draw_distinct(VILLAGES, VILLAGES_PER_TOWNSHIP, rng),
+        }
     };
     names.into_iter().map(township).collect()
 }
@@ -256,7 +259,8 @@ fn prefecture_facts(code: RegionCode) -> Option<PrefectureFacts> {
 }
 
 fn former_code(code: RegionCode) -> Option<(RegionCode, i32)> {
-    let (former, until) = row_of(include_str!("../../data/former_codes_yunnan.csv"), code)?.split_once(',')?;
+    let (former, until) =
+        row_of(include_str!("../../data/former_codes_yunnan.csv"), code)?.split_once(',')?;
     Some((former.parse().ok()?, until.parse().ok()?))
 }
 
@@ -301,7 +305,10 @@ mod tests {
             let home = places.home(county, &mut rng);
             let full = places.write(&home, 0.0, &mut rng);
             let expected = &places.counties[county];
-            assert!(full.starts_with(&format!("云南省{}{}", expected.prefecture_name, expected.name)), "{full}");
+            assert!(
+                full.starts_with(&format!("云南省{}{}", expected.prefecture_name, expected.name)),
+                "{full}"
+            );
             let any = places.write(&home, 1.0, &mut rng);
             assert!(any.contains(&expected.name) || any.contains(&expected.short_name), "{any}");
         }

@@ -16,8 +16,8 @@ use super::family::Family;
 use super::households::{Census, END, Offices, START};
 use super::names::Names;
 use super::places::Places;
-use super::register::{Register, Totals};
 use super::regions::Tree;
+use super::register::{Register, Totals};
 use super::{SynthError, SyntheticRegistration, Truth};
 
 /// Most visits held at a time, unless one day alone has more.
@@ -43,6 +43,7 @@ impl Options {
     }
 
     /// The same with people living in these counties only.
+    #[must_use]
     pub fn living_in(self, counties: Vec<RegionCode>) -> Self {
         Self { counties, ..self }
     }
@@ -57,6 +58,8 @@ pub struct Population {
     noise: Noise,
     hospitals: Hospitals,
     window: std::vec::IntoIter<Arrival>,
+    /// Most visits of a window: [`WINDOW`], but for tests.
+    limit: u64,
     /// First day that no window has covered yet.
     next_day: Day,
     yielded: u64,
@@ -90,6 +93,7 @@ impl Population {
             noise: Noise(options.noise),
             hospitals,
             window: vec![].into_iter(),
+            limit: WINDOW,
             next_day: START,
             yielded: 0,
         })
@@ -111,7 +115,7 @@ impl Population {
         let mut count = 0;
         while self.next_day <= END {
             let arrivals = u64::from(self.register.arrivals[(self.next_day - START) as usize]);
-            if count > 0 && count + arrivals > WINDOW {
+            if count > 0 && count + arrivals > self.limit {
                 break;
             }
             count += arrivals;
@@ -138,7 +142,8 @@ impl Population {
         let family = Family { census: &self.census, names: &self.names, register: &self.register, household };
         let visit = household.visits[arrival.visit as usize];
         let mut rng = stream(self.census.seed, Purpose::Registration, index, u64::from(arrival.visit));
-        let Written { hospital, mut registration, tags } = clerk::write(&family, &visit, self.noise, &mut rng);
+        let Written { hospital, mut registration, tags } =
+            clerk::write(&family, &visit, self.noise, &mut rng);
         let facility = self.hospitals.get(hospital);
         registration.local_id = format!("R{:08}", self.yielded);
         registration.institution_code.clone_from(&facility.code);
@@ -216,5 +221,17 @@ impl Hospitals {
             Hospital::Local { county, kind } => &self.local[county][kind],
             Hospital::Provincial { site, number } => &self.provincial[site][number],
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn windows_join_without_a_seam() {
+        let population = || Population::new(&Tree::yunnan(), &Options::new(500, 9)).unwrap();
+        let narrow = Population { limit: 7, ..population() };
+        assert!(narrow.eq(population()));
     }
 }

@@ -146,7 +146,13 @@ mod tests {
         assert_eq!(tree.get(code("532901")).unwrap().name, "大理市");
         for region in tree.regions() {
             let depth = tree.path(region.code).unwrap().depth();
-            assert_eq!(depth, [Tier::Province, Tier::Prefecture, Tier::County].iter().position(|t| *t == region.tier).unwrap());
+            assert_eq!(
+                depth,
+                [Tier::Province, Tier::Prefecture, Tier::County]
+                    .iter()
+                    .position(|t| *t == region.tier)
+                    .unwrap()
+            );
         }
         assert_eq!(tree.path(code("440100")), None);
     }
@@ -176,7 +182,8 @@ mod tests {
             let chosen = tree.select(wanted);
             let distinct: BTreeSet<_> = chosen.iter().collect();
             assert_eq!((chosen.len(), distinct.len()), (wanted.min(129), wanted.min(129)));
-            let prefectures: BTreeSet<_> = chosen.iter().map(|code| tree.get(*code).unwrap().parent).collect();
+            let prefectures: BTreeSet<_> =
+                chosen.iter().map(|code| tree.get(*code).unwrap().parent).collect();
             assert_eq!(prefectures.len(), wanted.div_ceil(2).min(16));
         }
         assert_eq!(tree.nodes(&tree.select(129)).len(), 146);

@@ -11,7 +11,9 @@ use crate::synth::tags::{Tag, Tags};
 
 impl Case<'_> {
     pub(super) fn written_name(&self, rng: &mut SmallRng, tags: &mut Tags) -> String {
-        if self.newborn && let Some((_, mother)) = self.family.parents(self.place) {
+        if self.newborn
+            && let Some((_, mother)) = self.family.parents(self.place)
+        {
             tags.add(Tag::NewbornName);
             let mother = self.family.name(mother, self.homes).full;
             return format!("{mother}{}", self.newborn_suffix(rng));
@@ -19,7 +21,9 @@ impl Case<'_> {
         let name = self.name_in_use(rng, tags);
         let name = match &self.name.form {
             Form::Han { surname } => self.mistyped(name, *surname, rng, tags),
-            Form::Parts { first, second, dotted } => self.respelled_parts(name, first, second, *dotted, rng, tags),
+            Form::Parts { first, second, dotted } => {
+                self.respelled_parts(name, first, second, *dotted, rng, tags)
+            }
             Form::Foreign { .. } => name,
         };
         self.stored(name, rng, tags)
@@ -163,7 +167,10 @@ impl Case<'_> {
             }
         }
         if name.chars().any(|c| names.is_rare(c)) && self.noise.hits(0.45, rng) {
-            name = name.chars().map(|c| if names.is_rare(c) { rng.pick(&['?', '？', '*', '〓']) } else { c }).collect();
+            name = name
+                .chars()
+                .map(|c| if names.is_rare(c) { rng.pick(&['?', '？', '*', '〓']) } else { c })
+                .collect();
             tags.add(Tag::RareChar);
         }
         name

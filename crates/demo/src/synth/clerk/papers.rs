@@ -14,8 +14,15 @@ const PASSPORT: &str = "03";
 const OTHER: &str = "99";
 
 /// What clerks type when the system wants a number and the patient has none.
-const PLACEHOLDERS: [&str; 7] =
-    ["000000000000000000", "111111111111111111", "无", "不详", "未带证件", "530000000000000000", "999999999999999999"];
+const PLACEHOLDERS: [&str; 7] = [
+    "000000000000000000",
+    "111111111111111111",
+    "无",
+    "不详",
+    "未带证件",
+    "530000000000000000",
+    "999999999999999999",
+];
 
 type Paper = (&'static str, String);
 
@@ -79,13 +86,16 @@ impl Case<'_> {
     /// A parent's number, a birth certificate, a placeholder, or nothing.
     fn instead_of_paper(&self, rng: &mut SmallRng, tags: &mut Tags) -> Option<Paper> {
         let draw: f64 = rng.random();
-        let parents = self.family.parents(self.place).filter(|_| self.age < 10.0 && draw < 0.22 * self.noise.0);
+        let parents =
+            self.family.parents(self.place).filter(|_| self.age < 10.0 && draw < 0.22 * self.noise.0);
         if let Some((father, mother)) = parents {
             let guardian = if rng.odds(0.65) { mother } else { father };
             tags.add(Tag::GuardianId);
             return Some((RESIDENT_ID, self.family.resident_id(guardian)));
         }
-        if let Some(certificate) = self.life.birth_certificate.as_ref().filter(|_| self.age < 1.2 && draw < 0.45) {
+        if let Some(certificate) =
+            self.life.birth_certificate.as_ref().filter(|_| self.age < 1.2 && draw < 0.45)
+        {
             tags.add(Tag::BirthCert);
             return Some((OTHER, certificate.clone()));
         }

@@ -1,0 +1,117 @@
+//! The power goes off: an image of the disk, taken while a node writes to it, is reopened as another boot would.
+//!
+//! The node's data lives on an ext4 file system in a loop device. The node is frozen, the device's bytes are copied (what the
+//! page cache still holds is not in them), and everything acknowledged by then must be in the copy, content included.
+//! Needs root and loop devices; where the machine has neither, the test says so, and `store`'s own power-loss tests remain.
+//! `TIERMESH_LOSSES` says how many losses (5), `TIERMESH_SEED` which.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use demo::tree::{LocalTree, Plan, Settings};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+use tests::{Writers, check};
+
+const IMAGE_MIB: u64 = 192;
+
+fn number(name: &str, default: u64) -> u64 {
+    std::env::var(name).ok().map_or(default, |text| text.parse().expect("a number"))
+}
+
+fn run(program: &str, arguments: &[&str]) -> bool {
+    Command::new(program).args(arguments).output().is_ok_and(|output| output.status.success())
+}
+
+/// A file system in a file, mounted; unmounted when dropped.
+struct Disk {
+    mount: PathBuf,
+}
+
+impl Disk {
+    fn mount(image: &Path, at: &Path) -> Option<Self> {
+        std::fs::create_dir_all(at).expect("a folder");
+        // A long commit interval: nothing reaches the disk by itself that the node did not sync.
+        let arguments = ["-o", "loop,commit=300", image.to_str()?, at.to_str()?];
+        run("mount", &arguments).then(|| Self { mount: at.to_owned() })
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        // A lazy one: a failing test must not leave the mount behind because something still has a file open.
+        run("umount", &["-l", self.mount.to_str().unwrap_or_default()]);
+    }
+}
+
+fn plan() -> Plan {
+    Plan { path: "530000".parse().expect("a path"), name: "云南省".into(), tier: "province".into() }
+}
+
+fn settings(dir: &Path) -> Settings {
+    Settings {
+        executable: PathBuf::from(env!("CARGO_BIN_EXE_tiermesh-under-test")),
+        dir: dir.into(),
+        store: "segment_mib = 1\noverlay_mib = 1\ncache_mib = 4".into(),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn everything_acknowledged_is_in_the_image() {
+    let (losses, seed) = (number("TIERMESH_LOSSES", 5), number("TIERMESH_SEED", 1));
+    let folder = tempfile::tempdir().expect("a folder");
+    let image = folder.path().join("disk.img");
+    std::fs::File::create(&image).and_then(|file| file.set_len(IMAGE_MIB << 20)).expect("an image");
+    let made = run("mkfs.ext4", &["-q", image.to_str().expect("a path")]);
+    let dir = folder.path().join("tree");
+    let mut tree = LocalTree::create(settings(&dir), vec![plan()]).expect("certificates");
+    let path = tree.paths()[0].clone();
+    let Some(_disk) = made.then(|| Disk::mount(&image, &tree.node_dir(&path).join("data"))).flatten() else {
+        println!("no loop devices or no root here: only store's simulated power losses are tested");
+        return;
+    };
+    println!("seed {seed}, {losses} power losses");
+    tree.start(&path).await.expect("the node starts");
+    let code = "125300000000000011";
+    let credentials = tree.institution(&path, code).expect("a certificate");
+    let client = tree.connect(&path, &credentials).await.expect("a connection");
+    let writers = Writers::start(vec![(path.clone(), code.to_owned(), client)], 4, seed);
+    let mut rng = StdRng::seed_from_u64(seed);
+    for loss in 1..=losses {
+        writers.advance(rng.random_range(1..40)).await;
+        let pid = Pid::from_raw(i32::try_from(tree.process_id(&path).expect("it runs")).expect("a process id"));
+        kill(pid, Signal::SIGSTOP).expect("frozen");
+        let acknowledged = writers.ledger();
+        let copy = folder.path().join("copy.img");
+        assert!(run("cp", &["--sparse=always", image.to_str().expect("a path"), copy.to_str().expect("a path")]));
+        kill(pid, Signal::SIGCONT).expect("going on");
+        reopen(&tree, &copy, folder.path(), &acknowledged, &format!("loss {loss} of seed {seed}")).await;
+    }
+    writers.finish().await;
+    tree.stop_all().await.expect("it stops");
+}
+
+/// Starts a node on a copy of the disk, as after a reboot, and asks everything back. The copy may hold more than was
+/// acknowledged: a write that was durable and not yet answered.
+async fn reopen(tree: &LocalTree, copy: &Path, folder: &Path, acknowledged: &tests::Ledger, what: &str) {
+    let path = tree.paths()[0].clone();
+    let second = folder.join("second");
+    let home = second.join("nodes").join(path.to_string());
+    let _ = std::fs::remove_dir_all(&second);
+    std::fs::create_dir_all(&home).expect("a folder");
+    for part in ["identity", "operator", "institutions"] {
+        assert!(run("cp", &["-a", tree.node_dir(&path).join(part).to_str().expect("a path"), home.to_str().expect("a path")]));
+    }
+    let _disk = Disk::mount(copy, &home.join("data")).expect("the copy mounts");
+    let mut other = LocalTree::adopt(settings(&second), vec![plan()]);
+    other.set_environment("TIERMESH_BOOT_ID", what);
+    other.start(&path).await.unwrap_or_else(|error| panic!("{what}: {error}"));
+    let client = other.operator(&path).await.expect("the node");
+    let reader = other.connect(&path, &home.join("institutions").join("125300000000000011")).await.expect("a hospital");
+    let opened = client.status().await.expect("status").store.expect("a store").opened;
+    assert!(opened.contains("power loss"), "{what}: the node did not notice: {opened}");
+    tests::check_at_least(&client, acknowledged, Some(&reader)).await;
+    other.stop_all().await.expect("it stops");
+}
