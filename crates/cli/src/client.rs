@@ -3,7 +3,9 @@
 //! All clones share one HTTP/2 connection, which is dialled again when it ends. A call that failed is not repeated:
 //! whether that is safe is the caller's to say (registering and submitting are idempotent).
 
+use std::error::Error;
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -36,13 +38,15 @@ const MAX_ANSWER: usize = 16 << 20;
 #[derive(Debug, Clone)]
 pub struct Client {
     channel: Channel,
+    address: Arc<str>,
     timeout: Option<Duration>,
 }
 
 impl Client {
     /// Connects; a wrong address or certificate is an error here, not at the first call.
     pub async fn connect(target: &Target) -> Result<Self, CliError> {
-        Ok(Self { channel: crate::connector::connect(target).await?, timeout: None })
+        let channel = crate::connector::connect(target).await?;
+        Ok(Self { channel, address: target.address.as_str().into(), timeout: None })
     }
 
     /// The same connection with this deadline for every call, content included. It travels in `grpc-timeout`.
@@ -59,14 +63,14 @@ impl Client {
 
     /// As [`Client::register`], with an expected version or a withdrawal.
     pub async fn change_patient(&self, request: v1::RegisterRequest) -> Result<v1::RegisterReply, CliError> {
-        let (request, deadline) = self.request(request);
-        deadline.of(self.patients().register(request).await)
+        let (request, call) = self.request(request);
+        call.of(self.patients().register(request).await)
     }
 
     /// Finds persons.
     pub async fn find_patients(&self, query: PatientQuery) -> Result<PatientAnswer, CliError> {
-        let (request, deadline) = self.request(v1::FindPatientsRequest::from(query));
-        Ok(deadline.of(self.patients().find(request).await)?.try_into()?)
+        let (request, call) = self.request(v1::FindPatientsRequest::from(query));
+        Ok(call.of(self.patients().find(request).await)?.try_into()?)
     }
 
     /// Submits a document entry whose content is elsewhere: `entry.reference` says where.
@@ -86,7 +90,7 @@ impl Client {
     }
 
     /// Submits a document; `entry` states the size and SHA-256 of `content`. Pieces of any size are fine.
-    /// When `content` fails, the call is cancelled and nothing is filed.
+    /// When `content` fails the call is cancelled, and the node files nothing, for want of the hash.
     pub async fn submit_document(
         &self,
         entry: DocumentEntry,
@@ -110,12 +114,12 @@ impl Client {
         });
         let first = stream::iter([part(Part::Entry(entry))]);
         let parts = first.chain(chunks.map(move |chunk| part(Part::Chunk(chunk))));
-        let (request, deadline) = self.content_request(parts);
+        let (request, call) = self.content_request(parts);
         let mut documents = self.documents();
         tokio::select! {
             biased;
             Ok(error) = failure => Err(CliError::file("content", &error)),
-            reply = documents.submit(request) => deadline.of(reply),
+            reply = documents.submit(request) => call.of(reply),
         }
     }
 
@@ -124,47 +128,54 @@ impl Client {
         &self,
         request: v1::ChangeDocumentStatusRequest,
     ) -> Result<v1::SubmitDocumentReply, CliError> {
-        let (request, deadline) = self.request(request);
-        deadline.of(self.documents().change_status(request).await)
+        let (request, call) = self.request(request);
+        call.of(self.documents().change_status(request).await)
     }
 
     /// Finds document entries of a person, one page.
     pub async fn find_documents(&self, query: DocumentQuery) -> Result<DocumentAnswer, CliError> {
-        let (request, deadline) = self.request(v1::FindDocumentsRequest::from(query));
-        Ok(deadline.of(self.documents().find(request).await)?.try_into()?)
+        let (request, call) = self.request(v1::FindDocumentsRequest::from(query));
+        Ok(call.of(self.documents().find(request).await)?.try_into()?)
     }
 
     /// Starts to retrieve a document's content: its entry is here, its chunks follow.
     pub async fn retrieve(&self, query: ContentQuery) -> Result<Retrieval, CliError> {
         use v1::retrieve_document_reply::Part;
         let resumed_at = query.offset;
-        let (request, deadline) = self.content_request(v1::RetrieveDocumentRequest::from(query));
-        let mut replies = deadline.of(self.documents().retrieve(request).await)?;
-        let first = deadline.message(&mut replies).await?;
+        let (request, call) = self.content_request(v1::RetrieveDocumentRequest::from(query));
+        let mut replies = call.of(self.documents().retrieve(request).await)?;
+        let first = call.message(&mut replies).await?;
         match first.and_then(|reply| reply.part) {
-            Some(Part::Entry(entry)) => Ok(Retrieval { entry, resumed_at, replies, deadline }),
+            Some(Part::Entry(entry)) => Ok(Retrieval { entry, resumed_at, replies, call }),
             _ => Err(CliError::ContentCorrupt("the content did not begin with its entry; report it")),
         }
     }
 
     /// What the node says about itself.
     pub async fn status(&self) -> Result<v1::NodeStatus, CliError> {
-        let (request, deadline) = self.request(v1::GetStatusRequest {});
-        deadline.of(self.node().get_status(request).await)
+        let (request, call) = self.request(v1::GetStatusRequest {});
+        call.of(self.node().get_status(request).await)
     }
 
     /// An empty authenticated call. Answers the node's clock, milliseconds since 1970.
     pub async fn ping(&self) -> Result<u64, CliError> {
-        let (request, deadline) = self.request(v1::PingRequest {});
-        deadline.of(self.node().ping(request).await).map(|reply| reply.now_ms)
+        let (request, call) = self.request(v1::PingRequest {});
+        call.of(self.node().ping(request).await).map(|reply| reply.now_ms)
     }
 
-    fn request<T>(&self, message: T) -> (Request<T>, Deadline) {
-        Deadline::after(self.timeout.unwrap_or(TIMEOUT)).request(message)
+    fn request<T>(&self, message: T) -> (Request<T>, Call) {
+        self.call(message, TIMEOUT)
     }
 
-    fn content_request<T>(&self, message: T) -> (Request<T>, Deadline) {
-        Deadline::after(self.timeout.unwrap_or(CONTENT_TIMEOUT)).request(message)
+    fn content_request<T>(&self, message: T) -> (Request<T>, Call) {
+        self.call(message, CONTENT_TIMEOUT)
+    }
+
+    fn call<T>(&self, message: T, default: Duration) -> (Request<T>, Call) {
+        let allowed = self.timeout.unwrap_or(default);
+        let mut request = Request::new(message);
+        request.set_timeout(allowed);
+        (request, Call { address: self.address.clone(), allowed, until: Instant::now() + allowed })
     }
 
     fn patients(&self) -> PatientServiceClient<Channel> {
@@ -180,41 +191,42 @@ impl Client {
     }
 }
 
-/// The deadline of one call. The node keeps it, and so does this side, for the whole of a stream.
-#[derive(Debug, Clone, Copy)]
-struct Deadline {
+/// One call: its deadline, which this side keeps as well as the node and for the whole of a stream, and what its
+/// errors mean.
+#[derive(Debug, Clone)]
+struct Call {
+    address: Arc<str>,
     allowed: Duration,
-    at: Instant,
+    until: Instant,
 }
 
-impl Deadline {
-    fn after(allowed: Duration) -> Self {
-        Self { allowed, at: Instant::now() + allowed }
+impl Call {
+    fn of<T>(&self, reply: Result<tonic::Response<T>, Status>) -> Result<T, CliError> {
+        reply.map(tonic::Response::into_inner).map_err(|status| self.error(status))
     }
 
-    fn request<T>(self, message: T) -> (Request<T>, Self) {
-        let mut request = Request::new(message);
-        request.set_timeout(self.allowed);
-        (request, self)
-    }
-
-    async fn message<T>(self, replies: &mut Streaming<T>) -> Result<Option<T>, CliError> {
-        match tokio::time::timeout_at(self.at, replies.message()).await {
+    async fn message<T>(&self, replies: &mut Streaming<T>) -> Result<Option<T>, CliError> {
+        match tokio::time::timeout_at(self.until, replies.message()).await {
             Ok(reply) => reply.map_err(|status| self.error(status)),
             Err(_) => Err(CliError::Deadline(self.allowed)),
         }
     }
 
-    fn of<T>(self, reply: Result<tonic::Response<T>, Status>) -> Result<T, CliError> {
-        reply.map(tonic::Response::into_inner).map_err(|status| self.error(status))
-    }
-
-    fn error(self, status: Status) -> CliError {
+    fn error(&self, status: Status) -> CliError {
+        // Statuses that tonic made on this side, of what happened to the connection. The node's have no source.
+        let broke = status.source().is_some() || status.message().starts_with("h2 protocol error");
         match status.code() {
-            // Nothing here cancels a call and then reads its answer: this is tonic's word for a deadline on our side.
-            Code::Cancelled => CliError::Deadline(self.allowed),
+            Code::Cancelled if Instant::now() >= self.until => CliError::Deadline(self.allowed),
+            Code::Cancelled => self.broken(),
+            _ if broke => self.broken(),
             _ => status.into(),
         }
+    }
+
+    fn broken(&self) -> CliError {
+        let why =
+            "the connection broke during the call; repeating a call is safe, and dials again".to_owned();
+        CliError::Unreachable { address: self.address.to_string(), why }
     }
 }
 
@@ -225,14 +237,14 @@ pub struct Retrieval {
     pub entry: DocumentEntry,
     resumed_at: u64,
     replies: Streaming<v1::RetrieveDocumentReply>,
-    deadline: Deadline,
+    call: Call,
 }
 
 impl Retrieval {
     /// The next piece of content; none at the end. The hash is the caller's to check: see [`Retrieval::read_to_end`].
     pub async fn next_chunk(&mut self) -> Result<Option<Bytes>, CliError> {
         use v1::retrieve_document_reply::Part;
-        match self.deadline.message(&mut self.replies).await? {
+        match self.call.message(&mut self.replies).await? {
             None => Ok(None),
             Some(v1::RetrieveDocumentReply { part: Some(Part::Chunk(chunk)) }) => Ok(Some(chunk)),
             Some(_) => Err(CliError::ContentCorrupt("the node sent something else than content; report it")),

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use identity::{Alpn, ClientIdentity, Name, Seams};
+use identity::{Alpn, ClientIdentity, Name, Seams, files};
 use model::query::{Purpose, QueryContext};
 use model::{Clock, NodePath};
 
@@ -96,8 +96,9 @@ impl Connection<'_> {
                 "no certificate to connect with: give --identity DIR (or TIERMESH_IDENTITY), or --cert, --key and --root",
             )),
         };
-        let certificate = file(&self.global.cert, "client.pem")?;
-        let (key, root) = (file(&self.global.key, "client.key")?, file(&self.global.root, "root.pem")?);
+        let certificate = file(&self.global.cert, files::CLIENT_CERTIFICATE)?;
+        let (key, root) =
+            (file(&self.global.key, files::CLIENT_KEY)?, file(&self.global.root, files::ROOT_CERTIFICATE)?);
         let identity = ClientIdentity::load(&certificate, &key, &root)?;
         if identity.credentials().not_after_ms() < self.clock.now_ms() {
             return Err(CliError::File {

@@ -42,12 +42,44 @@ impl From<tonic::Code> for Exit {
             Code::InvalidArgument | Code::OutOfRange => Self::Refused,
             Code::NotFound => Self::NotFound,
             Code::PermissionDenied | Code::Unauthenticated => Self::Denied,
-            // Cancelled is what tonic makes of a deadline that passed on this side.
             Code::Unavailable | Code::DeadlineExceeded | Code::Cancelled => Self::Unavailable,
             Code::AlreadyExists | Code::FailedPrecondition | Code::Aborted => Self::Conflict,
             Code::ResourceExhausted => Self::Exhausted,
             Code::DataLoss => Self::DataLoss,
             Code::Unknown | Code::Internal | Code::Unimplemented => Self::Unexpected,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tonic::Code;
+
+    use super::*;
+
+    #[test]
+    fn every_status_has_its_exit_code() {
+        for (code, exit) in [
+            (Code::Ok, 0),
+            (Code::Unknown, 1),
+            (Code::Internal, 1),
+            (Code::Unimplemented, 1),
+            (Code::InvalidArgument, 3),
+            (Code::OutOfRange, 3),
+            (Code::NotFound, 4),
+            (Code::PermissionDenied, 5),
+            (Code::Unauthenticated, 5),
+            (Code::Unavailable, 6),
+            (Code::DeadlineExceeded, 6),
+            (Code::Cancelled, 6),
+            (Code::AlreadyExists, 7),
+            (Code::FailedPrecondition, 7),
+            (Code::Aborted, 7),
+            (Code::ResourceExhausted, 8),
+            (Code::DataLoss, 9),
+        ] {
+            assert_eq!(Exit::from(code) as u8, exit, "{code:?}");
+        }
+        assert_eq!(Exit::Usage as u8, 2);
     }
 }

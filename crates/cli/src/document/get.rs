@@ -71,9 +71,8 @@ impl Get {
             context: connection.context(),
         };
         let mut part = Part::open(&self.out)?;
-        let client = connection.client().await?;
-        let fetched = fetch(&client, query, &mut part, output).await;
-        let (entry, resumed_at) = match fetched {
+        let fetched = async { fetch(&connection.client().await?, query, &mut part, output).await };
+        let (entry, resumed_at) = match fetched.await {
             Ok(fetched) => fetched,
             Err(error) => {
                 part.keep_or_remove(output);

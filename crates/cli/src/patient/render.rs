@@ -62,7 +62,7 @@ fn person(person: &Person) -> String {
         text.push('\n');
         for (label, value) in lines(found) {
             if !value.is_empty() {
-                let _ = writeln!(text, "  {label:<12} {}", plain(&value));
+                let _ = writeln!(text, "  {label:<12} {}", plain(value.trim_end()));
             }
         }
     }

@@ -111,7 +111,7 @@ person ZM38P0QYQHH5CVC7: 1 registration
   phone        13800000000
   address      大理市人民路1号 532901
   ethnicity    14 白族
-  contact      王大\u{fffd}[31m明 1 
+  contact      王大\u{fffd}[31m明 1
   number       ZM38P0QYQHH5CVC7
   written by   530000/532900/532901
   recorded     2026-11-22 07:17:51, first 2026-11-22 07:16:40
