@@ -95,7 +95,9 @@ pub(crate) async fn connect_tls(
     // The verifier compares SPIFFE names and ignores this one.
     let name = ServerName::try_from("tiermesh").expect("a constant DNS name");
     let refused = |source| ConnectError::Refused { address: address.to_owned(), source };
-    let stream = limited(address, TlsConnector::from(tls).connect(name, io)).await?.map_err(refused)?;
+    // Boxed: the state of a handshake is large, and every caller's future would carry it.
+    let handshake = Box::pin(TlsConnector::from(tls).connect(name, io));
+    let stream = limited(address, handshake).await?.map_err(refused)?;
     Alpn::of(stream.get_ref().1)
         .map_err(|refusal| refused(io::Error::other(rustls::Error::from(refusal))))?;
     Ok(stream.into())

@@ -153,7 +153,8 @@ impl Channel {
         keep_alive: KeepAlive,
         life: Duration,
     ) -> Result<Self, hyper::Error> {
-        let (send, connection) = hyper::client::conn::http2::Builder::new(TokioExecutor::new())
+        let mut http2 = hyper::client::conn::http2::Builder::new(TokioExecutor::new());
+        http2
             .timer(TokioTimer::new())
             .initial_max_send_streams(MAX_STREAMS as usize)
             .initial_stream_window_size(STREAM_WINDOW)
@@ -165,9 +166,9 @@ impl Channel {
             .max_local_error_reset_streams(MAX_LOCAL_RESETS)
             .keep_alive_interval(keep_alive.every)
             .keep_alive_timeout(keep_alive.within)
-            .keep_alive_while_idle(true)
-            .handshake(TokioIo::new(stream))
-            .await?;
+            .keep_alive_while_idle(true);
+        // Boxed: every caller's future would carry its large state otherwise.
+        let (send, connection) = Box::pin(http2.handshake(TokioIo::new(stream))).await?;
         let end = Arc::new(End::default());
         let told = end.clone();
         tokio::spawn(async move {

@@ -68,10 +68,7 @@ pub fn clock() -> Arc<dyn Clock> {
 
 /// Waits for something that must come.
 pub async fn soon<T>(what: &str, work: impl Future<Output = T>) -> T {
-    match tokio::time::timeout(PATIENCE, work).await {
-        Ok(done) => done,
-        Err(_) => panic!("{what}: did not happen"),
-    }
+    tokio::time::timeout(PATIENCE, work).await.expect(what)
 }
 
 /// Waits until a condition holds.
