@@ -68,7 +68,7 @@ fn streams_are_pinned() {
     };
     assert_eq!((chance::VERSION, hash(registrations), hash(truth)), (1, GOLDEN.0, GOLDEN.1));
 }
-const GOLDEN: (u64, u64) = (0, 0);
+const GOLDEN: (u64, u64) = (396_669_897_842_225_728, 6_623_659_192_060_055_018);
 
 #[test]
 fn registrations_come_in_order_of_arrival_and_as_many_as_promised() {
@@ -124,7 +124,7 @@ fn resident_ids_are_valid_unless_tagged_and_nobody_shares_one() {
     let borrowed = [Tag::GuardianId, Tag::RelativeId];
     let mut owners: HashMap<String, u64> = HashMap::new();
     let (mut checked, mut former) = (0, 0);
-    for row in population(20_000, 6) {
+    for row in population(8_000, 6) {
         let paper = row.registration.identifiers.first();
         assert_eq!(paper.is_none(), tags(&row).has(Tag::IdMissing));
         let Some(paper) = paper.filter(|paper| paper.r#type.as_str() < "03") else { continue };
@@ -149,13 +149,13 @@ fn resident_ids_are_valid_unless_tagged_and_nobody_shares_one() {
             );
         }
     }
-    assert!(checked > 40_000 && former > 5_000, "{checked} {former}");
+    assert!(checked > 15_000 && former > 2_000, "{checked} {former}");
 }
 
 /// Tags do to the registration what they say.
 #[test]
 fn flaws_look_as_their_tags_say() {
-    for row in population(10_000, 7) {
+    for row in population(5_000, 7) {
         let registration = &row.registration;
         let paper = registration.identifiers.first().map_or("", |paper| &paper.value);
         let phone = registration.phones.first().map_or("", String::as_str);
@@ -249,7 +249,7 @@ fn without_noise_only_the_circumstances_stay() {
 fn every_registration_would_be_accepted() {
     let today = "2025-07-01".parse().unwrap();
     let mut dotted = 0;
-    for row in population(10_000, 3) {
+    for row in population(4_000, 3) {
         let violations = model::validate::validate_registration(&row.registration, today);
         let errors: Vec<_> = violations
             .iter()
@@ -265,7 +265,7 @@ fn every_registration_would_be_accepted() {
         dotted += u32::from(name.contains('·'));
         assert_eq!((row.registration.number.as_str(), row.registration.born_ms), ("", 0));
     }
-    assert!(dotted > 100, "{dotted}");
+    assert!(dotted > 40, "{dotted}");
 }
 
 #[test]
