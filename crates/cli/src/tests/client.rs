@@ -13,7 +13,8 @@ use model::query::{
 use tokio::net::TcpListener;
 use tonic::Code;
 
-use super::node::{CERTIFICATE_LIFE, KEY, NOW_MS, NUMBER, PATH, TestNode, content, entry};
+use super::node::{CERTIFICATE_LIFE, NOW_MS, PATH, TestNode};
+use super::replies::{KEY, NUMBER, content, entry};
 use crate::client::{CHUNK, CliError, Client};
 
 async fn connected() -> (TestNode, Client) {

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use clap::Parser;
 use serde_json::Value;
 
-use super::node::{At, CERTIFICATE_LIFE, KEY, NOW_MS, NUMBER, TestNode, content};
+use super::node::{At, CERTIFICATE_LIFE, NOW_MS, TestNode};
+use super::replies::{KEY, NUMBER, content};
 use crate::connection::Connection;
 use crate::output::Output;
 use crate::{Command, Exit, Global};

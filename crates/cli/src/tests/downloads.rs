@@ -6,7 +6,8 @@ use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 
 use super::commands::{Ended, run};
-use super::node::{KEY, TestNode, content};
+use super::node::TestNode;
+use super::replies::{KEY, content};
 use crate::Exit;
 
 struct Place {

@@ -1,0 +1,293 @@
+//! What the small node answers.
+
+use std::collections::HashMap;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{LazyLock, Mutex};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::{Stream, StreamExt, stream};
+use model::body::{DocumentEntry, Registration};
+use sha2::{Digest, Sha256};
+use tonic::{Code, Request, Response, Status, Streaming};
+use tonic_types::{ErrorDetails, StatusExt};
+use wire::v1;
+use wire::v1::document_service_server::DocumentService;
+use wire::v1::node_service_server::NodeService;
+use wire::v1::patient_service_server::PatientService;
+
+use super::node::{NOW_MS, PATH};
+
+/// Content that spans several chunks of every size used.
+pub fn content() -> Bytes {
+    static CONTENT: LazyLock<Bytes> =
+        LazyLock::new(|| (0..700_001_u32).map(|place| (place % 251) as u8).collect());
+    CONTENT.clone()
+}
+
+/// What the node does and has seen.
+#[derive(Debug, Default)]
+pub struct Behaviour {
+    /// Content received, complete with the right hash.
+    pub submitted: Mutex<Vec<(DocumentEntry, Bytes)>>,
+    /// Calls of `Submit` without the content announced.
+    pub broken_off: AtomicU64,
+    /// Largest chunk received.
+    pub largest_chunk: AtomicU64,
+    /// Offsets asked for by `Retrieve`.
+    pub offsets: Mutex<Vec<u64>>,
+    /// `Retrieve` fails after this many bytes, once; 0: does not.
+    pub break_after: AtomicU64,
+    /// `Retrieve` sends a wrong byte.
+    pub corrupt: AtomicBool,
+    /// `Retrieve` stops sending after its entry, without ending.
+    pub stall: AtomicBool,
+    /// Contexts of the questions asked.
+    pub contexts: Mutex<Vec<v1::QueryContext>>,
+}
+
+pub const KEY: &str = "fd068b02febc62566d87f78e11321fa4";
+pub const NUMBER: &str = "ZM38P0QYQHH5CVC7";
+
+fn scope() -> v1::AnswerScope {
+    let source = v1::Source {
+        path: "530000/532900".into(),
+        state: v1::SourceState::Replicated as i32,
+        heard_ms: NOW_MS - 400,
+        ..Default::default()
+    };
+    v1::AnswerScope { answered_by: PATH.into(), complete: true, sources: vec![source], answered_ms: NOW_MS }
+}
+
+/// The one document there is.
+pub fn entry() -> DocumentEntry {
+    let content = content();
+    DocumentEntry {
+        document_id: "D1".into(),
+        institution_code: "53290112345678901A1001".into(),
+        local_id: "P0001".into(),
+        type_code: "C0007".into(),
+        title: "血常规检验报告".into(),
+        created_ms: NOW_MS,
+        confidentiality: "N".into(),
+        availability: model::Availability::Approved as i32,
+        size: content.len() as u64,
+        sha256: Bytes::copy_from_slice(&Sha256::digest(&content)),
+        ..Default::default()
+    }
+}
+
+fn reason(code: Code, reason: &str, message: &str) -> Status {
+    let details = ErrorDetails::with_error_info(reason, "tiermesh", HashMap::new());
+    Status::with_error_details(code, message, details)
+}
+
+/// The patients whose names are errors.
+fn judge(local_id: &str) -> Result<(), Status> {
+    let (code, why, message) = match local_id {
+        "BAD" => {
+            let mut details = ErrorDetails::with_error_info("INVALID", "tiermesh", HashMap::new());
+            details.add_bad_request_violation("registration.birth_date", "the calendar has no such date");
+            return Err(Status::with_error_details(Code::InvalidArgument, "not accepted", details));
+        }
+        "FULL" => {
+            let mut details = ErrorDetails::with_retry_info(Some(Duration::from_millis(1500)));
+            details.set_error_info("DISK_FULL", "tiermesh", HashMap::new());
+            return Err(Status::with_error_details(Code::ResourceExhausted, "the disk is full", details));
+        }
+        "STRANGER" => (Code::NotFound, "UNKNOWN_PATIENT", "no such patient here"),
+        "OTHERS" => (Code::PermissionDenied, "WRONG_INSTITUTION", "not yours"),
+        "OLD" => (Code::FailedPrecondition, "VERSION_CONFLICT", "another version is held"),
+        "DOWN" => (Code::Unavailable, "NOT_WRITING", "waits for its parent"),
+        "FAULT" => (Code::Internal, "INTERNAL", "a fault"),
+        _ => return Ok(()),
+    };
+    Err(reason(code, why, message))
+}
+
+#[tonic::async_trait]
+impl PatientService for Behaviour {
+    async fn register(
+        &self,
+        request: Request<v1::RegisterRequest>,
+    ) -> Result<Response<v1::RegisterReply>, Status> {
+        let request = request.into_inner();
+        let registration = request.registration.unwrap_or_default();
+        if registration.local_id == "SLOW" {
+            std::future::pending::<()>().await;
+        }
+        judge(&registration.local_id)?;
+        let outcome =
+            if request.withdraw { v1::RegisterOutcome::Withdrawn } else { v1::RegisterOutcome::Created };
+        Ok(Response::new(v1::RegisterReply {
+            outcome: outcome as i32,
+            version: "1.1.7".into(),
+            number: NUMBER.into(),
+            durability: v1::Durability::Local as i32,
+        }))
+    }
+
+    async fn find(
+        &self,
+        request: Request<v1::FindPatientsRequest>,
+    ) -> Result<Response<v1::FindPatientsReply>, Status> {
+        use v1::find_patients_request::By;
+        let request = request.into_inner();
+        self.contexts.lock().unwrap().push(request.context.unwrap_or_default());
+        let Some(By::Number(number)) = request.by else {
+            return Ok(Response::new(v1::FindPatientsReply { scope: Some(scope()), ..Default::default() }));
+        };
+        let registration = Registration {
+            local_id: "P0001".into(),
+            institution_code: "53290112345678901A1001".into(),
+            name: "阿依·古丽".into(),
+            ..Default::default()
+        };
+        let found = v1::PatientRegistration {
+            registration: Some(registration),
+            version: "1.1.7".into(),
+            recorded_ms: NOW_MS,
+            node_path: "530000/532900".into(),
+            key: vec![7; 16].into(),
+        };
+        let person = v1::Person { number, registrations: vec![found] };
+        Ok(Response::new(v1::FindPatientsReply {
+            persons: vec![person],
+            truncated: false,
+            scope: Some(scope()),
+        }))
+    }
+}
+
+#[tonic::async_trait]
+impl DocumentService for Behaviour {
+    async fn submit(
+        &self,
+        request: Request<Streaming<v1::SubmitDocumentRequest>>,
+    ) -> Result<Response<v1::SubmitDocumentReply>, Status> {
+        use v1::submit_document_request::Part;
+        let mut parts = request.into_inner();
+        let mut unfinished = Unfinished(Some(&self.broken_off));
+        let (mut entry, mut content) = (DocumentEntry::default(), Vec::new());
+        loop {
+            match parts.message().await {
+                Ok(None) => break,
+                Ok(Some(v1::SubmitDocumentRequest { part: Some(Part::Entry(first)) })) => entry = first,
+                Ok(Some(v1::SubmitDocumentRequest { part: Some(Part::Chunk(chunk)) })) => {
+                    self.largest_chunk.fetch_max(chunk.len() as u64, Ordering::Relaxed);
+                    content.extend_from_slice(&chunk);
+                }
+                Ok(Some(_)) => return Err(Status::invalid_argument("no part")),
+                Err(status) => return Err(status),
+            }
+        }
+        judge(&entry.local_id)?;
+        if entry.reference.is_empty() && entry.sha256 != Bytes::copy_from_slice(&Sha256::digest(&content)) {
+            return Err(reason(Code::InvalidArgument, "HASH_MISMATCH", "other content"));
+        }
+        unfinished.0 = None;
+        self.submitted.lock().unwrap().push((entry, content.into()));
+        Ok(Response::new(submitted(v1::SubmitOutcome::Created)))
+    }
+
+    async fn change_status(
+        &self,
+        request: Request<v1::ChangeDocumentStatusRequest>,
+    ) -> Result<Response<v1::SubmitDocumentReply>, Status> {
+        judge(&request.into_inner().local_id)?;
+        Ok(Response::new(submitted(v1::SubmitOutcome::Updated)))
+    }
+
+    async fn find(
+        &self,
+        _: Request<v1::FindDocumentsRequest>,
+    ) -> Result<Response<v1::FindDocumentsReply>, Status> {
+        let key: model::RecordKey = KEY.parse().unwrap();
+        let found = v1::FoundDocument {
+            entry: Some(entry()),
+            version: "1.1.8".into(),
+            recorded_ms: NOW_MS,
+            custodian_path: "530000/532900".into(),
+            key: Bytes::copy_from_slice(key.as_bytes()),
+        };
+        let next_page_token = "more".to_owned();
+        Ok(Response::new(v1::FindDocumentsReply {
+            documents: vec![found],
+            next_page_token,
+            scope: Some(scope()),
+        }))
+    }
+
+    type RetrieveStream = Pin<Box<dyn Stream<Item = Result<v1::RetrieveDocumentReply, Status>> + Send>>;
+
+    async fn retrieve(
+        &self,
+        request: Request<v1::RetrieveDocumentRequest>,
+    ) -> Result<Response<Self::RetrieveStream>, Status> {
+        use v1::retrieve_document_reply::Part;
+        let offset = request.into_inner().offset;
+        self.offsets.lock().unwrap().push(offset);
+        let mut content = content().to_vec();
+        if offset > content.len() as u64 {
+            return Err(reason(Code::InvalidArgument, "INVALID", "offset is beyond the content"));
+        }
+        if self.corrupt.load(Ordering::Relaxed) {
+            content[500_000] ^= 1;
+        }
+        let break_after = self.break_after.swap(0, Ordering::Relaxed) as usize;
+        let end = if break_after > 0 { break_after } else { content.len() };
+        let part = |part| Ok(v1::RetrieveDocumentReply { part: Some(part) });
+        let chunks: Vec<_> = content[offset as usize..end]
+            .chunks(100_000)
+            .map(|chunk| part(Part::Chunk(chunk.to_vec().into())))
+            .collect();
+        let first = stream::iter([part(Part::Entry(entry()))]);
+        let failure =
+            (break_after > 0).then(|| Err(reason(Code::Unavailable, "CUSTODIAN_UNREACHABLE", "link lost")));
+        let rest = stream::iter(chunks).chain(stream::iter(failure));
+        if self.stall.load(Ordering::Relaxed) {
+            return Ok(Response::new(first.chain(stream::pending()).boxed()));
+        }
+        Ok(Response::new(first.chain(rest).boxed()))
+    }
+}
+
+/// Counts a call that does not get as far as its content's hash. tonic shows a handler the same for a caller that has
+/// gone as for the end of the content, if it shows it anything.
+struct Unfinished<'a>(Option<&'a AtomicU64>);
+
+impl Drop for Unfinished<'_> {
+    fn drop(&mut self) {
+        if let Some(count) = self.0 {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+fn submitted(outcome: v1::SubmitOutcome) -> v1::SubmitDocumentReply {
+    v1::SubmitDocumentReply {
+        outcome: outcome as i32,
+        version: "1.1.8".into(),
+        durability: v1::Durability::Local as i32,
+        content_durability: v1::Durability::Local as i32,
+    }
+}
+
+#[tonic::async_trait]
+impl NodeService for Behaviour {
+    async fn get_status(&self, _: Request<v1::GetStatusRequest>) -> Result<Response<v1::NodeStatus>, Status> {
+        Ok(Response::new(v1::NodeStatus {
+            path: PATH.into(),
+            name: "云南省".into(),
+            tier: "province".into(),
+            writing: true,
+            now_ms: NOW_MS,
+            ..Default::default()
+        }))
+    }
+
+    async fn ping(&self, _: Request<v1::PingRequest>) -> Result<Response<v1::PingReply>, Status> {
+        Ok(Response::new(v1::PingReply { now_ms: NOW_MS }))
+    }
+}
