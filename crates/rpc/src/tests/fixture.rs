@@ -32,7 +32,7 @@ use crate::{
 };
 
 /// When the certificates are issued and checked.
-const NOW_MS: u64 = 1_800_000_000_000;
+pub const NOW_MS: u64 = 1_800_000_000_000;
 /// Longest that a test waits for anything.
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -54,7 +54,7 @@ impl Clock for FixedClock {
 }
 
 #[derive(Debug)]
-struct NoEntropy;
+pub struct NoEntropy;
 
 impl Entropy for NoEntropy {
     fn fill(&self, bytes: &mut [u8]) {
@@ -132,6 +132,8 @@ pub struct TestNode {
     pub drain: Drain,
     pub tiny: Tiny,
     pub health: HealthReporter,
+    /// Ships a feed up, where the node has one.
+    pub sender: Option<exchange::feed::Sender>,
 }
 
 impl TestNode {
@@ -148,7 +150,7 @@ impl TestNode {
             .add_service(DocumentServiceServer::new(tiny.clone()));
         let services = Services::of(routes, &health, clock.clone(), KeepAlive::default(), &drain).unwrap();
         let neighbours = Neighbours::new(path(at), clock);
-        Self { identity: mesh.node(at), services, neighbours, drain, tiny, health }
+        Self { identity: mesh.node(at), services, neighbours, drain, tiny, health, sender: None }
     }
 
     /// Listens on a port of its own.
@@ -176,7 +178,7 @@ impl TestNode {
         let parent =
             Parent::new(config, Arc::new(Tcp), clock(), Arc::new(NoEntropy), self.neighbours.clone())
                 .unwrap();
-        parent.start(None, self.services.clone())
+        parent.start(self.sender.clone(), self.services.clone())
     }
 
     /// Stops and waits for the end.
