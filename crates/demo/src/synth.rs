@@ -2,11 +2,11 @@
 //! that real registrations have and the truth beside them. Deterministic by seed, of any size, in bounded memory.
 //!
 //! [`Population`] yields registrations in order of arrival; [`documents_for`] makes what a registration leads to;
-//! [`csv`] reads and writes population files; [`write`] is `tiermesh synth`.
+//! [`csv`] reads and writes population files; [`write()`] is `tiermesh synth`.
 //!
 //! How it is drawn, bottom-up: [`regions`] is the real tree; `places` adds what is known of its people; `households` draws
 //! who lives together and when they go to hospital; `register` counts once and gives out resident IDs; `family` names
-//! people and gives them homes and telephones; `clerk` writes a visit down, with flaws; [`population`] does so in order.
+//! people and gives them homes and telephones; `clerk` writes a visit down, with flaws; `population` does so in order.
 //!
 //! What it does not do: model illness, death or migration between visits, or update a registration once made.
 

@@ -88,7 +88,7 @@ impl fmt::Display for Day {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Moment {
     pub day: Day,
-    /// Since midnight, below [`DAY_SECONDS`].
+    /// Since midnight, below 86,400.
     pub second: u32,
 }
 
