@@ -185,12 +185,55 @@ impl std::fmt::Display for Refusal {
         if !self.message.is_empty() {
             write!(f, ": {}", self.message)?;
         }
-        for (field, rule) in &self.violations {
+        // A node may have said in its message already which field is wrong, and after a semicolon what to do.
+        for (field, rule) in self.violations.iter().filter(|(_, rule)| !self.message.contains(rule)) {
             write!(f, "; {field}: {rule}")?;
         }
         if let Some(wait) = self.retry_after {
             write!(f, "; retry after {:.1} s", wait.as_secs_f32())?;
         }
-        write!(f, "; {}", self.advice())
+        if self.message.contains(';') { Ok(()) } else { write!(f, "; {}", self.advice()) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refusal(message: &str, violations: &[(&str, &str)]) -> String {
+        let pair = |(field, rule): &(&str, &str)| ((*field).to_owned(), (*rule).to_owned());
+        Refusal {
+            code: Code::InvalidArgument,
+            reason: "INVALID".to_owned(),
+            message: message.to_owned(),
+            violations: violations.iter().map(pair).collect(),
+            retry_after: None,
+        }
+        .to_string()
+    }
+
+    #[test]
+    fn nothing_is_said_twice() {
+        let start = "the node refused the input (INVALID)";
+        let rule = "the calendar has no such date";
+        let advice = "correct what is named and run it again";
+        assert_eq!(
+            refusal("two fields are wrong", &[("birth_date", rule), ("sex", "not a code of GB/T 2261.1")]),
+            format!(
+                "{start}: two fields are wrong; birth_date: {rule}; sex: not a code of GB/T 2261.1; {advice}"
+            )
+        );
+        assert_eq!(
+            refusal(&format!("birth_date: {rule}"), &[("birth_date", rule)]),
+            format!("{start}: birth_date: {rule}; {advice}")
+        );
+        assert_eq!(refusal("unknown; register it", &[]), format!("{start}: unknown; register it"));
+        assert_eq!(refusal("", &[]), format!("{start}; {advice}"));
+    }
+
+    #[test]
+    fn a_node_cannot_steer_the_terminal() {
+        let refusal = Refusal::from(Status::not_found("\u{1b}[2Jgone\nerror: fake"));
+        assert_eq!(refusal.message, "\u{fffd}[2Jgone\u{fffd}error: fake");
     }
 }
