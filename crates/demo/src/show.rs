@@ -293,7 +293,7 @@ async fn load(
     teller: &mut Teller,
 ) -> Result<(), DemoError> {
     let (kill_at, start_at) = (total * 4 / 10, total * 6 / 10);
-    let mut with_documents = Vec::new();
+    let (mut with_documents, mut waited) = (Vec::new(), Vec::new());
     let mut sent = 0;
     for row in population {
         let row = row?;
@@ -310,32 +310,33 @@ async fn load(
         sent += 1;
         let facility = row.facility.clone();
         let down = kill.is_some_and(|path| *path == facility.node) && (kill_at + 1..=start_at).contains(&sent);
-        if sent % DOCUMENTS_EVERY == 0 {
-            with_documents.push(row.clone());
-        }
         let client = match hospitals.client(tree, &facility.node, &facility.code).await {
             Ok(client) => client,
             // A hospital that never connected before its node died waits until the node is back.
             Err(_) if down => {
-                with_documents.push(row);
+                waited.push(row);
                 continue;
             }
             Err(error) => return Err(error.into()),
         };
+        if sent % DOCUMENTS_EVERY == 0 {
+            with_documents.push(row.clone());
+        }
         hospitals.send(client, facility.code.clone(), Item::Patient(Box::new(row.registration))).await;
         teller.progress(sent, total);
     }
     hospitals.settle().await;
+    for row in &waited {
+        let client = hospitals.client(tree, &row.facility.node, &row.facility.code).await?;
+        hospitals.send(client, row.facility.code.clone(), Item::Patient(Box::new(row.registration.clone()))).await;
+    }
+    hospitals.settle().await;
     let mut rng = SmallRng::seed_from_u64(1);
-    for row in with_documents {
-        let facility = row.facility.clone();
-        let client = hospitals.client(tree, &facility.node, &facility.code).await?;
-        let patient = Item::Patient(Box::new(row.registration.clone()));
-        hospitals.send(client.clone(), facility.code.clone(), patient).await;
-        hospitals.settle().await;
-        for document in synth::documents_for(&row, &mut rng) {
+    for row in with_documents.iter().chain(&waited) {
+        let client = hospitals.client(tree, &row.facility.node, &row.facility.code).await?;
+        for document in synth::documents_for(row, &mut rng) {
             let item = Item::Document(Box::new(document.entry), Bytes::from(document.content));
-            hospitals.send(client.clone(), facility.code.clone(), item).await;
+            hospitals.send(client.clone(), row.facility.code.clone(), item).await;
         }
     }
     hospitals.settle().await;
@@ -585,9 +586,10 @@ fn how_to_talk(tree: &LocalTree) {
         let (Some(address), dir) = (tree.address(path), tree.node_dir(path)) else { continue };
         println!("  tiermesh status --node {address} --node-path {path} --identity {}", dir.join("operator").display());
         if path.depth() == 2 {
-            let hospitals = std::fs::read_dir(dir.join("institutions")).ok().and_then(|mut entries| entries.next()?.ok());
-            if let Some(hospital) = hospitals {
-                let identity = hospital.path();
+            // The hospital of the demo's own patient: see `Case::new`.
+            let code = synth::social_credit_code(path.region(), &format!("{}-Z", path.region()));
+            let identity = dir.join("institutions").join(code);
+            if identity.exists() {
                 println!("  tiermesh patient find --local-id DEMO-A-1 --node {address} --node-path {path} --identity {}", identity.display());
             }
         }

@@ -7,7 +7,7 @@ use store::{CommitError, ReadError};
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ExchangeError {
     /// Correct these fields.
-    #[error("{} of the request {}", if violations.len() == 1 { "a field" } else { "fields" }, summary(violations))]
+    #[error("the request is not valid: {}", summary(violations))]
     Invalid { violations: Vec<Violation> },
     /// Correct the request as a whole.
     #[error("{message}")]

@@ -13,7 +13,7 @@ use model::query::{
     AnswerScope, FoundRegistration, LocalPatient, MAX_HOPS, PatientAnswer, PatientBy, PatientQuery, Person, QueryContext, Reach,
     Source, SourceState,
 };
-use model::{Number, Record, RecordKey};
+use model::{Number, Record, RecordKey, Version};
 
 use crate::caller::{Action, Caller, Role, permit};
 use crate::patients::registration_key;
@@ -42,8 +42,11 @@ impl Exchange {
             match self.parts.peers.find_patients(&Hop::Parent, forwarded, deadline.shrink()).await {
                 Ok(answer) => {
                     truncated |= answer.truncated;
-                    let registrations = answer.persons.into_iter().flat_map(|person| person.registrations);
-                    registrations.for_each(|registration| merge_one(&mut found, registration));
+                    for registration in answer.persons.into_iter().flat_map(|person| person.registrations) {
+                        if self.is_news(&registration.key, registration.version)? {
+                            found.insert(registration.key, registration);
+                        }
+                    }
                     scope = merge_scopes(answer.scope, scope);
                 }
                 Err(error) => self.note_no_reply(&mut scope, error)?,
@@ -205,6 +208,12 @@ impl Exchange {
         }))
     }
 
+    /// Whether a neighbour's version of a record is newer than what is held here. What is held here and did not match the
+    /// question (withdrawn since, say) must not come back in an older version.
+    pub(crate) fn is_news(&self, key: &RecordKey, version: Version) -> Result<bool, ExchangeError> {
+        Ok(self.parts.store.version(key)?.is_none_or(|held| held < version))
+    }
+
     /// Path of the node that wrote a record, or empty when the directory does not know its key.
     pub(crate) fn writer_path(&self, record: &Record) -> String {
         self.parts.directory.key_path(&record.envelope().key_id).map(|path| path.to_string()).unwrap_or_default()
@@ -235,16 +244,6 @@ fn check_demographics(by: &PatientBy) -> Result<(), ExchangeError> {
             Err(ExchangeError::unusable("NAME_NEEDED", "a search by demographics needs a name"))
         }
         _ => Ok(()),
-    }
-}
-
-/// Adds a registration, or replaces an older version of it.
-fn merge_one(found: &mut Found, registration: FoundRegistration) {
-    match found.get(&registration.key) {
-        Some(held) if held.version >= registration.version => {}
-        _ => {
-            found.insert(registration.key, registration);
-        }
     }
 }
 

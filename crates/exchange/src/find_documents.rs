@@ -44,7 +44,12 @@ impl Exchange {
                 Ok(answer) => {
                     known = true;
                     more |= !answer.next_page_token.is_empty();
-                    answer.documents.into_iter().for_each(|found| merge_one(&mut documents, found));
+                    for found in answer.documents {
+                        if self.is_news(&found.key, found.version)? {
+                            let recorded_ms = found.recorded_ms;
+                            documents.insert(found.key, (found, String::new(), recorded_ms));
+                        }
+                    }
                     scope = merge_scopes(answer.scope, scope);
                 }
                 // Above they may not know the patient yet: then what is held here is the answer.
@@ -121,16 +126,6 @@ fn matches(entry: &DocumentEntry, query: &DocumentQuery) -> bool {
 /// Whether a place comes after another in the order newest first, then by key.
 fn comes_after(place: &Place, other: &Place) -> bool {
     (std::cmp::Reverse(place.0), place.1) > (std::cmp::Reverse(other.0), other.1)
-}
-
-fn merge_one(documents: &mut Documents, found: FoundDocument) {
-    let better = documents.get(&found.key).is_none_or(|(held, ..)| {
-        held.version < found.version || (held.version == found.version && held.custodian_path.is_empty())
-    });
-    if better {
-        let recorded_ms = found.recorded_ms;
-        documents.insert(found.key, (found, String::new(), recorded_ms));
-    }
 }
 
 fn page(documents: Documents, size: usize, more: bool, scope: model::query::AnswerScope) -> DocumentAnswer {
