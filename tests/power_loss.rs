@@ -13,7 +13,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
-use tests::{Writers, check};
+use tests::Writers;
 
 const IMAGE_MIB: u64 = 192;
 
@@ -74,10 +74,10 @@ async fn everything_acknowledged_is_in_the_image() {
     };
     println!("seed {seed}, {losses} power losses");
     tree.start(&path).await.expect("the node starts");
-    let code = "125300000000000011";
-    let credentials = tree.institution(&path, code).expect("a certificate");
+    let code = hospital(&tree);
+    let credentials = tree.institution(&path, &code).expect("a certificate");
     let client = tree.connect(&path, &credentials).await.expect("a connection");
-    let writers = Writers::start(vec![(path.clone(), code.to_owned(), client)], 4, seed);
+    let writers = Writers::start(vec![(path.clone(), code, client)], 4, seed);
     let mut rng = StdRng::seed_from_u64(seed);
     for loss in 1..=losses {
         writers.advance(rng.random_range(1..40)).await;
@@ -91,6 +91,11 @@ async fn everything_acknowledged_is_in_the_image() {
     }
     writers.finish().await;
     tree.stop_all().await.expect("it stops");
+}
+
+/// Code of the hospital that writes.
+fn hospital(tree: &LocalTree) -> String {
+    demo::synth::social_credit_code(tree.paths()[0].region(), "K1")
 }
 
 /// Starts a node on a copy of the disk, as after a reboot, and asks everything back. The copy may hold more than was
@@ -109,7 +114,7 @@ async fn reopen(tree: &LocalTree, copy: &Path, folder: &Path, acknowledged: &tes
     other.set_environment("TIERMESH_BOOT_ID", what);
     other.start(&path).await.unwrap_or_else(|error| panic!("{what}: {error}"));
     let client = other.operator(&path).await.expect("the node");
-    let reader = other.connect(&path, &home.join("institutions").join("125300000000000011")).await.expect("a hospital");
+    let reader = other.connect(&path, &home.join("institutions").join(hospital(tree))).await.expect("a hospital");
     let opened = client.status().await.expect("status").store.expect("a store").opened;
     assert!(opened.contains("power loss"), "{what}: the node did not notice: {opened}");
     tests::check_at_least(&client, acknowledged, Some(&reader)).await;
