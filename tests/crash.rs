@@ -66,7 +66,9 @@ async fn killed_at_random_moments_under_load() {
         if rng.random_bool(0.5) {
             writers.advance(rng.random_range(1..30)).await;
         }
-        tree.start(&victim).await.unwrap_or_else(|error| panic!("kill {kill} of seed {seed}: {victim}: {error}"));
+        tree.start(&victim)
+            .await
+            .unwrap_or_else(|error| panic!("kill {kill} of seed {seed}: {victim}: {error}"));
     }
     writers.advance(20).await;
     let ledger = writers.finish().await;
@@ -79,6 +81,10 @@ async fn killed_at_random_moments_under_load() {
         below.documents.retain(|key, _| path.contains(&key.0));
         check(&tree.operator(path).await.expect("a node"), &below, None).await;
     }
-    println!("{} patients and {} documents acknowledged over {kills} kills; all held", ledger.patients.len(), ledger.documents.len());
+    println!(
+        "{} patients and {} documents acknowledged over {kills} kills; all held",
+        ledger.patients.len(),
+        ledger.documents.len()
+    );
     tree.stop_all().await.expect("all stop");
 }

@@ -16,7 +16,21 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("rpc", &["exchange", "model", "wire", "identity"]),
     ("cli", &["model", "wire", "identity"]),
     ("demo", &["model", "wire", "identity", "cli"]),
-    ("tiermesh", &["model", "store", "repository", "identity", "wire", "replication", "exchange", "rpc", "cli", "demo"]),
+    (
+        "tiermesh",
+        &[
+            "model",
+            "store",
+            "repository",
+            "identity",
+            "wire",
+            "replication",
+            "exchange",
+            "rpc",
+            "cli",
+            "demo",
+        ],
+    ),
 ];
 /// Only tests may use everything.
 const TEST_CRATES: &[&str] = &["testkit", "tests"];
@@ -41,8 +55,14 @@ fn members() -> BTreeMap<String, (PathBuf, toml::Table)> {
 
 /// The keys of a manifest's dependency table, with our renamed crates under their package names.
 fn dependencies(manifest: &toml::Table, table: &str) -> BTreeSet<String> {
-    let keys = manifest.get(table).and_then(toml::Value::as_table).map(|table| table.keys().cloned().collect::<Vec<_>>());
-    keys.unwrap_or_default().into_iter().map(|name| if name == "node" { "tiermesh".into() } else { name }).collect()
+    let keys = manifest
+        .get(table)
+        .and_then(toml::Value::as_table)
+        .map(|table| table.keys().cloned().collect::<Vec<_>>());
+    keys.unwrap_or_default()
+        .into_iter()
+        .map(|name| if name == "node" { "tiermesh".into() } else { name })
+        .collect()
 }
 
 #[test]
@@ -60,7 +80,10 @@ fn crates_use_only_what_they_may() {
         }
         for table in ["dependencies", "build-dependencies"] {
             for test_crate in TEST_CRATES {
-                assert!(!dependencies(manifest, table).contains(*test_crate), "only tests use {test_crate}; {name} does");
+                assert!(
+                    !dependencies(manifest, table).contains(*test_crate),
+                    "only tests use {test_crate}; {name} does"
+                );
             }
         }
     }
@@ -69,7 +92,8 @@ fn crates_use_only_what_they_may() {
 #[test]
 fn only_store_names_sled() {
     for (name, (dir, manifest)) in members() {
-        let uses = dependencies(&manifest, "dependencies").contains("sled") || dependencies(&manifest, "dev-dependencies").contains("sled");
+        let uses = dependencies(&manifest, "dependencies").contains("sled")
+            || dependencies(&manifest, "dev-dependencies").contains("sled");
         assert!(!uses || name == "store", "sled is derived data behind store's seam; {name} depends on it");
         if name != "store" {
             for (file, text) in rust_files(&dir) {
@@ -105,7 +129,11 @@ fn files_are_short_and_say_what_they_are() {
 fn functions_are_short() {
     for (file, text) in all_rust_files() {
         for (name, lines) in functions(&text) {
-            assert!(lines <= MAX_FUNCTION_LINES, "{}: fn {name} has {lines} lines, more than {MAX_FUNCTION_LINES}", file.display());
+            assert!(
+                lines <= MAX_FUNCTION_LINES,
+                "{}: fn {name} has {lines} lines, more than {MAX_FUNCTION_LINES}",
+                file.display()
+            );
         }
     }
 }
@@ -138,14 +166,17 @@ fn functions(text: &str) -> Vec<(String, usize)> {
         let indent = &line[..line.len() - code.len()];
         let words: Vec<&str> = code.split_whitespace().take(5).collect();
         let Some(at) = words.iter().position(|word| *word == "fn") else { continue };
-        let qualifiers = words[..at].iter().all(|word| word.starts_with("pub") || matches!(*word, "async" | "const"));
+        let qualifiers =
+            words[..at].iter().all(|word| word.starts_with("pub") || matches!(*word, "async" | "const"));
         if !qualifiers || words.len() == at + 1 || code.ends_with('}') || code.ends_with(';') {
             continue;
         }
         let name: String = words[at + 1].chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
         let close = format!("{indent}}}");
-        let is_end = |line: &&str| **line == close || line.trim_end().ends_with(';') && !line.starts_with(&format!("{indent} "));
-        if let Some(end) = lines[start + 1..].iter().position(|line| is_end(&line)) {
+        let is_end = |line: &&str| {
+            *line == close || line.trim_end().ends_with(';') && !line.starts_with(&format!("{indent} "))
+        };
+        if let Some(end) = lines[start + 1..].iter().position(is_end) {
             found.push((name, end + 2));
         }
     }

@@ -81,11 +81,15 @@ async fn everything_acknowledged_is_in_the_image() {
     let mut rng = StdRng::seed_from_u64(seed);
     for loss in 1..=losses {
         writers.advance(rng.random_range(1..40)).await;
-        let pid = Pid::from_raw(i32::try_from(tree.process_id(&path).expect("it runs")).expect("a process id"));
+        let pid =
+            Pid::from_raw(i32::try_from(tree.process_id(&path).expect("it runs")).expect("a process id"));
         kill(pid, Signal::SIGSTOP).expect("frozen");
         let acknowledged = writers.ledger();
         let copy = folder.path().join("copy.img");
-        assert!(run("cp", &["--sparse=always", image.to_str().expect("a path"), copy.to_str().expect("a path")]));
+        assert!(run(
+            "cp",
+            &["--sparse=always", image.to_str().expect("a path"), copy.to_str().expect("a path")]
+        ));
         kill(pid, Signal::SIGCONT).expect("going on");
         reopen(&tree, &copy, folder.path(), &acknowledged, &format!("loss {loss} of seed {seed}")).await;
     }
@@ -107,14 +111,22 @@ async fn reopen(tree: &LocalTree, copy: &Path, folder: &Path, acknowledged: &tes
     let _ = std::fs::remove_dir_all(&second);
     std::fs::create_dir_all(&home).expect("a folder");
     for part in ["identity", "operator", "institutions"] {
-        assert!(run("cp", &["-a", tree.node_dir(&path).join(part).to_str().expect("a path"), home.to_str().expect("a path")]));
+        assert!(run(
+            "cp",
+            &[
+                "-a",
+                tree.node_dir(&path).join(part).to_str().expect("a path"),
+                home.to_str().expect("a path")
+            ]
+        ));
     }
     let _disk = Disk::mount(copy, &home.join("data")).expect("the copy mounts");
     let mut other = LocalTree::adopt(settings(&second), vec![plan()]);
     other.set_environment("TIERMESH_BOOT_ID", what);
     other.start(&path).await.unwrap_or_else(|error| panic!("{what}: {error}"));
     let client = other.operator(&path).await.expect("the node");
-    let reader = other.connect(&path, &home.join("institutions").join(hospital(tree))).await.expect("a hospital");
+    let reader =
+        other.connect(&path, &home.join("institutions").join(hospital(tree))).await.expect("a hospital");
     let opened = client.status().await.expect("status").store.expect("a store").opened;
     assert!(opened.contains("power loss"), "{what}: the node did not notice: {opened}");
     tests::check_at_least(&client, acknowledged, Some(&reader)).await;

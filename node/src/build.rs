@@ -39,9 +39,13 @@ pub enum StartError {
     Read(#[from] store::ReadError),
     #[error("document content in {place}: {source}")]
     Content { place: PathBuf, source: repository::RepositoryError },
-    #[error("the certificate makes this node the root {0}, but the configuration names a parent: remove [parent]")]
+    #[error(
+        "the certificate makes this node the root {0}, but the configuration names a parent: remove [parent]"
+    )]
     RootWithParent(model::NodePath),
-    #[error("the certificate puts this node at {0}, but the configuration names no parent: add [parent] with its address")]
+    #[error(
+        "the certificate puts this node at {0}, but the configuration names no parent: add [parent] with its address"
+    )]
     NoParent(model::NodePath),
     #[error("cannot listen on {address}: {source}; {}", advice(source))]
     Listen { address: std::net::SocketAddr, source: std::io::Error },
@@ -55,7 +59,9 @@ pub enum StartError {
 
 fn advice(error: &std::io::Error) -> &'static str {
     match error.kind() {
-        std::io::ErrorKind::AddrInUse => "another program (or another copy of this node) has the port: choose another listen.address or stop it",
+        std::io::ErrorKind::AddrInUse => {
+            "another program (or another copy of this node) has the port: choose another listen.address or stop it"
+        }
         std::io::ErrorKind::PermissionDenied => "ports under 1024 need a privilege: choose a higher one",
         _ => "check listen.address",
     }
@@ -105,9 +111,8 @@ pub fn build_with(
         trust_domain: identity.trust_domain.clone(),
         software: SOFTWARE.into(),
     };
-    let receiver = Receiver::new(
-        store.clone(), directory.clone(), keyring, links.clone(), clock.clone(), own.clone(),
-    );
+    let receiver =
+        Receiver::new(store.clone(), directory.clone(), keyring, links.clone(), clock.clone(), own.clone());
     let neighbours = Neighbours::new(identity.path.clone(), clock.clone());
     let exchange = Exchange::new(Parts {
         node: exchange::Node {
@@ -153,13 +158,20 @@ pub fn build_with(
     Ok(Built { identity, exchange, store, report, services, listener, parent, drain })
 }
 
-fn open_store(config: &Config, identity: &Identity, local: &Local, clock: Arc<dyn Clock>) -> Result<(Store, OpenReport), StartError> {
+fn open_store(
+    config: &Config,
+    identity: &Identity,
+    local: &Local,
+    clock: Arc<dyn Clock>,
+) -> Result<(Store, OpenReport), StartError> {
     let place = config.data_dir.join("log");
     let folder = |source| StartError::Folder { place: config.data_dir.clone(), source };
     std::fs::create_dir_all(&config.data_dir).map_err(folder)?;
     let files = store::Files::open(&place).map_err(folder)?;
     let index = match config.index {
-        IndexKind::Sled => IndexChoice::Sled { path: config.data_dir.join("index"), cache_bytes: config.cache_bytes },
+        IndexKind::Sled => {
+            IndexChoice::Sled { path: config.data_dir.join("index"), cache_bytes: config.cache_bytes }
+        }
         IndexKind::Memory => IndexChoice::Memory(MemoryIndex::default()),
     };
     let options = store::Options {
@@ -194,7 +206,11 @@ fn opened(report: &OpenReport) -> String {
         said.push("new, empty store".to_owned());
     }
     if report.power_loss {
-        said.push(if report.verified { "after a power loss; index proven".into() } else { "after a power loss".to_owned() });
+        said.push(if report.verified {
+            "after a power loss; index proven".into()
+        } else {
+            "after a power loss".to_owned()
+        });
     }
     if let Some(why) = &report.rebuilt {
         said.push(format!("index rebuilt: {why}"));
@@ -203,7 +219,10 @@ fn opened(report: &OpenReport) -> String {
         said.push(format!("{} commits replayed", report.replayed));
     }
     if let Some(cut) = &report.tail_cut {
-        said.push(format!("an unfinished write of {} bytes was cut off at {} offset {}", cut.bytes, cut.segment, cut.offset));
+        said.push(format!(
+            "an unfinished write of {} bytes was cut off at {} offset {}",
+            cut.bytes, cut.segment, cut.offset
+        ));
     }
     if said.is_empty() { "clean".into() } else { said.join("; ") }
 }

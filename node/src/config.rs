@@ -15,7 +15,9 @@ pub const ENVIRONMENT_PREFIX: &str = "TIERMESH__";
 /// Why there is no usable configuration. Every text is one line and says what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
-    #[error("cannot read the configuration {path}: {source}; name it with --config or make one with `tiermesh init`")]
+    #[error(
+        "cannot read the configuration {path}: {source}; name it with --config or make one with `tiermesh init`"
+    )]
     Unreadable { path: PathBuf, source: std::io::Error },
     #[error("{place}: {reason}")]
     Malformed { place: String, reason: String },
@@ -130,7 +132,8 @@ const MIB: u64 = 1024 * 1024;
 impl Config {
     /// Reads, overrides from the environment, and validates.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
-        let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Unreadable { path: path.to_owned(), source })?;
+        let text = std::fs::read_to_string(path)
+            .map_err(|source| ConfigError::Unreadable { path: path.to_owned(), source })?;
         let environment = std::env::vars_os().filter_map(|(key, value)| {
             let key = key.to_str()?.strip_prefix(ENVIRONMENT_PREFIX)?.to_owned();
             Some((key, value.to_string_lossy().into_owned()))
@@ -147,7 +150,10 @@ impl Config {
         environment: impl Iterator<Item = (String, String)>,
     ) -> Result<Self, ConfigError> {
         let malformed = |error: &toml::de::Error| ConfigError::Malformed {
-            place: error.span().map_or_else(|| name.to_owned(), |span| format!("{name}, line {}", line_of(text, span.start))),
+            place: error.span().map_or_else(
+                || name.to_owned(),
+                |span| format!("{name}, line {}", line_of(text, span.start)),
+            ),
             reason: error.message().replace('\n', " "),
         };
         let overrides: Vec<(String, String)> = environment.collect();
@@ -179,13 +185,22 @@ impl Raw {
         let data_dir = base.join(self.node.data_dir);
         let identity_dir = base.join(self.node.identity_dir);
         if identity_dir.starts_with(&data_dir) {
-            return Err(invalid("node.identity_dir", "must not be inside node.data_dir: a copy of the data must not carry the keys"));
+            return Err(invalid(
+                "node.identity_dir",
+                "must not be inside node.data_dir: a copy of the data must not carry the keys",
+            ));
         }
-        let listen = self.listen.address.parse().map_err(|_| invalid("listen.address", "must be IP:port, for example 0.0.0.0:7400"))?;
+        let listen = self
+            .listen
+            .address
+            .parse()
+            .map_err(|_| invalid("listen.address", "must be IP:port, for example 0.0.0.0:7400"))?;
         let parent = match self.parent {
             None => None,
             Some(parent) => match parent.address.rsplit_once(':') {
-                Some((host, port)) if !host.is_empty() && port.parse::<u16>().is_ok_and(|port| port > 0) => Some(parent.address),
+                Some((host, port)) if !host.is_empty() && port.parse::<u16>().is_ok_and(|port| port > 0) => {
+                    Some(parent.address)
+                }
                 _ => return Err(invalid("parent.address", "must be host:port, for example 10.53.29.1:7400")),
             },
         };
@@ -222,7 +237,13 @@ impl Raw {
     }
 }
 
-fn bounded(key: &'static str, given: Option<u64>, default: u64, least: u64, most: u64) -> Result<u64, ConfigError> {
+fn bounded(
+    key: &'static str,
+    given: Option<u64>,
+    default: u64,
+    least: u64,
+    most: u64,
+) -> Result<u64, ConfigError> {
     let value = given.unwrap_or(default);
     if (least..=most).contains(&value) {
         return Ok(value);
@@ -236,18 +257,23 @@ fn apply(table: &mut toml::Table, key: &str, value: &str) -> Result<(), ConfigEr
     let Some((section, name)) = key.split_once("__") else {
         return Err(ConfigError::Malformed { place: place(), reason: "must be SECTION__KEY".into() });
     };
-    let section = table.entry(section.to_lowercase()).or_insert_with(|| toml::Value::Table(toml::Table::new()));
+    let section =
+        table.entry(section.to_lowercase()).or_insert_with(|| toml::Value::Table(toml::Table::new()));
     let Some(section) = section.as_table_mut() else {
-        return Err(ConfigError::Malformed { place: place(), reason: "names no section of the configuration".into() });
+        return Err(ConfigError::Malformed {
+            place: place(),
+            reason: "names no section of the configuration".into(),
+        });
     };
     let name = name.to_lowercase();
-    let number = (name.ends_with("_mib") || name.ends_with("_ms")).then(|| value.parse::<i64>().ok()).flatten();
+    let number =
+        (name.ends_with("_mib") || name.ends_with("_ms")).then(|| value.parse::<i64>().ok()).flatten();
     section.insert(name, number.map_or_else(|| toml::Value::String(value.to_owned()), toml::Value::Integer));
     Ok(())
 }
 
 fn line_of(text: &str, at: usize) -> usize {
-    text.as_bytes()[..at.min(text.len())].iter().filter(|byte| **byte == b'\n').count() + 1
+    text.get(..at).unwrap_or(text).matches('\n').count() + 1
 }
 
 #[cfg(test)]

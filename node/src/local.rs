@@ -32,7 +32,9 @@ impl fmt::Debug for Local {
 pub enum LocalError {
     #[error("{path}: {source}")]
     Io { path: PathBuf, source: std::io::Error },
-    #[error("{path} is damaged: it must hold {digits} hexadecimal digits; bring it back from the backup of the identity directory")]
+    #[error(
+        "{path} is damaged: it must hold {digits} hexadecimal digits; bring it back from the backup of the identity directory"
+    )]
     Damaged { path: PathBuf, digits: usize },
     #[error("{path} may be read by others; run: chmod 600 {path}")]
     Exposed { path: PathBuf },
@@ -51,7 +53,8 @@ fn read_or_create<const N: usize>(path: &Path, entropy: &dyn Entropy) -> Result<
     let io = |source| LocalError::Io { path: path.to_owned(), source };
     match std::fs::read_to_string(path) {
         Ok(text) => {
-            let mode = std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(path).map_err(io)?.permissions());
+            let mode =
+                std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(path).map_err(io)?.permissions());
             if mode & 0o077 != 0 {
                 return Err(LocalError::Exposed { path: path.to_owned() });
             }
@@ -60,11 +63,16 @@ fn read_or_create<const N: usize>(path: &Path, entropy: &dyn Entropy) -> Result<
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
             let mut bytes = [0; N];
             entropy.fill(&mut bytes);
-            let text: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+            let text = bytes.iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"));
             // Written aside and renamed, so that a crash leaves the whole file or none.
             let aside = path.with_extension("new");
-            let mut file =
-                std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&aside).map_err(io)?;
+            let mut file = std::fs::OpenOptions::new()
+                .write(true)
+                .create(true)
+                .truncate(true)
+                .mode(0o600)
+                .open(&aside)
+                .map_err(io)?;
             file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(io)?;
             std::fs::rename(&aside, path).map_err(io)?;
             if let Some(dir) = path.parent() {
@@ -108,9 +116,16 @@ mod tests {
         Local::load_or_create(dir.path(), &SystemEntropy).unwrap();
         let file = dir.path().join(ORIGIN_FILE);
         std::fs::write(&file, "abc").unwrap();
-        assert!(Local::load_or_create(dir.path(), &SystemEntropy).unwrap_err().to_string().contains("origin.id is damaged"));
+        assert!(
+            Local::load_or_create(dir.path(), &SystemEntropy)
+                .unwrap_err()
+                .to_string()
+                .contains("origin.id is damaged")
+        );
         let open = std::os::unix::fs::PermissionsExt::from_mode(0o644);
         std::fs::set_permissions(&file, open).unwrap();
-        assert!(Local::load_or_create(dir.path(), &SystemEntropy).unwrap_err().to_string().contains("chmod 600"));
+        assert!(
+            Local::load_or_create(dir.path(), &SystemEntropy).unwrap_err().to_string().contains("chmod 600")
+        );
     }
 }

@@ -14,7 +14,8 @@ const QUIET: [&str; 5] = ["h2", "hyper", "rustls", "sled", "tower"];
 pub fn start(config: &Config) {
     let level = config.log_level.parse::<LevelFilter>().unwrap_or(LevelFilter::INFO);
     let filter = Targets::new().with_default(level).with_targets(QUIET.map(|target| (target, Level::WARN)));
-    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_target(false).with_ansi(false);
+    let lines =
+        tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_target(false).with_ansi(false);
     // An error means that a subscriber is set already.
     let _ = match config.log_format {
         LogFormat::Text => tracing_subscriber::registry().with(filter).with(lines).try_init(),

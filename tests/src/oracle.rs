@@ -4,7 +4,9 @@ use std::time::{Duration, Instant};
 
 use cli::client::Client;
 use model::Version;
-use model::query::{ContentQuery, DocumentQuery, DocumentsOf, LocalPatient, PatientBy, PatientQuery, QueryContext, Reach};
+use model::query::{
+    ContentQuery, DocumentQuery, DocumentsOf, LocalPatient, PatientBy, PatientQuery, QueryContext, Reach,
+};
 
 use crate::writers::{Acknowledged, Ledger, content};
 
@@ -24,7 +26,8 @@ pub async fn held_by(node: &Client) -> Held {
 /// Waits until `node` counts what the ledger has, then asks every record back. `of` keeps the part of the ledger that the node
 /// is to hold; `fetch` also fetches and compares the content of documents.
 pub async fn check(node: &Client, ledger: &Ledger, fetch: Option<&Client>) {
-    let wanted = Held { registrations: ledger.patients.len() as u64, documents: ledger.documents.len() as u64 };
+    let wanted =
+        Held { registrations: ledger.patients.len() as u64, documents: ledger.documents.len() as u64 };
     let end = Instant::now() + Duration::from_secs(120);
     loop {
         let held = held_by(node).await;
@@ -120,7 +123,8 @@ async fn document(
             offset: 0,
             context: QueryContext::default(),
         };
-        let bytes = reader.retrieve(query).await.expect("retrieve").read_to_end(1 << 20).await.expect("content");
+        let bytes =
+            reader.retrieve(query).await.expect("retrieve").read_to_end(1 << 20).await.expect("content");
         assert!(bytes == content(&acknowledged.marker), "{document_id} of {code} has other content");
     }
 }

@@ -73,7 +73,8 @@ impl Writers {
         for (place, (node, code, client)) in hospitals.into_iter().enumerate() {
             for number in 0..each {
                 let rng = StdRng::seed_from_u64(seed ^ (place * 1000 + number) as u64);
-                let writer = Writer { client: client.clone(), node: node.clone(), code: code.clone(), number, rng };
+                let writer =
+                    Writer { client: client.clone(), node: node.clone(), code: code.clone(), number, rng };
                 let shared = shared.clone();
                 tasks.spawn(async move { writer.write(&shared).await });
             }
@@ -174,7 +175,11 @@ impl Writer {
         })
         .await;
         let key = (self.node.clone(), self.code.clone(), document_id);
-        shared.ledger.lock().documents.insert(key, (local_id, Acknowledged { version, marker: marker.into() }));
+        shared
+            .ledger
+            .lock()
+            .documents
+            .insert(key, (local_id, Acknowledged { version, marker: marker.into() }));
     }
 }
 
@@ -194,7 +199,8 @@ where
         match call().await {
             Ok(version) => return version.parse().expect("a version"),
             Err(error) => {
-                let refused = matches!(error.exit(), cli::Exit::Refused | cli::Exit::Denied | cli::Exit::DataLoss);
+                let refused =
+                    matches!(error.exit(), cli::Exit::Refused | cli::Exit::Denied | cli::Exit::DataLoss);
                 assert!(!refused && Instant::now() < end, "a call does not succeed: {error}");
             }
         }

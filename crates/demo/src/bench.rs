@@ -137,9 +137,22 @@ fn show(figures: &impl Serialize, json: bool) {
 }
 
 /// A tree of these nodes in a folder that goes away with the guard.
-fn tree(common: &Common, executable: PathBuf, store: String, paths: &[&str]) -> Result<(LocalTree, Option<tempfile::TempDir>), DemoError> {
-    let temporary = if common.dir.is_none() { Some(tempfile::Builder::new().prefix("tiermesh-bench").tempdir()?) } else { None };
-    let dir = common.dir.clone().or_else(|| temporary.as_ref().map(|dir| dir.path().to_owned())).unwrap_or_default();
+fn tree(
+    common: &Common,
+    executable: PathBuf,
+    store: String,
+    paths: &[&str],
+) -> Result<(LocalTree, Option<tempfile::TempDir>), DemoError> {
+    let temporary = if common.dir.is_none() {
+        Some(tempfile::Builder::new().prefix("tiermesh-bench").tempdir()?)
+    } else {
+        None
+    };
+    let dir = common
+        .dir
+        .clone()
+        .or_else(|| temporary.as_ref().map(|dir| dir.path().to_owned()))
+        .unwrap_or_default();
     let regions = Tree::yunnan();
     let plan = |text: &&str| {
         let path: NodePath = text.parse().map_err(|_| DemoError::NotShown("no such path".into()))?;
@@ -184,7 +197,12 @@ impl Tally {
 }
 
 /// Keeps `callers` calls going until `until` or until `call` answers none.
-async fn drive<F, Fut>(callers: usize, clients: &[Client], until: Option<Instant>, call: F) -> Result<Tally, DemoError>
+async fn drive<F, Fut>(
+    callers: usize,
+    clients: &[Client],
+    until: Option<Instant>,
+    call: F,
+) -> Result<Tally, DemoError>
 where
     F: Fn(Client, u64) -> Fut + Send + Sync + 'static,
     Fut: Future<Output = Option<Result<(), CliError>>> + Send,
@@ -242,11 +260,20 @@ impl Patients {
 }
 
 /// Registers these, each once.
-async fn register_all(callers: usize, clients: &[Client], rows: Vec<Registration>) -> Result<Tally, DemoError> {
+async fn register_all(
+    callers: usize,
+    clients: &[Client],
+    rows: Vec<Registration>,
+) -> Result<Tally, DemoError> {
     register(callers, clients, rows, None).await
 }
 
-async fn register(callers: usize, clients: &[Client], rows: Vec<Registration>, until: Option<Instant>) -> Result<Tally, DemoError> {
+async fn register(
+    callers: usize,
+    clients: &[Client],
+    rows: Vec<Registration>,
+    until: Option<Instant>,
+) -> Result<Tally, DemoError> {
     let rows = Arc::new(rows);
     drive(callers, clients, until, move |client, number| {
         let row = rows.get(number as usize).cloned();
@@ -263,16 +290,21 @@ async fn node(args: &NodeBench, executable: PathBuf) -> Result<NodeFigures, Demo
     tree.start(&path).await?;
     let clients = hospitals(&tree, &path, connections).await?;
     let operator = tree.operator(&path).await?;
-    let patients = Patients::new("530102".parse().map_err(|_| DemoError::NotShown("no county".into()))?, seed)?;
+    let patients =
+        Patients::new("530102".parse().map_err(|_| DemoError::NotShown("no county".into()))?, seed)?;
     let preloaded = patients.draw(args.preload);
-    let known: Arc<Vec<Identifier>> =
-        Arc::new(preloaded.iter().flat_map(|row| &row.identifiers).filter(|one| one.r#type == "01").cloned().collect());
+    let known: Arc<Vec<Identifier>> = Arc::new(
+        preloaded.iter().flat_map(|row| &row.identifiers).filter(|one| one.r#type == "01").cloned().collect(),
+    );
     eprintln!("loading {} registrations", preloaded.len());
     register_all(callers, &clients, preloaded).await?;
 
     let phase = Duration::from_secs(args.seconds);
     eprintln!("bare calls");
-    let bare = drive(callers, &clients, Some(Instant::now() + phase), |client, _| async move { Some(client.ping().await.map(|_| ())) }).await?;
+    let bare = drive(callers, &clients, Some(Instant::now() + phase), |client, _| async move {
+        Some(client.ping().await.map(|_| ()))
+    })
+    .await?;
     // More than any machine registers in the time, so that the phase ends by the clock.
     let rows = patients.draw((bare.per_s() * args.seconds as f64) as u64 + 1000);
     eprintln!("registrations");
@@ -304,10 +336,20 @@ async fn node(args: &NodeBench, executable: PathBuf) -> Result<NodeFigures, Demo
 }
 
 /// Finds known people by their resident ID, in an order that jumps about.
-async fn find(callers: usize, clients: &[Client], known: Arc<Vec<Identifier>>, phase: Duration) -> Result<Tally, DemoError> {
+async fn find(
+    callers: usize,
+    clients: &[Client],
+    known: Arc<Vec<Identifier>>,
+    phase: Duration,
+) -> Result<Tally, DemoError> {
     drive(callers, clients, Some(Instant::now() + phase), move |client, number| {
         let identifier = known[number.wrapping_mul(0x9E37_79B9) as usize % known.len()].clone();
-        let query = PatientQuery { by: PatientBy::Identifier(identifier), limit: 10, reach: Reach::Local, context: QueryContext::default() };
+        let query = PatientQuery {
+            by: PatientBy::Identifier(identifier),
+            limit: 10,
+            reach: Reach::Local,
+            context: QueryContext::default(),
+        };
         async move { Some(client.find_patients(query).await.map(|_| ())) }
     })
     .await
@@ -319,7 +361,8 @@ async fn link(args: &LinkBench, executable: PathBuf) -> Result<LinkFigures, Demo
     let [parent, child] = [tree.paths()[0].clone(), tree.paths()[1].clone()];
     tree.start_all(|_| ()).await?;
     let clients = hospitals(&tree, &child, connections).await?;
-    let patients = Patients::new("530102".parse().map_err(|_| DemoError::NotShown("no county".into()))?, seed)?;
+    let patients =
+        Patients::new("530102".parse().map_err(|_| DemoError::NotShown("no county".into()))?, seed)?;
     // The child may write once the parent has welcomed it; then the parent goes away and the backlog grows.
     until(|| async { Ok(tree.operator(&child).await?.status().await?.writing) }).await?;
     tree.stop(&parent).await?;
@@ -330,12 +373,10 @@ async fn link(args: &LinkBench, executable: PathBuf) -> Result<LinkFigures, Demo
     let above = tree.operator(&parent).await?;
     let mut first = None;
     let since = Instant::now();
-    until(|| async {
-        Ok(above.status().await?.store.unwrap_or_default().registrations > 0)
-    })
-    .await?;
+    until(|| async { Ok(above.status().await?.store.unwrap_or_default().registrations > 0) }).await?;
     first.get_or_insert(Instant::now());
-    until(|| async { Ok(above.status().await?.store.unwrap_or_default().registrations >= args.backlog) }).await?;
+    until(|| async { Ok(above.status().await?.store.unwrap_or_default().registrations >= args.backlog) })
+        .await?;
     let drain_s = since.elapsed().as_secs_f64();
     let flowing_s = first.map_or(drain_s, |first| first.elapsed().as_secs_f64());
     eprintln!("timing {} registrations one by one", args.samples);
@@ -355,7 +396,12 @@ async fn link(args: &LinkBench, executable: PathBuf) -> Result<LinkFigures, Demo
 }
 
 /// From an acknowledgement below to the record being found above.
-async fn lag(below: &Client, above: &Client, rows: Vec<Registration>, region: RegionCode) -> Result<Tally, DemoError> {
+async fn lag(
+    below: &Client,
+    above: &Client,
+    rows: Vec<Registration>,
+    region: RegionCode,
+) -> Result<Tally, DemoError> {
     let institution_code = synth::social_credit_code(region, "B0");
     let mut tally = Tally::default();
     for row in rows {
@@ -364,12 +410,19 @@ async fn lag(below: &Client, above: &Client, rows: Vec<Registration>, region: Re
             source_system: row.source_system.clone(),
             local_id: row.local_id.clone(),
         };
-        let query = PatientQuery { by: PatientBy::Local(local), limit: 1, reach: Reach::Local, context: QueryContext::default() };
+        let query = PatientQuery {
+            by: PatientBy::Local(local),
+            limit: 1,
+            reach: Reach::Local,
+            context: QueryContext::default(),
+        };
         below.register(row).await?;
         let since = Instant::now();
         while above.find_patients(query.clone()).await?.persons.is_empty() {
             if since.elapsed() > Duration::from_secs(60) {
-                return Err(DemoError::NotShown("a registration did not reach the parent within 60 s".into()));
+                return Err(DemoError::NotShown(
+                    "a registration did not reach the parent within 60 s".into(),
+                ));
             }
         }
         tally.calls += 1;

@@ -69,16 +69,24 @@ fn synthesise(args: &Synth) -> Result<(), synth::SynthError> {
     })?;
     bar.finish_and_clear();
     if args.json {
-        println!("{}", serde_json::json!({ "persons": args.persons, "registrations": written, "out": args.out }));
+        println!(
+            "{}",
+            serde_json::json!({ "persons": args.persons, "registrations": written, "out": args.out })
+        );
     } else {
         println!("{written} registrations of {} invented persons in {}", args.persons, args.out.display());
     }
     Ok(())
 }
 
-fn with_runtime<F: Future<Output = Result<(), String>>>(work: impl FnOnce(PathBuf) -> F) -> Result<(), String> {
-    let executable = std::env::current_exe().map_err(|error| format!("this executable cannot be found: {error}"))?;
-    let runtime =
-        tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(|error| error.to_string())?;
+fn with_runtime<F: Future<Output = Result<(), String>>>(
+    work: impl FnOnce(PathBuf) -> F,
+) -> Result<(), String> {
+    let executable =
+        std::env::current_exe().map_err(|error| format!("this executable cannot be found: {error}"))?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| error.to_string())?;
     runtime.block_on(work(executable))
 }

@@ -79,13 +79,23 @@ pub struct Hospitals {
 
 impl Default for Hospitals {
     fn default() -> Self {
-        Self { clients: HashMap::new(), ledger: Arc::default(), callers: Arc::new(Semaphore::new(CALLERS)), calls: JoinSet::new() }
+        Self {
+            clients: HashMap::new(),
+            ledger: Arc::default(),
+            callers: Arc::new(Semaphore::new(CALLERS)),
+            calls: JoinSet::new(),
+        }
     }
 }
 
 impl Hospitals {
     /// The connection of a hospital to its node; made when first asked for.
-    pub async fn client(&mut self, tree: &LocalTree, node: &NodePath, code: &str) -> Result<Client, TreeError> {
+    pub async fn client(
+        &mut self,
+        tree: &LocalTree,
+        node: &NodePath,
+        code: &str,
+    ) -> Result<Client, TreeError> {
         let key = (node.clone(), code.to_owned());
         if let Some(client) = self.clients.get(&key) {
             return Ok(client.clone());
@@ -147,13 +157,21 @@ fn passing(error: &CliError) -> bool {
     matches!(error.exit(), cli::Exit::Unavailable | cli::Exit::Exhausted | cli::Exit::Unexpected)
 }
 
-async fn try_deliver(client: &Client, code: &str, item: &Item, ledger: &Mutex<Ledger>) -> Result<(), CliError> {
+async fn try_deliver(
+    client: &Client,
+    code: &str,
+    item: &Item,
+    ledger: &Mutex<Ledger>,
+) -> Result<(), CliError> {
     match item {
         Item::Patient(registration) => {
             let reply = client.register((**registration).clone()).await?;
             let mut ledger = ledger.lock();
             ledger.acknowledged += 1;
-            newest(ledger.registrations.entry(PatientKey::of(code, registration)).or_default(), reply.version);
+            newest(
+                ledger.registrations.entry(PatientKey::of(code, registration)).or_default(),
+                reply.version,
+            );
         }
         Item::Document(entry, content) => {
             let reply = client.submit_bytes((**entry).clone(), content.clone()).await?;

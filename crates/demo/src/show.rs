@@ -4,6 +4,7 @@
 //! started again on the way; replication is watched until the province holds everything; then a doctor in one county finds
 //! and fetches a document made in a county of another prefecture, and every acknowledged registration is asked back.
 
+use std::fmt::Write as _;
 use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -12,7 +13,9 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use cli::client::Client;
 use model::body::{DocumentEntry, Identifier, Registration};
-use model::query::{ContentQuery, DocumentQuery, DocumentsOf, LocalPatient, PatientBy, PatientQuery, QueryContext, Reach};
+use model::query::{
+    ContentQuery, DocumentQuery, DocumentsOf, LocalPatient, PatientBy, PatientQuery, QueryContext, Reach,
+};
 use model::{NodePath, Version};
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
@@ -141,7 +144,11 @@ impl Teller {
 
 /// Runs the demo with `executable` as the nodes' binary.
 pub async fn run(demo: &Demo, executable: PathBuf) -> Result<Outcome, DemoError> {
-    let temporary = if demo.dir.is_none() { Some(tempfile::Builder::new().prefix("tiermesh-demo").tempdir()?) } else { None };
+    let temporary = if demo.dir.is_none() {
+        Some(tempfile::Builder::new().prefix("tiermesh-demo").tempdir()?)
+    } else {
+        None
+    };
     let dir = match (&demo.dir, &temporary) {
         (Some(dir), _) => std::path::absolute(dir)?,
         (None, Some(temporary)) => temporary.path().to_owned(),
@@ -209,20 +216,32 @@ async fn show(
     load(tree, &mut hospitals, population, total, killed.as_ref(), teller).await?;
 
     let case = Case::new(tree, &mut hospitals, regions, counties, &nodes).await?;
-    teller.say(&format!("  {} registered in {} and, from another prefecture, in {}", case.name, tree.name(&case.here), tree.name(&case.there)));
+    teller.say(&format!(
+        "  {} registered in {} and, from another prefecture, in {}",
+        case.name,
+        tree.name(&case.here),
+        tree.name(&case.there)
+    ));
     case.file(&mut hospitals).await;
     hospitals.settle().await;
     let ledger = hospitals.ledger();
 
     let root = tree.paths()[0].clone();
     let province = tree.operator(&root).await?;
-    teller.begin(&format!("replication: waiting until the province holds {} registrations", ledger.registrations.len()));
+    teller.begin(&format!(
+        "replication: waiting until the province holds {} registrations",
+        ledger.registrations.len()
+    ));
     let held = catch_up(&province, &ledger, teller).await?;
 
     teller.begin("asking every acknowledged registration and document back from the province");
     let lost = missing(&province, &ledger, teller).await;
 
-    teller.begin(&format!("a doctor in {} looks for the patient and fetches the document made in {}", tree.name(&case.here), tree.name(&case.there)));
+    teller.begin(&format!(
+        "a doctor in {} looks for the patient and fetches the document made in {}",
+        tree.name(&case.here),
+        tree.name(&case.there)
+    ));
     let (found, fetched_bytes) = case.doctor(teller).await?;
     teller.end();
     let outcome = Outcome {
@@ -245,7 +264,11 @@ async fn show(
 
 fn check(outcome: &Outcome) -> Result<(), DemoError> {
     let refused: u64 = outcome.refused.values().sum();
-    if outcome.lost > 0 || outcome.held_by_province != outcome.registrations as u64 || outcome.found != 2 || refused > 0 {
+    if outcome.lost > 0
+        || outcome.held_by_province != outcome.registrations as u64
+        || outcome.found != 2
+        || refused > 0
+    {
         let text = format!(
             "the mesh did not show what it should: {} registrations acknowledged, {} held by the province, {} lost, {} found of 2, refused {:?}",
             outcome.registrations, outcome.held_by_province, outcome.lost, outcome.found, outcome.refused
@@ -299,7 +322,10 @@ async fn load(
         let row = row?;
         if let Some(path) = kill {
             if sent == kill_at {
-                teller.say(&format!("  killing {} ({path}) with -9; its hospitals go on trying", tree.name(path)));
+                teller.say(&format!(
+                    "  killing {} ({path}) with -9; its hospitals go on trying",
+                    tree.name(path)
+                ));
                 tree.kill(path).await?;
             }
             if sent == start_at {
@@ -309,7 +335,8 @@ async fn load(
         }
         sent += 1;
         let facility = row.facility.clone();
-        let down = kill.is_some_and(|path| *path == facility.node) && (kill_at + 1..=start_at).contains(&sent);
+        let down =
+            kill.is_some_and(|path| *path == facility.node) && (kill_at + 1..=start_at).contains(&sent);
         let client = match hospitals.client(tree, &facility.node, &facility.code).await {
             Ok(client) => client,
             // A hospital that never connected before its node died waits until the node is back.
@@ -328,7 +355,9 @@ async fn load(
     hospitals.settle().await;
     for row in &waited {
         let client = hospitals.client(tree, &row.facility.node, &row.facility.code).await?;
-        hospitals.send(client, row.facility.code.clone(), Item::Patient(Box::new(row.registration.clone()))).await;
+        hospitals
+            .send(client, row.facility.code.clone(), Item::Patient(Box::new(row.registration.clone())))
+            .await;
     }
     hospitals.settle().await;
     let mut rng = SmallRng::seed_from_u64(1);
@@ -351,7 +380,10 @@ async fn catch_up(province: &Client, ledger: &Ledger, teller: &mut Teller) -> Re
         let store = province.status().await?.store.unwrap_or_default();
         let held = (store.registrations, store.document_entries);
         if held.0 >= wanted.0 && held.1 >= wanted.1 {
-            teller.say(&format!("  the province holds {} registrations and {} document entries", held.0, held.1));
+            teller.say(&format!(
+                "  the province holds {} registrations and {} document entries",
+                held.0, held.1
+            ));
             return Ok(held.0);
         }
         if since.elapsed() > CATCH_UP {
@@ -374,7 +406,8 @@ async fn missing(province: &Client, ledger: &Ledger, teller: &mut Teller) -> usi
         while calls.len() >= 32 {
             lost += calls.join_next().await.map_or(0, |ended| ended.unwrap_or(1));
         }
-        let (province, key, version, documents) = (province.clone(), key.clone(), version.clone(), documents.clone());
+        let (province, key, version, documents) =
+            (province.clone(), key.clone(), version.clone(), documents.clone());
         calls.spawn(async move { missing_of(&province, &key, &version, documents.get(&key)).await });
         teller.progress(done, total);
     }
@@ -394,20 +427,38 @@ fn documents_by_patient(ledger: &Ledger) -> Documents {
     documents
 }
 
-async fn missing_of(province: &Client, key: &PatientKey, version: &str, documents: Option<&Vec<(String, String)>>) -> usize {
-    let at_least = |held: Version, acknowledged: &str| acknowledged.parse().is_ok_and(|acknowledged: Version| held >= acknowledged);
-    let query = PatientQuery { by: PatientBy::Local(local(key)), limit: 1, reach: Reach::Local, context: QueryContext::default() };
+async fn missing_of(
+    province: &Client,
+    key: &PatientKey,
+    version: &str,
+    documents: Option<&Vec<(String, String)>>,
+) -> usize {
+    let at_least = |held: Version, acknowledged: &str| {
+        acknowledged.parse().is_ok_and(|acknowledged: Version| held >= acknowledged)
+    };
+    let query = PatientQuery {
+        by: PatientBy::Local(local(key)),
+        limit: 1,
+        reach: Reach::Local,
+        context: QueryContext::default(),
+    };
     let held = province.find_patients(query).await.ok().is_some_and(|answer| {
         let registrations = answer.persons.iter().flat_map(|person| &person.registrations);
-        registrations.filter(|one| one.registration.local_id == key.local_id).any(|one| at_least(one.version, version))
+        registrations
+            .filter(|one| one.registration.local_id == key.local_id)
+            .any(|one| at_least(one.version, version))
     });
     let mut lost = usize::from(!held);
     if let Some(documents) = documents {
-        let query = DocumentQuery { page_size: 200, ..documents_of(DocumentsOf::Local(local(key)), Reach::Local) };
+        let query =
+            DocumentQuery { page_size: 200, ..documents_of(DocumentsOf::Local(local(key)), Reach::Local) };
         let answer = province.find_documents(query).await;
         let found = |id: &str, version: &str| {
             answer.as_ref().is_ok_and(|answer| {
-                answer.documents.iter().any(|one| one.entry.document_id == id && at_least(one.version, version))
+                answer
+                    .documents
+                    .iter()
+                    .any(|one| one.entry.document_id == id && at_least(one.version, version))
             })
         };
         lost += documents.iter().filter(|(id, version)| !found(id, version)).count();
@@ -463,9 +514,13 @@ impl Case {
         let there = paths.iter().rev().find(|path| path.parent() != here.parent()).or(paths.last()).cloned();
         let there = there.ok_or_else(|| DemoError::NotShown("no second county".into()))?;
         let mut facilities = Facilities::new(regions.clone(), nodes.clone());
-        let mut code = |path: &NodePath| facilities.get(&format!("{}-Z", path.region())).map(|facility| facility.code.clone());
-        let (here_code, there_code) = (code(&here).map_err(synth::SynthError::from)?, code(&there).map_err(synth::SynthError::from)?);
-        let born = synth::Day::from_ymd(1987, 5, 1).ok_or_else(|| DemoError::NotShown("no such day".into()))?;
+        let mut code = |path: &NodePath| {
+            facilities.get(&format!("{}-Z", path.region())).map(|facility| facility.code.clone())
+        };
+        let (here_code, there_code) =
+            (code(&here).map_err(synth::SynthError::from)?, code(&there).map_err(synth::SynthError::from)?);
+        let born =
+            synth::Day::from_ymd(1987, 5, 1).ok_or_else(|| DemoError::NotShown("no such day".into()))?;
         let here_client = hospitals.client(tree, &here, &here_code).await?;
         let there_client = hospitals.client(tree, &there, &there_code).await?;
         Ok(Self {
@@ -514,14 +569,26 @@ impl Case {
             media_type: "text/xml".into(),
             ..Default::default()
         };
-        hospitals.send(self.there_client.clone(), self.there_code.clone(), Item::Document(Box::new(entry), self.content.clone())).await;
+        hospitals
+            .send(
+                self.there_client.clone(),
+                self.there_code.clone(),
+                Item::Document(Box::new(entry), self.content.clone()),
+            )
+            .await;
     }
 
     /// Finds the patient from the first county and fetches the document from the second; answers registrations and bytes.
     async fn doctor(&self, teller: &Teller) -> Result<(usize, usize), DemoError> {
-        let identifier = Identifier { r#type: "01".into(), value: self.resident_id.clone(), assigner: String::new() };
+        let identifier =
+            Identifier { r#type: "01".into(), value: self.resident_id.clone(), assigner: String::new() };
         let context = QueryContext { practitioner: "D001".into(), ..Default::default() };
-        let query = PatientQuery { by: PatientBy::Identifier(identifier.clone()), limit: 10, reach: Reach::Tree, context: context.clone() };
+        let query = PatientQuery {
+            by: PatientBy::Identifier(identifier.clone()),
+            limit: 10,
+            reach: Reach::Tree,
+            context: context.clone(),
+        };
         let since = Instant::now();
         let answer = self.here_client.find_patients(query).await?;
         let found: usize = answer.persons.iter().map(|person| person.registrations.len()).sum();
@@ -532,25 +599,51 @@ impl Case {
             answer.scope.answered_by,
             if answer.scope.complete { "" } else { " (not complete)" },
         ));
-        let documents = self.here_client.find_documents(documents_of(DocumentsOf::Identifier(identifier), Reach::Tree)).await?;
-        let Some(document) = documents.documents.iter().find(|one| one.entry.document_id == "DEMO-LAB-1") else {
+        let documents = self
+            .here_client
+            .find_documents(documents_of(DocumentsOf::Identifier(identifier), Reach::Tree))
+            .await?;
+        let Some(document) = documents.documents.iter().find(|one| one.entry.document_id == "DEMO-LAB-1")
+        else {
             return Err(DemoError::NotShown("the document was not found".into()));
         };
-        teller.say(&format!("  found 《{}》 of {}, held at {}", document.entry.title, document.entry.type_code, document.custodian_path));
+        teller.say(&format!(
+            "  found 《{}》 of {}, held at {}",
+            document.entry.title, document.entry.type_code, document.custodian_path
+        ));
         let since = Instant::now();
-        let wanted = ContentQuery { key: document.key, custodian_path: document.custodian_path.parse().ok(), offset: 0, context };
+        let wanted = ContentQuery {
+            key: document.key,
+            custodian_path: document.custodian_path.parse().ok(),
+            offset: 0,
+            context,
+        };
         let content = self.here_client.retrieve(wanted).await?.read_to_end(1 << 24).await?;
         if content != self.content {
             return Err(DemoError::NotShown("the document that arrived is another".into()));
         }
-        teller.say(&format!("  fetched {} bytes through the tree in {:.1} ms, hash checked", content.len(), since.elapsed().as_secs_f64() * 1000.0));
+        teller.say(&format!(
+            "  fetched {} bytes through the tree in {:.1} ms, hash checked",
+            content.len(),
+            since.elapsed().as_secs_f64() * 1000.0
+        ));
         Ok((found, content.len()))
     }
 }
 
 fn lab_report() -> String {
-    let rows: String = (1..200).map(|row| format!("  <检验项目 序号=\"{row}\"><名称>血红蛋白</名称><结果>13{}</结果><单位>g/L</单位></检验项目>\n", row % 10)).collect();
-    format!("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<检验报告>\n  <患者>段·金花</患者>\n{rows}</检验报告>\n")
+    let mut rows = String::new();
+    for row in 1..200 {
+        // Writing to a String cannot fail.
+        let _ = writeln!(
+            rows,
+            "  <检验项目 序号=\"{row}\"><名称>血红蛋白</名称><结果>13{}</结果><单位>g/L</单位></检验项目>",
+            row % 10
+        );
+    }
+    format!(
+        "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<检验报告>\n  <患者>段·金花</患者>\n{rows}</检验报告>\n"
+    )
 }
 
 fn close(demo: &Demo, outcome: &Outcome) {
@@ -566,7 +659,10 @@ fn close(demo: &Demo, outcome: &Outcome) {
         println!("  {seconds:7.1} s  {step}");
     }
     println!("\n  nodes              {:>9}", outcome.nodes);
-    println!("  registrations      {:>9}   acknowledged, each durable before its answer", outcome.registrations);
+    println!(
+        "  registrations      {:>9}   acknowledged, each durable before its answer",
+        outcome.registrations
+    );
     println!("  documents          {:>9}", outcome.documents);
     println!("  held by province   {:>9}", outcome.held_by_province);
     println!("  lost               {:>9}", outcome.lost);
@@ -575,7 +671,9 @@ fn close(demo: &Demo, outcome: &Outcome) {
     println!("  fetched            {:>9}   bytes, from the other county", outcome.fetched_bytes);
     println!("  in all             {:>9.1} s", outcome.seconds);
     if !demo.keep {
-        println!("\nLook next: `tiermesh demo --keep` leaves the tree running and says how to talk to it; `README.md` sets up real");
+        println!(
+            "\nLook next: `tiermesh demo --keep` leaves the tree running and says how to talk to it; `README.md` sets up real"
+        );
         println!("nodes; `crates/README.md` leads from a gRPC call to the bytes on disk.");
     }
 }
@@ -584,13 +682,19 @@ fn how_to_talk(tree: &LocalTree) {
     println!("\nThe tree is running. Ctrl-C stops it. Talk to it from another terminal:");
     for path in tree.paths().iter().filter(|path| path.depth() != 1).take(3) {
         let (Some(address), dir) = (tree.address(path), tree.node_dir(path)) else { continue };
-        println!("  tiermesh status --node {address} --node-path {path} --identity {}", dir.join("operator").display());
+        println!(
+            "  tiermesh status --node {address} --node-path {path} --identity {}",
+            dir.join("operator").display()
+        );
         if path.depth() == 2 {
             // The hospital of the demo's own patient: see `Case::new`.
             let code = synth::social_credit_code(path.region(), &format!("{}-Z", path.region()));
             let identity = dir.join("institutions").join(code);
             if identity.exists() {
-                println!("  tiermesh patient find --local-id DEMO-A-1 --node {address} --node-path {path} --identity {}", identity.display());
+                println!(
+                    "  tiermesh patient find --local-id DEMO-A-1 --node {address} --node-path {path} --identity {}",
+                    identity.display()
+                );
             }
         }
     }

@@ -103,16 +103,27 @@ impl LocalTree {
     /// Makes folder, root authority and every node's certificates. `plans` has parents before children.
     pub fn create(settings: Settings, plans: Vec<Plan>) -> Result<Self, TreeError> {
         std::fs::create_dir_all(&settings.dir).map_err(|source| io(&settings.dir, source))?;
-        let domain: TrustDomain = "demo.tiermesh".parse().map_err(|_| TreeError::TrustDomain("demo.tiermesh"))?;
+        let domain: TrustDomain =
+            "demo.tiermesh".parse().map_err(|_| TreeError::TrustDomain("demo.tiermesh"))?;
         let root = settings.dir.join("root-authority");
         ca::init_root(&root, &domain, now_ms())?;
         let tree = Self { settings, nodes: BTreeMap::new(), environment: Vec::new() };
         let mut nodes = BTreeMap::new();
         for plan in plans {
-            let authority = plan.path.parent().map_or_else(|| root.clone(), |parent| tree.node_dir(&parent).join("identity"));
+            let authority = plan
+                .path
+                .parent()
+                .map_or_else(|| root.clone(), |parent| tree.node_dir(&parent).join("identity"));
             let dir = tree.node_dir(&plan.path);
             let advertise = ["localhost".to_owned(), "127.0.0.1".to_owned()];
-            ca::issue_node(&authority, &plan.path, &advertise, &dir.join("identity"), &Lives::default(), now_ms())?;
+            ca::issue_node(
+                &authority,
+                &plan.path,
+                &advertise,
+                &dir.join("identity"),
+                &Lives::default(),
+                now_ms(),
+            )?;
             let term = Term { now_ms: now_ms(), life: CLIENT_LIFE };
             ca::issue_client(&dir.join("identity"), Role::Operator, "demo", &dir.join("operator"), term)?;
             nodes.insert(plan.path.clone(), Node { plan, address: None, process: None });
@@ -202,7 +213,11 @@ impl LocalTree {
         std::fs::write(&config, self.config(node)).map_err(|source| io(&config, source))?;
         std::fs::create_dir_all(dir.join("data")).map_err(|source| io(&dir, source))?;
         let log = dir.join("log.txt");
-        let file = std::fs::OpenOptions::new().create(true).append(true).open(&log).map_err(|source| io(&log, source))?;
+        let file = std::fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(&log)
+            .map_err(|source| io(&log, source))?;
         let mut child = Command::new(&self.settings.executable)
             .args(["run", "--stop-with-stdin", "--config"])
             .arg(&config)
@@ -224,7 +239,9 @@ impl LocalTree {
             node.plan.tier,
             node.address.as_deref().unwrap_or("127.0.0.1:0"),
         );
-        if let Some(parent) = node.plan.path.parent().and_then(|parent| self.address(&parent).map(str::to_owned)) {
+        if let Some(parent) =
+            node.plan.path.parent().and_then(|parent| self.address(&parent).map(str::to_owned))
+        {
             // Writing to a String cannot fail.
             let _ = write!(text, "\n[parent]\naddress = \"{parent}\"\n");
         }
@@ -250,7 +267,8 @@ impl LocalTree {
 
     /// Asks every node to stop, children first, and waits.
     pub async fn stop_all(&mut self) -> Result<(), TreeError> {
-        let mut running: Vec<Process> = self.paths().iter().rev().filter_map(|path| self.take(path).ok()).collect();
+        let mut running: Vec<Process> =
+            self.paths().iter().rev().filter_map(|path| self.take(path).ok()).collect();
         let mut waiting = Vec::new();
         for Process { child, stdin } in running.drain(..) {
             drop(stdin);
@@ -290,7 +308,8 @@ impl LocalTree {
     }
 
     fn target(&self, node: &NodePath, credentials: &Path) -> Result<Target, TreeError> {
-        let address = self.address(node).ok_or_else(|| TreeError::NotRunning { path: node.clone() })?.to_owned();
+        let address =
+            self.address(node).ok_or_else(|| TreeError::NotRunning { path: node.clone() })?.to_owned();
         let file = |name: &str| credentials.join(name);
         let client = ClientIdentity::load(&file("client.pem"), &file("client.key"), &file("root.pem"))?;
         let seams = Seams::new(Arc::new(SystemClock));
@@ -310,7 +329,8 @@ struct Launched {
 impl Launched {
     /// Waits for the line `ready PATH ADDRESS` on the node's standard output.
     async fn ready(mut self) -> Result<(String, Process), TreeError> {
-        let failed = |reason: String| TreeError::NotStarted { path: self.path.clone(), reason, log: self.log.clone() };
+        let failed =
+            |reason: String| TreeError::NotStarted { path: self.path.clone(), reason, log: self.log.clone() };
         let (Some(stdout), Some(stdin)) = (self.child.stdout.take(), self.stdin.take()) else {
             return Err(failed("no pipes".into()));
         };

@@ -15,7 +15,8 @@ impl Exchange {
     /// store signs with; it and the node's own entry are committed along when the store does not hold just them.
     pub async fn begin(&self, key: SigningKeyEntry) -> Result<(), ExchangeError> {
         let node = &self.parts.node;
-        let public: &[u8; 32] = key.public_key[..].try_into().map_err(|_| ExchangeError::internal("a key of another length"))?;
+        let public: &[u8; 32] =
+            key.public_key[..].try_into().map_err(|_| ExchangeError::internal("a key of another length"))?;
         let key_id = KeyId::of(public);
         let place = NodeEntry {
             origin: Bytes::copy_from_slice(node.origin.as_bytes()),
@@ -35,7 +36,8 @@ impl Exchange {
             }
         }
         let epoch = self.parts.store.begin_epoch(EpochId(self.parts.entropy.id()), extra).await?;
-        let epoch_key = RecordKey::of(Kind::Epoch as u32, node.origin, RecordId::of(&[&epoch.counter.to_be_bytes()]));
+        let epoch_key =
+            RecordKey::of(Kind::Epoch as u32, node.origin, RecordId::of(&[&epoch.counter.to_be_bytes()]));
         for key in own.iter().map(Draft::key).chain([epoch_key]) {
             if let Some(record) = self.parts.store.get(&key)? {
                 self.parts.directory.learn(&record);

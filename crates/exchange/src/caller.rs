@@ -19,10 +19,18 @@ pub struct Caller {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Role {
     /// A hospital or other institution, by its code.
-    Institution { code: String },
-    Operator { name: String },
-    Auditor { name: String },
-    Service { name: String },
+    Institution {
+        code: String,
+    },
+    Operator {
+        name: String,
+    },
+    Auditor {
+        name: String,
+    },
+    Service {
+        name: String,
+    },
     /// Another node of the mesh.
     Node,
 }
@@ -74,7 +82,10 @@ pub fn permit(caller: &Caller, action: Action, own: &NodePath) -> Result<Permit,
             if own.is_parent_of(&caller.path) || caller.path.is_parent_of(own) || *own == caller.path {
                 return Ok(Permit(()));
             }
-            Err(ExchangeError::denied("NOT_A_NEIGHBOUR", format!("{} is neither parent nor child here", caller.path)))
+            Err(ExchangeError::denied(
+                "NOT_A_NEIGHBOUR",
+                format!("{} is neither parent nor child here", caller.path),
+            ))
         }
         _ if caller.path == *own => Ok(Permit(())),
         _ => Err(ExchangeError::denied(
@@ -100,7 +111,8 @@ mod tests {
     fn who_may_what() {
         let own = path("530000/532900");
         let at = |role: &Role, path: &NodePath, action| {
-            permit(&Caller { path: path.clone(), role: role.clone() }, action, &own).map_err(|error| error.reason())
+            permit(&Caller { path: path.clone(), role: role.clone() }, action, &own)
+                .map_err(|error| error.reason().to_owned())
         };
         let operator = Role::Operator { name: "li".into() };
         let auditor = Role::Auditor { name: "wu".into() };

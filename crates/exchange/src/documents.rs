@@ -54,7 +54,7 @@ pub struct DocumentSubmission {
 
 /// What happens to the content that follows an entry.
 enum Incoming {
-    Upload(Upload),
+    Upload(Box<Upload>),
     /// It is held elsewhere; nothing may follow.
     Reference,
 }
@@ -77,7 +77,11 @@ fn document_record_id(document_id: &str) -> RecordId {
 impl Exchange {
     /// Takes a document entry; its content follows through [`DocumentSubmission::write`]. Nothing is written before
     /// [`DocumentSubmission::finish`].
-    pub async fn begin_document(&self, caller: &Caller, entry: DocumentEntry) -> Result<DocumentSubmission, ExchangeError> {
+    pub async fn begin_document(
+        &self,
+        caller: &Caller,
+        entry: DocumentEntry,
+    ) -> Result<DocumentSubmission, ExchangeError> {
         let _permit = permit(caller, Action::File, &self.parts.node.path)?;
         let code = institution_code(caller)?.to_owned();
         let entry = self.checked_entry(entry, &code)?;
@@ -87,8 +91,12 @@ impl Exchange {
             same_document(&held.1, &entry)?;
         }
         let content = if entry.reference.is_empty() {
-            let sha256 = entry.sha256[..].try_into().map_err(|_| ExchangeError::internal("a hash of another length"))?;
-            Incoming::Upload(self.parts.repository.begin(entry.size, sha256).await.map_err(content_error)?)
+            let sha256 = entry.sha256[..]
+                .try_into()
+                .map_err(|_| ExchangeError::internal("a hash of another length"))?;
+            Incoming::Upload(Box::new(
+                self.parts.repository.begin(entry.size, sha256).await.map_err(content_error)?,
+            ))
         } else {
             Incoming::Reference
         };
@@ -97,7 +105,10 @@ impl Exchange {
 
     fn checked_entry(&self, mut entry: DocumentEntry, code: &str) -> Result<DocumentEntry, ExchangeError> {
         if !entry.institution_code.is_empty() && entry.institution_code != code {
-            return Err(ExchangeError::denied("WRONG_INSTITUTION", "an institution submits its own documents only"));
+            return Err(ExchangeError::denied(
+                "WRONG_INSTITUTION",
+                "an institution submits its own documents only",
+            ));
         }
         code.clone_into(&mut entry.institution_code);
         entry.custodian = Bytes::copy_from_slice(self.parts.node.origin.as_bytes());
@@ -107,15 +118,30 @@ impl Exchange {
         let mut violations = validate_document_entry(&entry);
         violations.retain(|violation| violation.severity == Severity::Error);
         if entry.reference.is_empty() && entry.sha256.len() != 32 {
-            violations.push(violation("sha256", "hash", "SHA256_LENGTH", "must be 32 bytes when content follows"));
+            violations.push(violation(
+                "sha256",
+                "hash",
+                "SHA256_LENGTH",
+                "must be 32 bytes when content follows",
+            ));
         }
         if !entry.replaces.is_empty() && entry.replaces == entry.document_id {
-            violations.push(violation("replaces", "document id", "REPLACES_ITSELF", "a document cannot replace itself"));
+            violations.push(violation(
+                "replaces",
+                "document id",
+                "REPLACES_ITSELF",
+                "a document cannot replace itself",
+            ));
         }
         if violations.is_empty() { Ok(entry) } else { Err(ExchangeError::Invalid { violations }) }
     }
 
-    fn living_registration(&self, origin: OriginId, source_system: &str, local_id: &str) -> Result<RecordKey, ExchangeError> {
+    fn living_registration(
+        &self,
+        origin: OriginId,
+        source_system: &str,
+        local_id: &str,
+    ) -> Result<RecordKey, ExchangeError> {
         let key = registration_key(origin, source_system, local_id);
         match self.parts.store.get(&key)? {
             Some(record) if !record.envelope().tombstone => Ok(key),
@@ -126,14 +152,22 @@ impl Exchange {
         }
     }
 
-    fn held_entry(&self, origin: OriginId, document_id: &str) -> Result<Option<(Version, DocumentEntry)>, ExchangeError> {
+    fn held_entry(
+        &self,
+        origin: OriginId,
+        document_id: &str,
+    ) -> Result<Option<(Version, DocumentEntry)>, ExchangeError> {
         let Some(record) = self.parts.store.get(&document_key(origin, document_id))? else { return Ok(None) };
         let entry = record.decode_body().map_err(|error| ExchangeError::internal(error.to_string()))?;
         Ok(Some((record.envelope().version, entry)))
     }
 
     /// Deprecates or withdraws a document of the calling institution. Idempotent.
-    pub async fn change_status(&self, caller: &Caller, change: ChangeStatus) -> Result<Submitted, ExchangeError> {
+    pub async fn change_status(
+        &self,
+        caller: &Caller,
+        change: ChangeStatus,
+    ) -> Result<Submitted, ExchangeError> {
         let _permit = permit(caller, Action::File, &self.parts.node.path)?;
         let code = institution_code(caller)?;
         check_change(&change)?;
@@ -198,18 +232,32 @@ impl Exchange {
     }
 
     /// The change that a replacement makes to the document it replaces; none if that was made already.
-    fn replacement(&self, origin: OriginId, term: u32, entry: &DocumentEntry) -> Result<Option<Draft>, ExchangeError> {
+    fn replacement(
+        &self,
+        origin: OriginId,
+        term: u32,
+        entry: &DocumentEntry,
+    ) -> Result<Option<Draft>, ExchangeError> {
         let Some((version, mut old)) = self.held_entry(origin, &entry.replaces)? else {
-            return Err(ExchangeError::not_found("UNKNOWN_DOCUMENT", "the document to be replaced is not known"));
+            return Err(ExchangeError::not_found(
+                "UNKNOWN_DOCUMENT",
+                "the document to be replaced is not known",
+            ));
         };
         if old.local_id != entry.local_id || old.source_system != entry.source_system {
-            return Err(ExchangeError::conflict("OTHER_PATIENT", "the document to be replaced is another patient's"));
+            return Err(ExchangeError::conflict(
+                "OTHER_PATIENT",
+                "the document to be replaced is another patient's",
+            ));
         }
         if old.replaced_by == entry.document_id {
             return Ok(None);
         }
         if !old.replaced_by.is_empty() || old.availability == Availability::Withdrawn as i32 {
-            return Err(ExchangeError::conflict("ALREADY_REPLACED", "the document to be replaced is replaced or withdrawn already"));
+            return Err(ExchangeError::conflict(
+                "ALREADY_REPLACED",
+                "the document to be replaced is replaced or withdrawn already",
+            ));
         }
         old.availability = Availability::Deprecated as i32;
         entry.document_id.clone_into(&mut old.replaced_by);
@@ -222,7 +270,10 @@ impl DocumentSubmission {
     pub async fn write(&mut self, chunk: Bytes) -> Result<(), ExchangeError> {
         match &mut self.content {
             Incoming::Upload(upload) => upload.write(chunk).await.map_err(content_error),
-            Incoming::Reference => Err(ExchangeError::unusable("UNEXPECTED_CONTENT", "an entry with a reference carries no content")),
+            Incoming::Reference => Err(ExchangeError::unusable(
+                "UNEXPECTED_CONTENT",
+                "an entry with a reference carries no content",
+            )),
         }
     }
 
@@ -232,7 +283,10 @@ impl DocumentSubmission {
         if let Incoming::Upload(upload) = content {
             let stored = upload.finish().await.map_err(content_error)?;
             if !entry.sha1.is_empty() && entry.sha1 != stored.sha1[..] {
-                return Err(ExchangeError::unusable("HASH_MISMATCH", "the content does not have the SHA-1 that its entry states"));
+                return Err(ExchangeError::unusable(
+                    "HASH_MISMATCH",
+                    "the content does not have the SHA-1 that its entry states",
+                ));
             }
             entry.sha1 = Bytes::copy_from_slice(&stored.sha1);
         }
@@ -266,7 +320,11 @@ fn entry_draft(entry: &DocumentEntry, origin: OriginId, term: u32, expect: Expec
 /// A document id stands for one content of one patient for ever.
 fn same_document(held: &DocumentEntry, entry: &DocumentEntry) -> Result<(), ExchangeError> {
     let same_patient = held.local_id == entry.local_id && held.source_system == entry.source_system;
-    if same_patient && held.sha256 == entry.sha256 && held.size == entry.size && held.reference == entry.reference {
+    if same_patient
+        && held.sha256 == entry.sha256
+        && held.size == entry.size
+        && held.reference == entry.reference
+    {
         return Ok(());
     }
     Err(ExchangeError::exists(
@@ -278,7 +336,12 @@ fn same_document(held: &DocumentEntry, entry: &DocumentEntry) -> Result<(), Exch
 fn check_change(change: &ChangeStatus) -> Result<(), ExchangeError> {
     let mut violations = Vec::new();
     if !matches!(change.availability, Availability::Deprecated | Availability::Withdrawn) {
-        violations.push(violation("availability", "availability status", "AVAILABILITY", "must be DEPRECATED or WITHDRAWN"));
+        violations.push(violation(
+            "availability",
+            "availability status",
+            "AVAILABILITY",
+            "must be DEPRECATED or WITHDRAWN",
+        ));
     }
     if change.availability == Availability::Withdrawn && change.reason.trim().is_empty() {
         violations.push(violation("reason", "text", "REASON_NEEDED", "a withdrawal needs a reason"));
@@ -303,9 +366,16 @@ pub(crate) fn content_error(error: RepositoryError) -> ExchangeError {
     match error {
         RepositoryError::HashMismatch => ExchangeError::unusable("HASH_MISMATCH", message),
         RepositoryError::SizeMismatch { .. } => ExchangeError::unusable("SIZE_MISMATCH", message),
-        RepositoryError::TooLarge { .. } => ExchangeError::Exhausted { reason: "CONTENT_TOO_LARGE".into(), message, retry_after_ms: None },
-        RepositoryError::Full => ExchangeError::Exhausted { reason: "DISK_FULL".into(), message, retry_after_ms: Some(30_000) },
-        RepositoryError::NotFound => ExchangeError::data_loss("CONTENT_MISSING", "the content of this document is not in the repository"),
+        RepositoryError::TooLarge { .. } => {
+            ExchangeError::Exhausted { reason: "CONTENT_TOO_LARGE".into(), message, retry_after_ms: None }
+        }
+        RepositoryError::Full => {
+            ExchangeError::Exhausted { reason: "DISK_FULL".into(), message, retry_after_ms: Some(30_000) }
+        }
+        RepositoryError::NotFound => ExchangeError::data_loss(
+            "CONTENT_MISSING",
+            "the content of this document is not in the repository",
+        ),
         RepositoryError::Corrupt => ExchangeError::data_loss("CONTENT_CORRUPT", message),
         _ => ExchangeError::unavailable("CONTENT_STORE_FAILED", message),
     }

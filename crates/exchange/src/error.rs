@@ -120,7 +120,9 @@ impl From<CommitError> for ExchangeError {
             retry_after_ms: Some(retry_after_ms),
         };
         match error {
-            CommitError::Changed { .. } => Self::conflict("VERSION_CONFLICT", "the record was changed by somebody else meanwhile"),
+            CommitError::Changed { .. } => {
+                Self::conflict("VERSION_CONFLICT", "the record was changed by somebody else meanwhile")
+            }
             CommitError::Full => exhausted("DISK_FULL", 30_000),
             CommitError::Overloaded => exhausted("OVERLOADED", 200),
             CommitError::TooLarge => Self::unusable("TOO_LARGE", message),

@@ -10,8 +10,8 @@ use model::body::{Identifier, Kind, Registration};
 use model::normalise::name_key;
 use model::person::{ResidentIdGrouping, group};
 use model::query::{
-    AnswerScope, FoundRegistration, LocalPatient, MAX_HOPS, PatientAnswer, PatientBy, PatientQuery, Person, QueryContext, Reach,
-    Source, SourceState,
+    AnswerScope, FoundRegistration, LocalPatient, MAX_HOPS, PatientAnswer, PatientBy, PatientQuery, Person,
+    QueryContext, Reach, Source, SourceState,
 };
 use model::{Number, Record, RecordKey, Version};
 
@@ -28,7 +28,12 @@ pub(crate) type Found = BTreeMap<RecordKey, FoundRegistration>;
 
 impl Exchange {
     /// Finds persons by identifier, number, local id or demographics.
-    pub async fn find_patients(&self, caller: &Caller, mut query: PatientQuery, deadline: Deadline) -> Result<PatientAnswer, ExchangeError> {
+    pub async fn find_patients(
+        &self,
+        caller: &Caller,
+        mut query: PatientQuery,
+        deadline: Deadline,
+    ) -> Result<PatientAnswer, ExchangeError> {
         let _permit = permit(caller, Action::Find, &self.parts.node.path)?;
         self.take_context(caller, &mut query.context)?;
         if let PatientBy::Local(local) = &mut query.by {
@@ -61,9 +66,16 @@ impl Exchange {
     }
 
     /// Fills in what this node answers for in a query's context and counts the hop.
-    pub(crate) fn take_context(&self, caller: &Caller, context: &mut QueryContext) -> Result<(), ExchangeError> {
+    pub(crate) fn take_context(
+        &self,
+        caller: &Caller,
+        context: &mut QueryContext,
+    ) -> Result<(), ExchangeError> {
         if context.hops >= MAX_HOPS {
-            return Err(ExchangeError::unusable("TOO_MANY_HOPS", "the query has passed too many nodes: the directory sends it in a circle"));
+            return Err(ExchangeError::unusable(
+                "TOO_MANY_HOPS",
+                "the query has passed too many nodes: the directory sends it in a circle",
+            ));
         }
         context.hops += 1;
         if caller.role != Role::Node {
@@ -88,7 +100,11 @@ impl Exchange {
     }
 
     /// Notes in the scope that the parent did not reply; an answer of the use case itself is passed on.
-    pub(crate) fn note_no_reply(&self, scope: &mut AnswerScope, error: PeerError) -> Result<(), ExchangeError> {
+    pub(crate) fn note_no_reply(
+        &self,
+        scope: &mut AnswerScope,
+        error: PeerError,
+    ) -> Result<(), ExchangeError> {
         if let PeerError::Refused { error, .. } = error {
             return Err(error);
         }
@@ -134,7 +150,10 @@ impl Exchange {
     fn find_identifier(&self, identifier: &Identifier, found: &mut Found) -> Result<bool, ExchangeError> {
         let Some(value) = identifier_value(&identifier.r#type, &identifier.value) else { return Ok(false) };
         let matches = |registration: &Registration| {
-            registration.identifiers.iter().any(|held| identifier_value(&held.r#type, &held.value).as_ref() == Some(&value))
+            registration
+                .identifiers
+                .iter()
+                .any(|held| identifier_value(&held.r#type, &held.value).as_ref() == Some(&value))
         };
         self.find_term(space::IDENTIFIER, &value, matches, found)
     }
@@ -149,7 +168,13 @@ impl Exchange {
     }
 
     /// Reads the candidates under a term and keeps those that match; true when there were more than the bound.
-    fn find_term(&self, space: u8, value: &str, matches: impl Fn(&Registration) -> bool, found: &mut Found) -> Result<bool, ExchangeError> {
+    fn find_term(
+        &self,
+        space: u8,
+        value: &str,
+        matches: impl Fn(&Registration) -> bool,
+        found: &mut Found,
+    ) -> Result<bool, ExchangeError> {
         let term = self.parts.terms.term(space, value);
         let keys = self.parts.store.lookup(space, &term, None, MAX_CANDIDATES + 1)?;
         for key in keys.iter().take(MAX_CANDIDATES) {
@@ -173,7 +198,8 @@ impl Exchange {
     /// Adds the registrations held here that belong to the same persons as those found.
     pub(crate) fn expand(&self, found: &mut Found) -> Result<bool, ExchangeError> {
         let mut truncated = false;
-        let mut identifiers: Vec<Identifier> = found.values().flat_map(|one| resident_ids(&one.registration)).collect();
+        let mut identifiers: Vec<Identifier> =
+            found.values().flat_map(|one| resident_ids(&one.registration)).collect();
         identifiers.sort_by(|a, b| a.value.cmp(&b.value));
         identifiers.dedup();
         let seeds: Vec<RecordKey> = found.keys().copied().collect();
@@ -198,7 +224,8 @@ impl Exchange {
         if envelope.tombstone || envelope.kind != Kind::Registration as u32 {
             return Ok(None);
         }
-        let registration = record.decode_body().map_err(|error| ExchangeError::internal(error.to_string()))?;
+        let registration =
+            record.decode_body().map_err(|error| ExchangeError::internal(error.to_string()))?;
         Ok(Some(FoundRegistration {
             registration,
             version: envelope.version,
@@ -216,7 +243,11 @@ impl Exchange {
 
     /// Path of the node that wrote a record, or empty when the directory does not know its key.
     pub(crate) fn writer_path(&self, record: &Record) -> String {
-        self.parts.directory.key_path(&record.envelope().key_id).map(|path| path.to_string()).unwrap_or_default()
+        self.parts
+            .directory
+            .key_path(&record.envelope().key_id)
+            .map(|path| path.to_string())
+            .unwrap_or_default()
     }
 }
 
@@ -234,7 +265,10 @@ pub(crate) fn own_institution(caller: &Caller, local: &mut LocalPatient) -> Resu
             code.clone_into(&mut local.institution_code);
             Ok(())
         }
-        _ => Err(ExchangeError::unusable("INSTITUTION_NEEDED", "a local patient id needs the institution that gave it")),
+        _ => Err(ExchangeError::unusable(
+            "INSTITUTION_NEEDED",
+            "a local patient id needs the institution that gave it",
+        )),
     }
 }
 
@@ -254,8 +288,10 @@ pub(crate) fn persons(found: Found) -> Vec<Person> {
     let mut persons: Vec<Person> = group(&registrations, &ResidentIdGrouping)
         .into_iter()
         .filter_map(|members| {
-            let registrations: Vec<FoundRegistration> = members.iter().map(|member| all[*member].clone()).collect();
-            let oldest = registrations.iter().min_by_key(|one| (one.registration.born_ms, Number::of(one.key)))?;
+            let registrations: Vec<FoundRegistration> =
+                members.iter().map(|member| all[*member].clone()).collect();
+            let oldest =
+                registrations.iter().min_by_key(|one| (one.registration.born_ms, Number::of(one.key)))?;
             Some(Person { number: Number::of(oldest.key), registrations })
         })
         .collect();

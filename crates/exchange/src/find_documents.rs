@@ -6,9 +6,7 @@
 use std::collections::BTreeMap;
 
 use model::body::{Availability, DocumentEntry, Kind};
-use model::query::{
-    DocumentAnswer, DocumentQuery, DocumentsOf, FoundDocument, PatientBy,
-};
+use model::query::{DocumentAnswer, DocumentQuery, DocumentsOf, FoundDocument, PatientBy};
 use model::{OriginId, RecordKey};
 
 use crate::caller::{Action, Caller, permit};
@@ -24,7 +22,12 @@ type Place = (u64, RecordKey);
 
 impl Exchange {
     /// Finds the document entries of a person.
-    pub async fn find_documents(&self, caller: &Caller, mut query: DocumentQuery, deadline: Deadline) -> Result<DocumentAnswer, ExchangeError> {
+    pub async fn find_documents(
+        &self,
+        caller: &Caller,
+        mut query: DocumentQuery,
+        deadline: Deadline,
+    ) -> Result<DocumentAnswer, ExchangeError> {
         let _permit = permit(caller, Action::Find, &self.parts.node.path)?;
         self.take_context(caller, &mut query.context)?;
         if let DocumentsOf::Local(local) = &mut query.of {
@@ -58,7 +61,10 @@ impl Exchange {
             }
         }
         if !known && scope.complete {
-            return Err(ExchangeError::not_found("UNKNOWN_PATIENT", "no such patient is registered anywhere in the tree"));
+            return Err(ExchangeError::not_found(
+                "UNKNOWN_PATIENT",
+                "no such patient is registered anywhere in the tree",
+            ));
         }
         Ok(page(documents, query.page_size, more, scope))
     }
@@ -78,20 +84,31 @@ impl Exchange {
         Ok(self.find_here(&by)?.0)
     }
 
-    fn documents_here(&self, patients: &Found, query: &DocumentQuery, after: Option<Place>) -> Result<Documents, ExchangeError> {
+    fn documents_here(
+        &self,
+        patients: &Found,
+        query: &DocumentQuery,
+        after: Option<Place>,
+    ) -> Result<Documents, ExchangeError> {
         let mut documents = Documents::new();
         for subject in patients.keys() {
             let keys = self.parts.store.about(subject, Kind::DocumentEntry as u32, None, MAX_ENTRIES)?;
             for key in keys {
-                let Some(record) = self.parts.store.get(&key)?.filter(|record| !record.envelope().tombstone) else { continue };
-                let Some(entry) = decode_entry(&record).filter(|entry| matches(entry, query)) else { continue };
+                let Some(record) = self.parts.store.get(&key)?.filter(|record| !record.envelope().tombstone)
+                else {
+                    continue;
+                };
+                let Some(entry) = decode_entry(&record).filter(|entry| matches(entry, query)) else {
+                    continue;
+                };
                 if after.is_some_and(|after| !comes_after(&(entry.created_ms, key), &after)) {
                     continue;
                 }
                 let envelope = record.envelope();
                 let custodian_path = self.custodian_path(&entry);
                 let recorded_ms = envelope.recorded_ms;
-                let found = FoundDocument { entry, version: envelope.version, recorded_ms, custodian_path, key };
+                let found =
+                    FoundDocument { entry, version: envelope.version, recorded_ms, custodian_path, key };
                 documents.insert(key, (found, self.writer_path(&record), recorded_ms));
             }
         }
@@ -104,7 +121,10 @@ impl Exchange {
         if custodian == Some(self.parts.node.origin) {
             return self.parts.node.path.to_string();
         }
-        custodian.and_then(|origin| self.parts.directory.path_of(&origin)).map(|path| path.to_string()).unwrap_or_default()
+        custodian
+            .and_then(|origin| self.parts.directory.path_of(&origin))
+            .map(|path| path.to_string())
+            .unwrap_or_default()
     }
 }
 
@@ -148,7 +168,9 @@ fn place(token: &str) -> Result<Option<Place>, ExchangeError> {
         let (created, key) = token.split_once('.')?;
         Some((u64::from_str_radix(created, 16).ok()?, key.parse().ok()?))
     };
-    read().map(Some).ok_or_else(|| ExchangeError::unusable("PAGE_TOKEN", "the page token is not one of this service's"))
+    read()
+        .map(Some)
+        .ok_or_else(|| ExchangeError::unusable("PAGE_TOKEN", "the page token is not one of this service's"))
 }
 
 #[cfg(test)]

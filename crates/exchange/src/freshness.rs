@@ -25,18 +25,39 @@ impl Exchange {
                 *held = recorded_ms.max(*held);
             }
         }
-        let sources = newest.into_iter().map(|(path, newest_record_ms)| self.source(path, newest_record_ms)).collect();
-        AnswerScope { answered_by: own.clone(), complete: true, sources, answered_ms: self.parts.clock.now_ms() }
+        let sources =
+            newest.into_iter().map(|(path, newest_record_ms)| self.source(path, newest_record_ms)).collect();
+        AnswerScope {
+            answered_by: own.clone(),
+            complete: true,
+            sources,
+            answered_ms: self.parts.clock.now_ms(),
+        }
     }
 
     fn source(&self, path: NodePath, newest_record_ms: u64) -> Source {
         let own = &self.parts.node.path;
         if path == *own {
-            return Source { path, state: SourceState::Live, heard_ms: 0, newest_record_ms, behind: 0, reason: String::new() };
+            return Source {
+                path,
+                state: SourceState::Live,
+                heard_ms: 0,
+                newest_record_ms,
+                behind: 0,
+                reason: String::new(),
+            };
         }
         // What is known of a node further down is what the child on the way to it brought.
         let link = own.child_towards(&path).or_else(|| own.parent());
-        let (heard_ms, behind) = link.map_or((0, 0), |link| (self.parts.links.heard_ms(&link), self.parts.links.behind(&link)));
-        Source { path, state: SourceState::Replicated, heard_ms, newest_record_ms, behind, reason: String::new() }
+        let (heard_ms, behind) =
+            link.map_or((0, 0), |link| (self.parts.links.heard_ms(&link), self.parts.links.behind(&link)));
+        Source {
+            path,
+            state: SourceState::Replicated,
+            heard_ms,
+            newest_record_ms,
+            behind,
+            reason: String::new(),
+        }
     }
 }

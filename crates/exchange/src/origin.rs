@@ -30,8 +30,15 @@ impl Exchange {
         match self.parts.directory.institution(&origin) {
             Some(known) if known.writer == own => Ok(Writable { origin, term: known.term, enrolment: None }),
             Some(known) => {
-                let place = self.parts.directory.path_of(&known.writer).map_or_else(|| known.writer.to_string(), |path| path.to_string());
-                Err(ExchangeError::denied("WRONG_NODE", format!("this institution files with {place}, not with this node")))
+                let place = self
+                    .parts
+                    .directory
+                    .path_of(&known.writer)
+                    .map_or_else(|| known.writer.to_string(), |path| path.to_string());
+                Err(ExchangeError::denied(
+                    "WRONG_NODE",
+                    format!("this institution files with {place}, not with this node"),
+                ))
             }
             None => Ok(Writable { origin, term: 1, enrolment: Some(self.enrolment(origin, code)) }),
         }

@@ -53,7 +53,11 @@ pub(crate) fn registration_key(origin: OriginId, source_system: &str, local_id: 
 impl Exchange {
     /// Registers, updates or withdraws a patient of the calling institution; durable here when it returns. Idempotent: what
     /// is held already is answered as unchanged.
-    pub async fn register(&self, caller: &Caller, request: RegisterPatient) -> Result<Registered, ExchangeError> {
+    pub async fn register(
+        &self,
+        caller: &Caller,
+        request: RegisterPatient,
+    ) -> Result<Registered, ExchangeError> {
         let _permit = permit(caller, Action::File, &self.parts.node.path)?;
         let code = institution_code(caller)?;
         let registration = self.checked(request.registration, code, request.withdraw)?;
@@ -70,16 +74,25 @@ impl Exchange {
         }
     }
 
-    fn checked(&self, mut registration: Registration, code: &str, withdraw: bool) -> Result<Registration, ExchangeError> {
+    fn checked(
+        &self,
+        mut registration: Registration,
+        code: &str,
+        withdraw: bool,
+    ) -> Result<Registration, ExchangeError> {
         if !registration.institution_code.is_empty() && registration.institution_code != code {
-            return Err(ExchangeError::denied("WRONG_INSTITUTION", "an institution registers its own patients only"));
+            return Err(ExchangeError::denied(
+                "WRONG_INSTITUTION",
+                "an institution registers its own patients only",
+            ));
         }
         code.clone_into(&mut registration.institution_code);
         let today = PartialDate::of_unix_ms(self.parts.clock.now_ms());
         let mut violations = validate_registration(&registration, today);
         violations.retain(|violation| violation.severity == Severity::Error);
         if withdraw {
-            violations.retain(|violation| violation.field == "local_id" || violation.field == "source_system");
+            violations
+                .retain(|violation| violation.field == "local_id" || violation.field == "source_system");
         }
         if violations.is_empty() { Ok(registration) } else { Err(ExchangeError::Invalid { violations }) }
     }
@@ -96,21 +109,32 @@ impl Exchange {
         let held = self.parts.store.get(&key).map_err(ExchangeError::from)?;
         let held_version = held.as_ref().map(|record| record.envelope().version);
         if expected.is_some() && expected != held_version {
-            return Err(ExchangeError::conflict("VERSION_CONFLICT", "another version than the expected one is held").into());
+            return Err(ExchangeError::conflict(
+                "VERSION_CONFLICT",
+                "another version than the expected one is held",
+            )
+            .into());
         }
         let living = held.as_ref().filter(|record| !record.envelope().tombstone);
         let body = if withdraw {
             let Some(_) = living else {
                 return held_version
                     .map(|version| Registered { outcome: RegisterOutcome::Unchanged, version, number })
-                    .ok_or_else(|| ExchangeError::not_found("UNKNOWN_PATIENT", "this patient is not registered").into());
+                    .ok_or_else(|| {
+                        ExchangeError::not_found("UNKNOWN_PATIENT", "this patient is not registered").into()
+                    });
             };
             Vec::new()
         } else {
             let mut registration = registration.clone();
             registration.number = number.to_string();
             registration.born_ms = match living {
-                Some(record) => record.decode_body::<Registration>().map_err(|error| ExchangeError::internal(error.to_string()))?.born_ms,
+                Some(record) => {
+                    record
+                        .decode_body::<Registration>()
+                        .map_err(|error| ExchangeError::internal(error.to_string()))?
+                        .born_ms
+                }
                 None => self.parts.clock.now_ms(),
             };
             registration.encode_to_vec()
@@ -140,7 +164,11 @@ impl Exchange {
     }
 
     /// Commits drafts of an institution, with its enrolment before them when it is new, and answers the version of the commit.
-    pub(crate) async fn commit(&self, enrolment: Option<Draft>, drafts: Vec<Draft>) -> Result<Version, Attempt> {
+    pub(crate) async fn commit(
+        &self,
+        enrolment: Option<Draft>,
+        drafts: Vec<Draft>,
+    ) -> Result<Version, Attempt> {
         let enrols = enrolment.is_some();
         // A child may be claiming the same institution: whoever comes second must see the first.
         let _deciding = if enrols { Some(self.parts.directory.decide().await) } else { None };
@@ -158,14 +186,16 @@ impl Exchange {
         if let Some(record) = committed.records.first().filter(|_| enrols) {
             self.parts.directory.learn(record);
         }
-        let last = committed.records.last().ok_or_else(|| ExchangeError::internal("a commit without records"))?;
+        let last =
+            committed.records.last().ok_or_else(|| ExchangeError::internal("a commit without records"))?;
         Ok(last.envelope().version)
     }
 }
 
 /// The institution that an enrolment is about.
 fn enrolled_origin(enrolment: &Draft) -> Result<OriginId, ExchangeError> {
-    let entry = InstitutionEntry::decode(&enrolment.body[..]).map_err(|error| ExchangeError::internal(error.to_string()))?;
+    let entry = InstitutionEntry::decode(&enrolment.body[..])
+        .map_err(|error| ExchangeError::internal(error.to_string()))?;
     OriginId::try_from(&entry.origin[..]).map_err(|error| ExchangeError::internal(error.to_string()))
 }
 

@@ -54,7 +54,18 @@ impl fmt::Debug for Content {
 pub trait Peers: Send + Sync + fmt::Debug {
     /// Whether a call to this neighbour would go out now.
     fn callable(&self, to: &Hop) -> bool;
-    async fn find_patients(&self, to: &Hop, query: PatientQuery, deadline: Deadline) -> Result<PatientAnswer, PeerError>;
-    async fn find_documents(&self, to: &Hop, query: DocumentQuery, deadline: Deadline) -> Result<DocumentAnswer, PeerError>;
-    async fn retrieve(&self, to: &Hop, query: ContentQuery, deadline: Deadline) -> Result<Content, PeerError>;
+    async fn find_patients(
+        &self,
+        to: &Hop,
+        query: PatientQuery,
+        deadline: Deadline,
+    ) -> Result<PatientAnswer, PeerError>;
+    async fn find_documents(
+        &self,
+        to: &Hop,
+        query: DocumentQuery,
+        deadline: Deadline,
+    ) -> Result<DocumentAnswer, PeerError>;
+    async fn retrieve(&self, to: &Hop, query: ContentQuery, deadline: Deadline)
+    -> Result<Content, PeerError>;
 }

@@ -16,12 +16,23 @@ use crate::{Content, Deadline, Exchange, ExchangeError, Hop, PeerError};
 
 impl Exchange {
     /// Opens a document's content for reading.
-    pub async fn retrieve(&self, caller: &Caller, mut query: ContentQuery, deadline: Deadline) -> Result<Content, ExchangeError> {
+    pub async fn retrieve(
+        &self,
+        caller: &Caller,
+        mut query: ContentQuery,
+        deadline: Deadline,
+    ) -> Result<Content, ExchangeError> {
         let _permit = permit(caller, Action::Retrieve, &self.parts.node.path)?;
         self.take_context(caller, &mut query.context)?;
         let held = match self.parts.store.get(&query.key)? {
-            Some(record) if record.envelope().kind == Kind::DocumentEntry as u32 && !record.envelope().tombstone => {
-                Some(record.decode_body::<DocumentEntry>().map_err(|error| ExchangeError::internal(error.to_string()))?)
+            Some(record)
+                if record.envelope().kind == Kind::DocumentEntry as u32 && !record.envelope().tombstone =>
+            {
+                Some(
+                    record
+                        .decode_body::<DocumentEntry>()
+                        .map_err(|error| ExchangeError::internal(error.to_string()))?,
+                )
             }
             _ => None,
         };
@@ -32,42 +43,67 @@ impl Exchange {
         }
         let known = held.as_ref().and_then(|entry| self.custodian_path(entry).parse().ok());
         let target: NodePath = known.or_else(|| query.custodian_path.clone()).ok_or_else(|| {
-            ExchangeError::not_found("UNKNOWN_DOCUMENT", "this node does not know the document; say where it is held (custodian_path)")
+            ExchangeError::not_found(
+                "UNKNOWN_DOCUMENT",
+                "this node does not know the document; say where it is held (custodian_path)",
+            )
         })?;
         let hop = self.hop_towards(caller, &target)?;
         let offset = query.offset;
-        let content = self.parts.peers.retrieve(&hop, query, deadline.shrink()).await.map_err(|error| unreachable_custodian(error, &target))?;
+        let content = self
+            .parts
+            .peers
+            .retrieve(&hop, query, deadline.shrink())
+            .await
+            .map_err(|error| unreachable_custodian(error, &target))?;
         Ok(if offset == 0 { checked(content) } else { content })
     }
 
     fn content_here(&self, entry: DocumentEntry, offset: u64) -> Result<Content, ExchangeError> {
         if entry.availability == Availability::Withdrawn as i32 {
-            return Err(ExchangeError::not_found("WITHDRAWN", "this document was withdrawn by its institution"));
+            return Err(ExchangeError::not_found(
+                "WITHDRAWN",
+                "this document was withdrawn by its institution",
+            ));
         }
         if !entry.reference.is_empty() {
-            return Err(ExchangeError::not_found("CONTENT_BY_REFERENCE", "the institution itself holds this content; ask there"));
+            return Err(ExchangeError::not_found(
+                "CONTENT_BY_REFERENCE",
+                "the institution itself holds this content; ask there",
+            ));
         }
         if offset > entry.size {
             return Err(ExchangeError::unusable("OFFSET", "the offset is beyond the content's end"));
         }
-        let sha256 = entry.sha256[..].try_into().map_err(|_| ExchangeError::internal("a hash of another length"))?;
-        let chunks = self.parts.repository.read(sha256, offset).map(|chunk| chunk.map_err(content_error)).boxed();
+        let sha256 =
+            entry.sha256[..].try_into().map_err(|_| ExchangeError::internal("a hash of another length"))?;
+        let chunks =
+            self.parts.repository.read(sha256, offset).map(|chunk| chunk.map_err(content_error)).boxed();
         Ok(Content { entry, chunks })
     }
 
     fn hop_towards(&self, caller: &Caller, target: &NodePath) -> Result<Hop, ExchangeError> {
         let own = &self.parts.node.path;
         if target == own {
-            return Err(ExchangeError::not_found("UNKNOWN_DOCUMENT", "this node is the custodian asked for and does not have the document"));
+            return Err(ExchangeError::not_found(
+                "UNKNOWN_DOCUMENT",
+                "this node is the custodian asked for and does not have the document",
+            ));
         }
         if let Some(child) = own.child_towards(target) {
             return Ok(Hop::Child(child));
         }
         if self.parts.node.is_root() {
-            return Err(ExchangeError::not_found("UNKNOWN_NODE", "the custodian asked for is not in this tree"));
+            return Err(ExchangeError::not_found(
+                "UNKNOWN_NODE",
+                "the custodian asked for is not in this tree",
+            ));
         }
         if caller.role == Role::Node && caller.path.is_parent_of(own) {
-            return Err(ExchangeError::not_found("UNKNOWN_NODE", "the custodian asked for is not below this node"));
+            return Err(ExchangeError::not_found(
+                "UNKNOWN_NODE",
+                "the custodian asked for is not below this node",
+            ));
         }
         Ok(Hop::Parent)
     }
@@ -76,15 +112,21 @@ impl Exchange {
 fn unreachable_custodian(error: PeerError, target: &NodePath) -> ExchangeError {
     match error {
         PeerError::Refused { error, .. } => error,
-        PeerError::Deadline { .. } => ExchangeError::Deadline { message: format!("{target} did not answer in time") },
-        error => ExchangeError::unavailable("CUSTODIAN_UNREACHABLE", format!("the content is at {target}: {error}")),
+        PeerError::Deadline { .. } => {
+            ExchangeError::Deadline { message: format!("{target} did not answer in time") }
+        }
+        error => ExchangeError::unavailable(
+            "CUSTODIAN_UNREACHABLE",
+            format!("the content is at {target}: {error}"),
+        ),
     }
 }
 
 /// The same content, with its size and hash checked at the end.
 fn checked(content: Content) -> Content {
     let Content { entry, chunks } = content;
-    let state = Check { chunks, hash: Sha256::new(), left: entry.size, expected: entry.sha256.clone(), done: false };
+    let state =
+        Check { chunks, hash: Sha256::new(), left: entry.size, expected: entry.sha256.clone(), done: false };
     let chunks = futures_util::stream::unfold(state, |mut state| async move {
         if state.done {
             return None;
@@ -125,7 +167,10 @@ impl Check {
 }
 
 fn corrupt() -> ExchangeError {
-    ExchangeError::data_loss("CONTENT_CORRUPT", "the content that arrived does not have the size and hash of its entry")
+    ExchangeError::data_loss(
+        "CONTENT_CORRUPT",
+        "the content that arrived does not have the size and hash of its entry",
+    )
 }
 
 #[cfg(test)]

@@ -57,7 +57,8 @@ impl Exchange {
             let link = parts.links.view(&path).unwrap_or_else(|| LinkView::never(path));
             status(link, Hop::Parent)
         });
-        let children = parts.links.all().into_iter().filter(|link| links && parts.node.path.is_parent_of(&link.path));
+        let children =
+            parts.links.all().into_iter().filter(|link| links && parts.node.path.is_parent_of(&link.path));
         Ok(Status {
             node: parts.node.clone(),
             now_ms,
@@ -70,7 +71,12 @@ impl Exchange {
             content_objects: content.objects,
             content_bytes: content.bytes,
             parent,
-            children: children.map(|link| { let hop = Hop::Child(link.path.clone()); status(link, hop) }).collect(),
+            children: children
+                .map(|link| {
+                    let hop = Hop::Child(link.path.clone());
+                    status(link, hop)
+                })
+                .collect(),
             certificate_not_after_ms: parts.certificate_not_after_ms,
         })
     }
@@ -79,7 +85,9 @@ impl Exchange {
     pub fn not_writing(&self) -> Option<String> {
         let store = self.parts.store.status();
         if store.log_failed {
-            return Some("a write to the log failed: look at the disk and restart the node; reads go on".into());
+            return Some(
+                "a write to the log failed: look at the disk and restart the node; reads go on".into(),
+            );
         }
         if store.index_failed {
             return Some("the index failed: restart the node, which rebuilds it from the log".into());
@@ -92,7 +100,9 @@ impl Exchange {
         }
         Some(match self.parts.node.path.parent() {
             Some(parent) if self.parts.store.last_epoch().is_none() => {
-                format!("the store is empty and waits for {parent} to say that it knows nothing of this node: check the link")
+                format!(
+                    "the store is empty and waits for {parent} to say that it knows nothing of this node: check the link"
+                )
             }
             _ => "the node is starting".into(),
         })

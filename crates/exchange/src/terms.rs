@@ -122,7 +122,11 @@ pub fn phone_key(phone: &str) -> Option<String> {
         _ => None,
     });
     let digits: String = folded.collect();
-    let digits = digits.strip_prefix("0086").or_else(|| digits.strip_prefix("86")).filter(|rest| rest.len() >= 11).unwrap_or(&digits);
+    let digits = digits
+        .strip_prefix("0086")
+        .or_else(|| digits.strip_prefix("86"))
+        .filter(|rest| rest.len() >= 11)
+        .unwrap_or(&digits);
     (digits.len() >= 7 && digits.bytes().any(|c| c != digits.as_bytes()[0])).then(|| digits.to_owned())
 }
 

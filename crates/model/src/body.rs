@@ -9,12 +9,12 @@ mod generated {
     include!(concat!(env!("OUT_DIR"), "/tiermesh.v1.rs"));
 }
 
-pub use generated::{
-    Address, Availability, Contact, DocumentEntry, EpochEntry, Flow, Header, Identifier, InstitutionEntry, Kind,
-    NodeEntry, RecordList, Registration, SigningKeyEntry,
-};
 /// The wire form of [`crate::Record`].
 pub use generated::Record as RawRecord;
+pub use generated::{
+    Address, Availability, Contact, DocumentEntry, EpochEntry, Flow, Header, Identifier, InstitutionEntry,
+    Kind, NodeEntry, RecordList, Registration, SigningKeyEntry,
+};
 
 macro_rules! redacted {
     ($($name:ident),*) => {$(

@@ -90,7 +90,8 @@ impl NodePath {
 
     /// The child of this node under which `target` stands, if it stands below this node.
     pub fn child_towards(&self, target: &Self) -> Option<Self> {
-        (target.0.len() > self.0.len() && self.contains(target)).then(|| Self(target.0[..=self.0.len()].to_vec()))
+        (target.0.len() > self.0.len() && self.contains(target))
+            .then(|| Self(target.0[..=self.0.len()].to_vec()))
     }
 }
 
@@ -177,7 +178,8 @@ mod tests {
 
     #[test]
     fn the_tree() {
-        let (province, prefecture, county) = (path("530000"), path("530000/532900"), path("530000/532900/532901"));
+        let (province, prefecture, county) =
+            (path("530000"), path("530000/532900"), path("530000/532900/532901"));
         assert!(province.contains(&county) && county.contains(&county) && !county.contains(&province));
         assert!(prefecture.is_parent_of(&county) && !province.is_parent_of(&county));
         assert_eq!(province.child_towards(&county), Some(prefecture.clone()));

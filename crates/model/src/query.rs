@@ -230,6 +230,14 @@ macro_rules! redacted {
     )*};
 }
 redacted!(
-    LocalPatient, PatientBy, PatientQuery, DocumentsOf, DocumentQuery, FoundRegistration, Person, PatientAnswer,
-    FoundDocument, DocumentAnswer
+    LocalPatient,
+    PatientBy,
+    PatientQuery,
+    DocumentsOf,
+    DocumentQuery,
+    FoundRegistration,
+    Person,
+    PatientAnswer,
+    FoundDocument,
+    DocumentAnswer
 );

@@ -133,13 +133,21 @@ pub struct Unsigned {
 
 impl fmt::Debug for Unsigned {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Unsigned").field("kind", &self.kind).field("origin", &self.origin).finish_non_exhaustive()
+        f.debug_struct("Unsigned")
+            .field("kind", &self.kind)
+            .field("origin", &self.origin)
+            .finish_non_exhaustive()
     }
 }
 
 impl Record {
     /// Makes and signs a record.
-    pub fn sign(unsigned: Unsigned, version: Version, recorded_ms: u64, key: &SigningKey) -> Result<Self, RecordError> {
+    pub fn sign(
+        unsigned: Unsigned,
+        version: Version,
+        recorded_ms: u64,
+        key: &SigningKey,
+    ) -> Result<Self, RecordError> {
         if unsigned.body.len() > MAX_BODY {
             return Err(RecordError::TooLarge("body"));
         }

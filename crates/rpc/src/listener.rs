@@ -3,6 +3,7 @@
 //! Handshakes run beside each other, so a slow one holds up nobody; how many run and how long each may take is bounded,
 //! and so is the number of connections. Every refusal is logged with a reason for an operator.
 
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -80,6 +81,9 @@ impl Listener {
                     let listener = self.clone();
                     drain.spawn(async move { listener.take(io, from, permit).await });
                 }
+                // The caller went away while it waited in the kernel's queue: nothing is wrong here.
+                (_, Err(error))
+                    if matches!(error.kind(), ErrorKind::ConnectionAborted | ErrorKind::Interrupted) => {}
                 (_, Err(error)) => {
                     tracing::warn!(%error, "no connection can be accepted; trying again");
                     tokio::time::sleep(ACCEPT_PAUSE).await;

@@ -32,8 +32,11 @@ pub trait Dial: Send + Sync + fmt::Debug {
 impl Listen for TcpListener {
     async fn accept(&mut self) -> io::Result<(BoxIo, SocketAddr)> {
         let (stream, from) = TcpListener::accept(self).await?;
-        // Replies are small and complete: waiting to fill a packet would only add to every call.
-        stream.set_nodelay(true)?;
+        // Replies are small and complete: waiting to fill a packet would only add to every call. A connection that is gone
+        // already is found out by whoever reads from it.
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%from, %error, "a connection was gone when it was accepted");
+        }
         Ok((Box::new(stream), from))
     }
 }

@@ -178,7 +178,9 @@ impl TryFrom<v1::FindDocumentsRequest> for query::DocumentQuery {
             Some(Patient::Identifier(given)) => DocumentsOf::Identifier(identifier(given)?),
             Some(Patient::Number(text)) => DocumentsOf::Number(number(&text)?),
             Some(Patient::Local(given)) => DocumentsOf::Local(local(given)?),
-            Some(Patient::RegistrationKey(bytes)) => DocumentsOf::Registration(key(&bytes, "registration_key")?),
+            Some(Patient::RegistrationKey(bytes)) => {
+                DocumentsOf::Registration(key(&bytes, "registration_key")?)
+            }
         };
         if request.type_codes.len() > 73 || request.type_codes.iter().any(|code| code.len() > 16) {
             return bad("type_codes", "must be document type codes");
@@ -187,7 +189,8 @@ impl TryFrom<v1::FindDocumentsRequest> for query::DocumentQuery {
             .availabilities
             .into_iter()
             .map(|value| {
-                model::Availability::try_from(value).or_else(|_| bad("availabilities", "must be known values"))
+                model::Availability::try_from(value)
+                    .or_else(|_| bad("availabilities", "must be known values"))
             })
             .collect::<Result<Vec<_>, _>>()?;
         Ok(Self {
@@ -276,7 +279,8 @@ impl From<query::AnswerScope> for v1::AnswerScope {
 impl TryFrom<v1::AnswerScope> for query::AnswerScope {
     type Error = ConvertError;
     fn try_from(scope: v1::AnswerScope) -> Result<Self, ConvertError> {
-        let node = |text: &str| path(text, "scope.path")?.map_or_else(|| bad("scope.path", "must be given"), Ok);
+        let node =
+            |text: &str| path(text, "scope.path")?.map_or_else(|| bad("scope.path", "must be given"), Ok);
         let source = |source: v1::Source| {
             Ok(query::Source {
                 path: node(&source.path)?,

@@ -22,7 +22,9 @@ impl TryFrom<v1::ShipRequest> for FromSender {
             None => return bad("frame", "must be one of this protocol version"),
             Some(ship_request::Frame::Hello(hello)) => Self::Hello(Box::new(hello.try_into()?)),
             Some(ship_request::Frame::Batch(batch)) => Self::Batch(batch.try_into()?),
-            Some(ship_request::Frame::Head(head)) => Self::Head(feed::Head { head: head.head, now_ms: head.now_ms }),
+            Some(ship_request::Frame::Head(head)) => {
+                Self::Head(feed::Head { head: head.head, now_ms: head.now_ms })
+            }
         })
     }
 }
@@ -32,7 +34,9 @@ impl From<FromSender> for v1::ShipRequest {
         let frame = match frame {
             FromSender::Hello(hello) => ship_request::Frame::Hello((*hello).into()),
             FromSender::Batch(batch) => ship_request::Frame::Batch(batch.into()),
-            FromSender::Head(head) => ship_request::Frame::Head(v1::FeedHead { head: head.head, now_ms: head.now_ms }),
+            FromSender::Head(head) => {
+                ship_request::Frame::Head(v1::FeedHead { head: head.head, now_ms: head.now_ms })
+            }
         };
         Self { frame: Some(frame) }
     }
@@ -50,7 +54,9 @@ impl TryFrom<v1::FeedHello> for feed::Hello {
         let introduction = hello
             .introduction
             .into_iter()
-            .map(|raw| Record::from_raw(raw).or_else(|_| bad("hello.introduction", "must be well-formed records")))
+            .map(|raw| {
+                Record::from_raw(raw).or_else(|_| bad("hello.introduction", "must be well-formed records"))
+            })
             .collect::<Result<_, _>>()?;
         Ok(Self {
             protocols: hello.protocols,
@@ -61,8 +67,13 @@ impl TryFrom<v1::FeedHello> for feed::Hello {
             },
             path: hello.path.parse().or_else(|_| bad("hello.path", "must be region codes joined by '/'"))?,
             origin: origin(&hello.origin, "hello.origin")?,
-            trust_domain: hello.trust_domain.parse().or_else(|_| bad("hello.trust_domain", "must be a trust domain"))?,
-            generation: hello.generation[..].try_into().or_else(|_| bad("hello.generation", "must be 16 bytes"))?,
+            trust_domain: hello
+                .trust_domain
+                .parse()
+                .or_else(|_| bad("hello.trust_domain", "must be a trust domain"))?,
+            generation: hello.generation[..]
+                .try_into()
+                .or_else(|_| bad("hello.generation", "must be 16 bytes"))?,
             head: hello.head,
             epochs: hello.epochs,
             last_seq: hello.last_seq,
@@ -140,7 +151,10 @@ impl TryFrom<v1::ShipReply> for FromReceiver {
                 protocol: welcome.protocol,
                 position: welcome.position,
                 now_ms: welcome.now_ms,
-                path: welcome.path.parse().or_else(|_| bad("welcome.path", "must be region codes joined by '/'"))?,
+                path: welcome
+                    .path
+                    .parse()
+                    .or_else(|_| bad("welcome.path", "must be region codes joined by '/'"))?,
                 origin: origin(&welcome.origin, "welcome.origin")?,
                 max_batch_bytes: welcome.max_batch_bytes,
                 max_in_flight: welcome.max_in_flight,

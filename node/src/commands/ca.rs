@@ -89,7 +89,8 @@ pub fn run(command: &Ca) -> ExitCode {
         }
         Ca::Issue(Issue::Node { authority, path, advertise, out, days, json }) => {
             let lives = Lives { node: days_of(*days), ..Lives::default() };
-            ca::issue_node(authority, path, advertise, out, &lives, now_ms).map(|issued| show(&issued, out, *json))
+            ca::issue_node(authority, path, advertise, out, &lives, now_ms)
+                .map(|issued| show(&issued, out, *json))
         }
         Ca::Issue(Issue::Institution(client)) => issue(client, Role::Institution, now_ms),
         Ca::Issue(Issue::Operator(client)) => issue(client, Role::Operator, now_ms),
@@ -122,13 +123,18 @@ fn show(issued: &[Issued], out: &std::path::Path, json: bool) {
     for one in issued {
         println!("{:<9} {}", one.kind.as_str(), one.name);
     }
-    println!("written to {}; the .key files are secret and stay on the machine that uses them", out.display());
+    println!(
+        "written to {}; the .key files are secret and stay on the machine that uses them",
+        out.display()
+    );
 }
 
 fn list(mut listing: ca::Listing, json: bool, now_ms: u64) {
     listing.issued.sort_by_key(|one| one.not_after_ms);
     if json {
-        print_json(&serde_json::json!({ "issued": listing.issued, "unreadable_lines": listing.unreadable_lines }));
+        print_json(
+            &serde_json::json!({ "issued": listing.issued, "unreadable_lines": listing.unreadable_lines }),
+        );
         return;
     }
     for one in &listing.issued {

@@ -92,15 +92,21 @@ fn keys(config: &Config) -> Vec<Check> {
     let mut checks = vec![good("keys", format!("{} in {}", identity.path, identity.trust_domain))];
     let days = (identity.not_after_ms() as i64 - SystemClock.now_ms() as i64) / 86_400_000;
     checks.push(match days {
-        i64::MIN..0 => bad("validity", "the node's certificate has ended: have the node above issue a new one (tiermesh ca issue node)".into()),
-        0..30 => look("validity", format!("the node's certificate ends in {days} days: have the node above issue a new one")),
+        i64::MIN..0 => bad(
+            "validity",
+            "the node's certificate has ended: have the node above issue a new one (tiermesh ca issue node)"
+                .into(),
+        ),
+        0..30 => look(
+            "validity",
+            format!("the node's certificate ends in {days} days: have the node above issue a new one"),
+        ),
         _ => good("validity", format!("the node's certificate is good for {days} days")),
     });
     match (identity.path.depth(), &config.parent) {
         (0, Some(_)) => checks.push(bad("place", "the certificate makes this node a root, but the configuration names a parent: remove [parent]".into())),
-        (0, None) => {}
-        (_, None) => checks.push(bad("place", "the certificate puts this node under a parent, but the configuration names none: add [parent] address".into())),
-        (_, Some(_)) => {}
+        (1.., None) => checks.push(bad("place", "the certificate puts this node under a parent, but the configuration names none: add [parent] address".into())),
+        _ => {}
     }
     checks
 }
@@ -110,7 +116,11 @@ fn clock() -> Check {
     const RELEASED_MS: u64 = 1_767_225_600_000;
     let now = SystemClock.now_ms();
     if now < RELEASED_MS {
-        return bad("clock", "the clock is behind this release: set it (chrony or timedatectl), certificates will be refused".into());
+        return bad(
+            "clock",
+            "the clock is behind this release: set it (chrony or timedatectl), certificates will be refused"
+                .into(),
+        );
     }
     good("clock", "plausible; `tiermesh status` shows the offset to the parent".into())
 }
@@ -119,13 +129,21 @@ fn data_dir(dir: &Path) -> Check {
     let probe = dir.join(".doctor");
     match std::fs::write(&probe, b"").and_then(|()| std::fs::remove_file(&probe)) {
         Ok(()) => good("data", format!("{} can be written", dir.display())),
-        Err(error) => bad("data", format!("{} cannot be written: {error}; make it and give it to the user of the service", dir.display())),
+        Err(error) => bad(
+            "data",
+            format!(
+                "{} cannot be written: {error}; make it and give it to the user of the service",
+                dir.display()
+            ),
+        ),
     }
 }
 
 fn disk(dir: &Path) -> Check {
     match free_bytes(dir) {
-        Ok(free) if free / 1024 / 1024 < SHORT_MIB => look("disk", format!("only {} MiB free", free / 1024 / 1024)),
+        Ok(free) if free / 1024 / 1024 < SHORT_MIB => {
+            look("disk", format!("only {} MiB free", free / 1024 / 1024))
+        }
         Ok(free) => good("disk", format!("{} MiB free", free / 1024 / 1024)),
         Err(error) => look("disk", format!("free room unknown: {error}")),
     }
@@ -134,9 +152,13 @@ fn disk(dir: &Path) -> Check {
 fn port(config: &Config) -> Check {
     match TcpListener::bind(config.listen) {
         Ok(_) => good("port", format!("{} is free", config.listen)),
-        Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => {
-            look("port", format!("{} is taken: by this node if it is running; otherwise choose another listen.address", config.listen))
-        }
+        Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => look(
+            "port",
+            format!(
+                "{} is taken: by this node if it is running; otherwise choose another listen.address",
+                config.listen
+            ),
+        ),
         Err(error) => bad("port", format!("cannot listen on {}: {error}", config.listen)),
     }
 }
@@ -145,7 +167,12 @@ fn parent(config: &Config) -> Option<Check> {
     let address = config.parent.as_ref()?;
     let addresses = match address.to_socket_addrs() {
         Ok(addresses) => addresses,
-        Err(error) => return Some(bad("parent", format!("{address} cannot be resolved: {error}; check parent.address and DNS"))),
+        Err(error) => {
+            return Some(bad(
+                "parent",
+                format!("{address} cannot be resolved: {error}; check parent.address and DNS"),
+            ));
+        }
     };
     let mut last = None;
     for candidate in addresses {
@@ -155,7 +182,12 @@ fn parent(config: &Config) -> Option<Check> {
         }
     }
     let reason = last.map_or_else(|| "no address".to_owned(), |error| error.to_string());
-    Some(bad("parent", format!("{address} cannot be reached: {reason}; check the line, the firewall and that the parent runs")))
+    Some(bad(
+        "parent",
+        format!(
+            "{address} cannot be reached: {reason}; check the line, the firewall and that the parent runs"
+        ),
+    ))
 }
 
 fn free_bytes(dir: &Path) -> Result<u64, nix::Error> {

@@ -37,7 +37,10 @@ pub fn run(args: &Init) -> ExitCode {
     match init(args) {
         Ok(config) => {
             println!("wrote {}", config.display());
-            println!("next:  tiermesh doctor --config {0}\n       tiermesh run --config {0}", config.display());
+            println!(
+                "next:  tiermesh doctor --config {0}\n       tiermesh run --config {0}",
+                config.display()
+            );
             ExitCode::SUCCESS
         }
         Err(error) => fail(&error, FAILED),
@@ -48,15 +51,17 @@ fn init(args: &Init) -> Result<PathBuf, String> {
     let identity = std::path::absolute(&args.identity).map_err(|error| error.to_string())?;
     identity::Identity::load(&identity).map_err(|error| error.to_string())?;
     let text = text(args, &identity.display().to_string());
-    std::fs::DirBuilder::new().recursive(true).mode(0o750).create(&args.dir).map_err(|error| at(&args.dir, &error))?;
-    let config = Config::parse(&text, "node.toml", &args.dir, std::iter::empty()).map_err(|error| error.to_string())?;
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o750)
+        .create(&args.dir)
+        .map_err(|error| at(&args.dir, &error))?;
+    let config = Config::parse(&text, "node.toml", &args.dir, std::iter::empty())
+        .map_err(|error| error.to_string())?;
     let path = args.dir.join("node.toml");
-    let mut file = std::fs::OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o640)
-        .open(&path)
-        .map_err(|error| format!("{}; remove it first if this node is to be set up anew", at(&path, &error)))?;
+    let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o640).open(&path).map_err(
+        |error| format!("{}; remove it first if this node is to be set up anew", at(&path, &error)),
+    )?;
     file.write_all(text.as_bytes()).map_err(|error| at(&path, &error))?;
     std::fs::DirBuilder::new()
         .recursive(true)
@@ -73,7 +78,9 @@ fn at(path: &std::path::Path, error: &std::io::Error) -> String {
 
 fn text(args: &Init, identity: &str) -> String {
     let quoted = |text: &str| toml::Value::String(text.to_owned()).to_string();
-    let parent = args.parent.as_ref().map(|parent| format!("\n[parent]\n# The node above; this node dials it.\naddress = {}\n", quoted(parent)));
+    let parent = args.parent.as_ref().map(|parent| {
+        format!("\n[parent]\n# The node above; this node dials it.\naddress = {}\n", quoted(parent))
+    });
     format!(
         "# Made by `tiermesh init`. All keys with their meaning: deploy/*.toml.\n\n[node]\nname = {}\ntier = {}\ndata_dir = \"data\"\nidentity_dir = {}\n\n[listen]\naddress = {}\n{}",
         quoted(&args.name),

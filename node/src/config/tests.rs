@@ -16,7 +16,8 @@ address = "localhost:7400"
 
 fn parse(text: &str, environment: &[(&str, &str)]) -> Result<Config, String> {
     let environment = environment.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
-    Config::parse(text, "node.toml", Path::new("/etc/tiermesh"), environment).map_err(|error| error.to_string())
+    Config::parse(text, "node.toml", Path::new("/etc/tiermesh"), environment)
+        .map_err(|error| error.to_string())
 }
 
 #[test]

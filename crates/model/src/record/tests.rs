@@ -47,20 +47,27 @@ fn fields_of_a_newer_version_are_kept_and_signed() {
 fn every_flipped_byte_is_noticed() {
     let record = sample();
     let raw = record.to_raw();
-    let check = |raw: RawRecord| Record::from_raw(raw).and_then(|record| record.verify(&key().verifying_key()));
+    let check =
+        |raw: RawRecord| Record::from_raw(raw).and_then(|record| record.verify(&key().verifying_key()));
     let flip = |bytes: &Bytes, at: usize| {
         let mut bytes = bytes.to_vec();
         bytes[at] ^= 1;
         Bytes::from(bytes)
     };
     for at in 0..raw.header.len() {
-        assert!(check(RawRecord { header: flip(&raw.header, at), ..raw.clone() }).is_err(), "header byte {at}");
+        assert!(
+            check(RawRecord { header: flip(&raw.header, at), ..raw.clone() }).is_err(),
+            "header byte {at}"
+        );
     }
     for at in 0..raw.body.len() {
         assert!(check(RawRecord { body: flip(&raw.body, at), ..raw.clone() }).is_err(), "body byte {at}");
     }
     for at in 0..raw.signature.len() {
-        assert!(check(RawRecord { signature: flip(&raw.signature, at), ..raw.clone() }).is_err(), "signature {at}");
+        assert!(
+            check(RawRecord { signature: flip(&raw.signature, at), ..raw.clone() }).is_err(),
+            "signature {at}"
+        );
     }
 }
 

@@ -1,0 +1,325 @@
+//! The use cases over real processes and mutual TLS: what a hospital and a doctor see, good input and bad.
+
+use std::path::PathBuf;
+
+use bytes::Bytes;
+use cli::CliError;
+use cli::client::Client;
+use demo::tree::{LocalTree, Plan, Settings};
+use model::NodePath;
+use model::body::{Availability, DocumentEntry, Identifier, Registration};
+use model::query::{
+    ContentQuery, DocumentAnswer, DocumentQuery, DocumentsOf, PatientAnswer, PatientBy, PatientQuery,
+    QueryContext, Reach, SourceState,
+};
+use tempfile::TempDir;
+use tokio::task::JoinSet;
+
+/// A resident ID of nobody, in two ways of writing it.
+const ID: &str = "532901198705014689";
+const ID_SPACED: &str = "532901 1987 0501 4689";
+
+struct Mesh {
+    tree: LocalTree,
+    here: NodePath,
+    there: NodePath,
+    _folder: TempDir,
+}
+
+impl Mesh {
+    /// A province, two prefectures and a county in each.
+    async fn start() -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let plan = |(path, tier): &(&str, &str)| Plan {
+            path: path.parse().expect("a path"),
+            name: "测试".into(),
+            tier: (*tier).into(),
+        };
+        let plans = [
+            ("530000", "province"),
+            ("530000/530100", "prefecture"),
+            ("530000/532900", "prefecture"),
+            ("530000/530100/530102", "county"),
+            ("530000/532900/532901", "county"),
+        ];
+        let settings = Settings {
+            executable: PathBuf::from(env!("CARGO_BIN_EXE_tiermesh-under-test")),
+            dir: folder.path().into(),
+            store: "cache_mib = 4".into(),
+        };
+        let mut tree = LocalTree::create(settings, plans.iter().map(plan).collect()).expect("certificates");
+        tree.start_all(|_| ()).await.expect("the tree starts");
+        let path = |text: &str| text.parse().expect("a path");
+        let mesh = Self {
+            tree,
+            here: path("530000/532900/532901"),
+            there: path("530000/530100/530102"),
+            _folder: folder,
+        };
+        for node in mesh.tree.paths() {
+            let operator = mesh.tree.operator(&node).await.expect("an operator");
+            while !operator.status().await.expect("status").writing {
+                tokio::task::yield_now().await;
+            }
+        }
+        mesh
+    }
+
+    async fn hospital(&self, node: &NodePath) -> Client {
+        let code = demo::synth::social_credit_code(node.region(), "M1");
+        let credentials = self.tree.institution(node, &code).expect("a certificate");
+        self.tree.connect(node, &credentials).await.expect("a connection")
+    }
+
+    async fn stop(mut self) {
+        self.tree.stop_all().await.expect("all stop");
+    }
+}
+
+fn patient(local_id: &str, id: &str) -> Registration {
+    Registration {
+        local_id: local_id.into(),
+        name: "段·金花".into(),
+        sex: "2".into(),
+        birth_date: "1987-05-01".into(),
+        identifiers: vec![Identifier { r#type: "01".into(), value: id.into(), assigner: String::new() }],
+        ..Default::default()
+    }
+}
+
+fn document(document_id: &str, local_id: &str) -> DocumentEntry {
+    DocumentEntry {
+        document_id: document_id.into(),
+        local_id: local_id.into(),
+        type_code: "C0007".into(),
+        title: "检验报告".into(),
+        created_ms: 1_780_000_000_000,
+        confidentiality: "N".into(),
+        media_type: "text/plain".into(),
+        ..Default::default()
+    }
+}
+
+fn by_id() -> Identifier {
+    Identifier { r#type: "01".into(), value: ID.into(), assigner: String::new() }
+}
+
+async fn find(client: &Client) -> PatientAnswer {
+    let query = PatientQuery {
+        by: PatientBy::Identifier(by_id()),
+        limit: 10,
+        reach: Reach::Tree,
+        context: QueryContext::default(),
+    };
+    client.find_patients(query).await.expect("find")
+}
+
+fn documents_query() -> DocumentQuery {
+    DocumentQuery {
+        of: DocumentsOf::Identifier(by_id()),
+        type_codes: Vec::new(),
+        created_from_ms: 0,
+        created_to_ms: 0,
+        availabilities: Vec::new(),
+        page_size: 50,
+        page_token: String::new(),
+        reach: Reach::Tree,
+        context: QueryContext::default(),
+    }
+}
+
+/// Asks until the answer is as expected; the test's own bound ends it otherwise.
+async fn documents_until(client: &Client, expected: impl Fn(&DocumentAnswer) -> bool) -> DocumentAnswer {
+    let ask = async {
+        loop {
+            match client.find_documents(documents_query()).await {
+                Ok(answer) if expected(&answer) => return answer,
+                Ok(_) | Err(CliError::Refused(_)) => tokio::task::yield_now().await,
+                Err(error) => panic!("find documents: {error}"),
+            }
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(60), ask).await.expect("the answer comes")
+}
+
+fn reason<T: std::fmt::Debug>(result: Result<T, CliError>) -> String {
+    result.expect_err("refused").reason().unwrap_or("none").to_owned()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_document_made_there_is_found_and_fetched_here() {
+    let mesh = Mesh::start().await;
+    let (here, there) = (mesh.hospital(&mesh.here).await, mesh.hospital(&mesh.there).await);
+    here.register(patient("A1", ID)).await.expect("registered");
+    there.register(patient("B1", ID_SPACED)).await.expect("registered");
+    let content = Bytes::from("血红蛋白 130 g/L\n".repeat(100_000));
+    there.submit_bytes(document("LAB1", "B1"), content.clone()).await.expect("submitted");
+    let answer = documents_until(&here, |answer| answer.documents.len() == 1).await;
+    assert!(answer.scope.complete);
+    assert_eq!(answer.documents[0].custodian_path, mesh.there.to_string());
+    let persons = find(&here).await.persons;
+    assert_eq!(persons.len(), 1, "one person in two counties");
+    assert_eq!(persons[0].registrations.len(), 2);
+    let query = |offset| ContentQuery {
+        key: answer.documents[0].key,
+        custodian_path: Some(mesh.there.clone()),
+        offset,
+        context: QueryContext::default(),
+    };
+    let whole = here.retrieve(query(0)).await.expect("retrieve").read_to_end(1 << 24).await.expect("content");
+    assert!(whole == content);
+    let rest = here.retrieve(query(1000)).await.expect("resume").read_to_end(1 << 24).await.expect("content");
+    assert!(rest == content.slice(1000..));
+
+    // Replaced: only the new one is approved; withdrawn: not even asked-for content comes any more.
+    let second = DocumentEntry { replaces: "LAB1".into(), ..document("LAB2", "B1") };
+    there.submit_bytes(second, Bytes::from_static(b"corrected")).await.expect("replaced");
+    let replaced = |answer: &DocumentAnswer| {
+        answer.documents.iter().map(|one| one.entry.document_id.as_str()).eq(["LAB2"])
+    };
+    let answer = documents_until(&here, replaced).await;
+    let withdraw = wire::v1::ChangeDocumentStatusRequest {
+        document_id: "LAB2".into(),
+        local_id: "B1".into(),
+        availability: Availability::Withdrawn as i32,
+        reason: "wrong patient".into(),
+        ..Default::default()
+    };
+    there.change_document(withdraw).await.expect("withdrawn");
+    documents_until(&here, |answer| answer.documents.is_empty()).await;
+    let gone = ContentQuery { key: answer.documents[0].key, ..query(0) };
+    assert_eq!(reason(here.retrieve(gone).await.map(|_| ())), "WITHDRAWN");
+    mesh.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_without_its_parent_answers_from_what_it_has_and_says_so() {
+    let mut mesh = Mesh::start().await;
+    let here = mesh.hospital(&mesh.here).await;
+    let parent = mesh.here.parent().expect("a parent");
+    mesh.tree.kill(&parent).await.expect("it ran");
+    here.register(patient("A1", ID)).await.expect("a county works on without its parent");
+    let answer = find(&here).await;
+    assert!(!answer.scope.complete, "it cannot know what others have");
+    assert_eq!(answer.persons.len(), 1);
+    let silent = answer
+        .scope
+        .sources
+        .iter()
+        .find(|source| source.state == SourceState::NoReply)
+        .expect("who did not reply");
+    assert_eq!(silent.path, parent);
+    mesh.tree.start(&parent).await.expect("the parent comes back");
+    let whole = async {
+        while !find(&here).await.scope.complete {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(60), whole).await.expect("the way up opens again");
+    mesh.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bad_input_is_refused_by_name_and_changes_nothing() {
+    let mesh = Mesh::start().await;
+    let (here, operator) =
+        (mesh.hospital(&mesh.here).await, mesh.tree.operator(&mesh.here).await.expect("an operator"));
+    here.register(patient("A1", ID)).await.expect("registered");
+    let before = operator.status().await.expect("status").store.expect("a store");
+
+    let wrong: [(&str, Registration); 6] = [
+        ("birth_date", Registration { birth_date: "1987-02-30".into(), ..patient("A2", ID) }),
+        ("sex", Registration { sex: "7".into(), ..patient("A2", ID) }),
+        ("ethnicity", Registration { ethnicity: "99".into(), ..patient("A2", ID) }),
+        ("local_id", Registration { local_id: String::new(), ..patient("A2", ID) }),
+        ("name", Registration { name: "长".repeat(129), ..patient("A2", ID) }),
+        ("birth_date", Registration { birth_date: "2999-01-01".into(), ..patient("A2", ID) }),
+    ];
+    for (field, registration) in wrong {
+        let Err(CliError::Refused(refusal)) = here.register(registration).await else {
+            panic!("{field} was accepted")
+        };
+        assert_eq!(refusal.reason, "INVALID", "{field}");
+        assert!(
+            refusal.violations.iter().any(|(named, _)| named.contains(field)),
+            "{field}: {:?}",
+            refusal.violations
+        );
+        assert!(!refusal.message.contains("1987-02-30"), "no value in an error");
+    }
+    let other = Registration {
+        institution_code: demo::synth::social_credit_code(mesh.there.region(), "M1"),
+        ..patient("A2", ID)
+    };
+    assert_eq!(reason(here.register(other).await), "WRONG_INSTITUTION");
+    assert_eq!(reason(operator.register(patient("A2", ID)).await), "WRONG_ROLE");
+
+    let content = Bytes::from_static(b"content");
+    assert_eq!(reason(here.submit_bytes(document("D1", "NOBODY"), content.clone()).await), "UNKNOWN_PATIENT");
+    assert_eq!(
+        reason(
+            here.submit_bytes(
+                DocumentEntry { type_code: "C9999".into(), ..document("D1", "A1") },
+                content.clone()
+            )
+            .await
+        ),
+        "INVALID"
+    );
+    let replaces = DocumentEntry { replaces: "NONE".into(), ..document("D1", "A1") };
+    assert_eq!(reason(here.submit_bytes(replaces, content.clone()).await), "UNKNOWN_DOCUMENT");
+    let lying = |sha256: [u8; 32], size| DocumentEntry {
+        sha256: Bytes::copy_from_slice(&sha256),
+        size,
+        ..document("D1", "A1")
+    };
+    let chunks = |bytes: Bytes| futures_util::stream::iter([Ok::<_, std::io::Error>(bytes)]);
+    assert_eq!(
+        reason(here.submit_document(lying([1; 32], 7), chunks(content.clone())).await),
+        "HASH_MISMATCH"
+    );
+    assert_eq!(
+        reason(here.submit_document(lying([1; 32], 8), chunks(content.clone())).await),
+        "SIZE_MISMATCH"
+    );
+    assert_eq!(
+        reason(here.submit_document(lying([1; 32], 6), chunks(content.clone())).await),
+        "SIZE_MISMATCH"
+    );
+    assert_eq!(
+        reason(here.submit_document(lying([1; 32], 1 << 40), chunks(content)).await),
+        "CONTENT_TOO_LARGE"
+    );
+
+    let after = operator.status().await.expect("status");
+    assert_eq!(after.store.expect("a store").head, before.head, "nothing was written");
+    assert_eq!(after.content.expect("content").objects, 0, "no content was kept");
+    mesh.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_same_write_at_once_is_one_write() {
+    let mesh = Mesh::start().await;
+    let (here, operator) =
+        (mesh.hospital(&mesh.here).await, mesh.tree.operator(&mesh.here).await.expect("an operator"));
+    let mut calls = JoinSet::new();
+    for _ in 0..64 {
+        let client = here.clone();
+        calls.spawn(async move { client.register(patient("A1", ID)).await.expect("registered").version });
+    }
+    let versions: std::collections::BTreeSet<String> = calls.join_all().await.into_iter().collect();
+    assert_eq!(versions.len(), 1, "one version: {versions:?}");
+    // The same document id with two contents: one wins, the others are told.
+    let mut calls = JoinSet::new();
+    for number in 0..16 {
+        let client = here.clone();
+        let content = Bytes::from(format!("content {}", number % 2));
+        calls.spawn(async move { client.submit_bytes(document("D1", "A1"), content).await });
+    }
+    let (won, lost): (Vec<_>, Vec<_>) = calls.join_all().await.into_iter().partition(Result::is_ok);
+    assert_eq!((won.len(), lost.len()), (8, 8));
+    assert!(lost.into_iter().all(|refused| reason(refused) == "DOCUMENT_ID_TAKEN"));
+    let store = operator.status().await.expect("status").store.expect("a store");
+    assert_eq!((store.registrations, store.document_entries), (1, 1));
+    mesh.stop().await;
+}
