@@ -254,6 +254,15 @@ async fn bad_input_is_refused_by_name_and_changes_nothing() {
     assert_eq!(reason(here.register(other).await), "WRONG_INSTITUTION");
     assert_eq!(reason(operator.register(patient("A2", ID)).await), "WRONG_ROLE");
 
+    bad_documents(&here).await;
+
+    let after = operator.status().await.expect("status");
+    assert_eq!(after.store.expect("a store").head, before.head, "nothing was written");
+    assert_eq!(after.content.expect("content").objects, 0, "no content was kept");
+    mesh.stop().await;
+}
+
+async fn bad_documents(here: &Client) {
     let content = Bytes::from_static(b"content");
     assert_eq!(reason(here.submit_bytes(document("D1", "NOBODY"), content.clone()).await), "UNKNOWN_PATIENT");
     assert_eq!(
@@ -290,11 +299,6 @@ async fn bad_input_is_refused_by_name_and_changes_nothing() {
         reason(here.submit_document(lying([1; 32], 1 << 40), chunks(content)).await),
         "CONTENT_TOO_LARGE"
     );
-
-    let after = operator.status().await.expect("status");
-    assert_eq!(after.store.expect("a store").head, before.head, "nothing was written");
-    assert_eq!(after.content.expect("content").objects, 0, "no content was kept");
-    mesh.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -142,20 +142,29 @@ pub fn build_with(
     let seams = Seams::new(clock.clone());
     let tls = identity::server_config(&identity, &seams, &[Alpn::H2, Alpn::Reverse])?;
     let listener = Listener::new(tls, services.clone(), neighbours.clone());
-    let parent = match (&config.parent, identity.path.parent()) {
-        (Some(address), Some(path)) => {
-            let expected = Name::Node(path);
-            let config = ParentConfig {
-                address: address.clone(),
-                tls: identity::client_config(&identity, &seams, expected.clone(), Alpn::H2)?,
-                reverse_tls: identity::client_config(&identity, &seams, expected, Alpn::Reverse)?,
-            };
+    let parent = match parent_config(config, &identity, &seams)? {
+        Some(parent) => {
             let sender = Sender::new(store.clone(), directory, links, clock.clone(), own);
-            Parent::new(config, dial, clock, entropy, neighbours).map(|parent| (parent, sender))
+            Parent::new(parent, dial, clock, entropy, neighbours).map(|parent| (parent, sender))
         }
-        _ => None,
+        None => None,
     };
     Ok(Built { identity, exchange, store, report, services, listener, parent, drain })
+}
+
+/// Where the parent is and how it is known; none at a root.
+fn parent_config(
+    config: &Config,
+    identity: &Identity,
+    seams: &Seams,
+) -> Result<Option<ParentConfig>, StartError> {
+    let (Some(address), Some(path)) = (&config.parent, identity.path.parent()) else { return Ok(None) };
+    let expected = Name::Node(path);
+    Ok(Some(ParentConfig {
+        address: address.clone(),
+        tls: identity::client_config(identity, seams, expected.clone(), Alpn::H2)?,
+        reverse_tls: identity::client_config(identity, seams, expected, Alpn::Reverse)?,
+    }))
 }
 
 fn open_store(

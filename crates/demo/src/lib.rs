@@ -3,6 +3,7 @@
 //! Knows nodes only from outside: it starts the executable it is given and talks the public protocol. Not for production.
 
 pub mod bench;
+mod case;
 pub mod load;
 pub mod show;
 pub mod synth;
