@@ -20,8 +20,6 @@ pub mod space {
     pub const NAME: u8 = 17;
     /// Person index number a registration was born with → that registration.
     pub const NUMBER: u8 = 18;
-    /// Normalised telephone number → registrations.
-    pub const PHONE: u8 = 19;
 }
 
 /// The node's key for lookup terms. Kept outside the data directory; another key means another index.
@@ -83,9 +81,6 @@ impl Terms {
                 self.push(space::IDENTIFIER, &value, out);
             }
         }
-        for phone in registration.phones.iter().filter_map(|phone| phone_key(phone)) {
-            self.push(space::PHONE, &phone, out);
-        }
         let name = name_key(&registration.name);
         if !name.is_empty() {
             self.push(space::NAME, &name, out);
@@ -112,22 +107,6 @@ impl Derivation for Terms {
 /// An identifier in the form that two ways of writing it share; none if it cannot identify anybody.
 pub fn identifier_value(kind: &str, value: &str) -> Option<String> {
     identifier_key(kind, value).map(|value| format!("{kind}:{value}"))
-}
-
-/// A telephone number in the form that two ways of writing it share; none if it is too short to tell people apart.
-pub fn phone_key(phone: &str) -> Option<String> {
-    let folded = phone.chars().filter_map(|c| match c {
-        '0'..='9' => Some(c),
-        '０'..='９' => char::from_digit(c as u32 - '０' as u32, 10),
-        _ => None,
-    });
-    let digits: String = folded.collect();
-    let digits = digits
-        .strip_prefix("0086")
-        .or_else(|| digits.strip_prefix("86"))
-        .filter(|rest| rest.len() >= 11)
-        .unwrap_or(&digits);
-    (digits.len() >= 7 && digits.bytes().any(|c| c != digits.as_bytes()[0])).then(|| digits.to_owned())
 }
 
 /// Whether a document entry may be found under its subject: it decodes.
