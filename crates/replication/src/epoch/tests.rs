@@ -11,7 +11,7 @@ fn chain(text: &str) -> Vec<EpochEntry> {
     let mut entries: Vec<EpochEntry> = Vec::new();
     for word in text.split_whitespace() {
         let counter: u32 = word.trim_end_matches('\'').parse().unwrap();
-        let tag = counter as u8 * 10 + word.ends_with('\'') as u8;
+        let tag = counter as u8 * 10 + u8::from(word.ends_with('\''));
         let previous = match entries.last() {
             Some(before) => before.epoch_id.to_vec(),
             None if counter > 1 => vec![(counter as u8 - 1) * 10; 16],

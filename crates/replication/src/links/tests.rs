@@ -11,8 +11,8 @@ fn link(change: impl FnOnce(&mut LinkView)) -> LinkView {
     link
 }
 
-fn trouble(reason: &str) -> Option<LinkTrouble> {
-    Some(LinkTrouble { reason: reason.into(), message: "what happened".into(), at_ms: NOW })
+fn trouble(reason: &str) -> LinkTrouble {
+    LinkTrouble { reason: reason.into(), message: "what happened".into(), at_ms: NOW }
 }
 
 #[test]
@@ -21,17 +21,19 @@ fn the_table() {
         (link(|_| {}), Health::Green, ""),
         (LinkView::never("530000".parse().unwrap()), Health::Red, "never connected"),
         (
-            link(|link| (link.connected, link.last_error) = (false, trouble("BROKEN"))),
+            link(|link| (link.connected, link.last_error) = (false, Some(trouble("BROKEN")))),
             Health::Amber,
             "what happened",
         ),
         (
-            link(|link| (link.connected, link.last_error) = (false, trouble("EPOCH_FENCED"))),
+            link(|link| (link.connected, link.last_error) = (false, Some(trouble("EPOCH_FENCED")))),
             Health::Red,
             "refused",
         ),
         (
-            link(|link| (link.connected, link.heard_ms, link.last_error) = (false, 0, trouble("WRONG_TREE"))),
+            link(|link| {
+                (link.connected, link.heard_ms, link.last_error) = (false, 0, Some(trouble("WRONG_TREE")));
+            }),
             Health::Red,
             "refused: what happened",
         ),

@@ -1,1 +1,382 @@
-//! Sessions that meet: the same child twice, and hostile senders frame by frame.
+//! Frame by frame: neighbours that break the protocol, and two sessions of one child.
+
+use std::sync::Arc;
+
+use futures_util::{Stream, stream};
+use model::Clock;
+use model::body::EpochEntry;
+use model::feed::{Ack, Batch, Compression, Direction, FromReceiver, FromSender, Head, Hello, Welcome};
+use model::{OriginId, Record};
+use replication::batch::{Place, encode};
+use replication::{LinkError, LinkRefusal};
+use store::FeedId;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+
+use crate::node::{Machine, Node, TestClock, door, until};
+
+/// A province and a prefecture that has written, not connected.
+async fn pair() -> (Node, Node) {
+    let clock: Arc<dyn Clock> = Arc::new(TestClock::new());
+    let province = Machine::new("530000", 1).start(&clock, &door());
+    province.begin(1).await;
+    let dali = Machine::new("530000/532900", 2).start(&clock, &door());
+    dali.begin(2).await;
+    (province, dali)
+}
+
+fn frames<T: Send>(frames: mpsc::Receiver<T>) -> impl Stream<Item = Result<T, LinkError>> + Send {
+    stream::unfold(frames, async |mut frames| frames.recv().await.map(|frame| (Ok(frame), frames)))
+}
+
+/// A session of a receiver whose sender is the test.
+struct Served {
+    up: mpsc::Sender<FromSender>,
+    down: mpsc::Receiver<FromReceiver>,
+    ended: JoinHandle<Result<(), LinkError>>,
+}
+
+impl Served {
+    async fn by(province: &Node, first: FromSender) -> Self {
+        let receiver = province.receiver();
+        let (up, up_frames) = mpsc::channel(2);
+        let (down_frames, down) = mpsc::channel(2);
+        up.send(first).await.unwrap();
+        let peer = "530000/532900".parse().unwrap();
+        let ended = tokio::spawn(async move { receiver.serve(peer, frames(up_frames), down_frames).await });
+        Self { up, down, ended }
+    }
+
+    async fn welcome(&mut self) -> Welcome {
+        match self.down.recv().await {
+            Some(FromReceiver::Welcome(welcome)) => welcome,
+            other => panic!("no welcome: {other:?}"),
+        }
+    }
+
+    async fn ack(&mut self) -> Ack {
+        match self.down.recv().await {
+            Some(FromReceiver::Ack(ack)) => ack,
+            other => panic!("no acknowledgement: {other:?}"),
+        }
+    }
+
+    async fn send(&self, batch: Batch) {
+        self.up.send(FromSender::Batch(batch)).await.unwrap();
+    }
+
+    async fn refusal(self) -> String {
+        let error = self.ended.await.unwrap().unwrap_err();
+        format!("{}: {error}", error.reason())
+    }
+}
+
+/// What this node would say of itself.
+fn hello(dali: &Node) -> Hello {
+    let introduction: Vec<Record> = own_records(dali);
+    let epochs: Vec<EpochEntry> = dali.store.last_epoch().into_iter().collect();
+    Hello {
+        protocols: vec![1],
+        direction: Direction::Up,
+        path: dali.machine.path.clone(),
+        origin: dali.machine.origin,
+        trust_domain: dali.machine.trust_domain.clone(),
+        generation: dali.store.generation(),
+        head: dali.store.head(),
+        epochs,
+        last_seq: dali.store.last_seq(),
+        now_ms: 0,
+        software: "test".into(),
+        introduction,
+    }
+}
+
+fn own_records(node: &Node) -> Vec<Record> {
+    node.store.feed_reader(0).next(3, 1 << 20, &|_| true).unwrap().records
+}
+
+fn greet(hello: Hello) -> FromSender {
+    FromSender::Hello(Box::new(hello))
+}
+
+fn batch(records: &[Record], after: u64, upto: u64) -> Batch {
+    encode(records, Place { after, upto, head: upto, now_ms: 0 })
+}
+
+fn run(test: impl Future<Output = ()>) {
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+    runtime.block_on(test);
+}
+
+#[test]
+fn greetings_that_do_not_prove_themselves_are_refused() {
+    run(async {
+        let (province, dali) = pair().await;
+        let foreign = dali.register("H1", "P1", "").await.unwrap();
+        let good = hello(&dali);
+        let mut without_key = good.clone();
+        without_key.introduction.retain(|record| record.envelope().kind != 19);
+        let mut without_epoch = good.clone();
+        without_epoch.introduction.retain(|record| record.envelope().kind != 20);
+        let mut with_more = good.clone();
+        with_more.introduction.push(foreign);
+        let mut of_another = good.clone();
+        of_another.introduction = own_records(&province);
+        let mut other_epoch = good.clone();
+        other_epoch.epochs[0].epoch_id = vec![9; 16].into();
+        let not_greeting = FromSender::Head(Head { head: 1, now_ms: 0 });
+        let table = [
+            (
+                greet(without_key),
+                "BAD_HELLO: the greeting cannot be accepted: a record of the introduction is refused",
+            ),
+            (greet(without_epoch), "BAD_HELLO"),
+            (greet(with_more), "BAD_HELLO: the greeting cannot be accepted: the introduction holds more"),
+            (greet(of_another), "BAD_HELLO: the greeting cannot be accepted: the introduction holds more"),
+            (greet(other_epoch), "BAD_HELLO"),
+            (not_greeting, "PROTOCOL"),
+        ];
+        let before = province.store.head();
+        for (line, (first, expected)) in table.into_iter().enumerate() {
+            let said = Served::by(&province, first).await.refusal().await;
+            assert!(said.starts_with(expected), "line {line}: {said}");
+        }
+        assert_eq!(province.store.head(), before, "a refused child leaves nothing");
+        assert!(Served::by(&province, greet(good)).await.welcome().await.position == 0);
+    });
+}
+
+#[test]
+fn batches_must_follow_each_other() {
+    run(async {
+        let (province, dali) = pair().await;
+        let records = [dali.register("H1", "P1", "").await.unwrap()];
+        let garbage = Batch {
+            payload: vec![0xFF; 9].into(),
+            raw_len: 9,
+            compression: Compression::None,
+            ..batch(&[], 0, 1)
+        };
+        let table = [
+            (vec![batch(&records, 1, 2)], "BAD_BATCH"),
+            (vec![Batch { upto: 0, ..batch(&[], 0, 1) }, batch(&[], 0, 1), batch(&[], 0, 1)], "BAD_BATCH"),
+            (vec![batch(&[], 0, 2), Batch { upto: 1, ..batch(&[], 2, 3) }], "BAD_BATCH"),
+            (vec![garbage], "BAD_BATCH"),
+        ];
+        for (line, (batches, expected)) in table.into_iter().enumerate() {
+            let mut session = Served::by(&province, greet(hello(&dali))).await;
+            session.welcome().await;
+            for batch in batches {
+                session.send(batch).await;
+            }
+            let said = session.refusal().await;
+            assert!(said.starts_with(expected), "line {line}: {said}");
+        }
+        let mut session = Served::by(&province, greet(hello(&dali))).await;
+        session.welcome().await;
+        session.up.send(greet(hello(&dali))).await.unwrap();
+        assert!(session.refusal().await.starts_with("PROTOCOL"));
+    });
+}
+
+#[test]
+fn a_position_is_durable_with_its_records_and_cheap_without() {
+    run(async {
+        let (province, dali) = pair().await;
+        let records = [dali.register("H1", "P1", "").await.unwrap()];
+        let all = dali.store.feed_reader(0).next(100, 1 << 20, &|_| true).unwrap().records;
+        let feed = FeedId { peer: dali.machine.origin, direction: store::Direction::Up };
+        let position = || province.store.position(&feed).map(|held| held.position);
+        let mut session = Served::by(&province, greet(hello(&dali))).await;
+        session.welcome().await;
+        let introduced = province.store.head();
+        session.send(batch(&[], 0, 7)).await;
+        assert_eq!(session.ack().await.position, 7);
+        assert_eq!((position(), province.store.head()), (None, introduced), "nothing new makes no commit");
+        session.send(batch(&all, 7, 9)).await;
+        let ack = session.ack().await;
+        assert_eq!((ack.position, ack.applied, ack.repeated), (9, 2, 3));
+        assert_eq!(position(), Some(9));
+        session.send(batch(&records, 9, 9)).await;
+        assert_eq!(session.ack().await.repeated, 1);
+        // Far ahead of the durable position it is worth a commit.
+        session.send(batch(&[], 9, 10_000)).await;
+        session.ack().await;
+        assert_eq!(position(), Some(10_000));
+    });
+}
+
+#[test]
+fn a_silent_sender_is_given_up() {
+    run(async {
+        let (province, dali) = pair().await;
+        let mut session = Served::by(&province, greet(hello(&dali))).await;
+        session.welcome().await;
+        let link = || province.links.view(&dali.machine.path).unwrap();
+        assert!(link().connected);
+        assert_eq!(session.ended.await.unwrap(), Err(LinkError::Silent(30)));
+        assert!(!link().connected);
+        assert_eq!(link().last_error.unwrap().reason, "SILENT");
+    });
+}
+
+#[test]
+fn a_newer_connection_of_the_same_start_takes_over() {
+    run(async {
+        let (province, dali) = pair().await;
+        let mut first = Served::by(&province, greet(hello(&dali))).await;
+        first.welcome().await;
+        let mut second = Served::by(&province, greet(hello(&dali))).await;
+        second.welcome().await;
+        assert_eq!(first.ended.await.unwrap(), Err(LinkError::Replaced));
+        let link = province.links.view(&dali.machine.path).unwrap();
+        assert!(link.connected && link.last_error.is_none());
+        // Another start of the same node waits until this one is gone.
+        dali.begin(3).await;
+        let mut next = hello(&dali);
+        next.introduction = dali.store.feed_reader(0).next(100, 1 << 20, &|_| true).unwrap().records;
+        next.epochs = next
+            .introduction
+            .iter()
+            .filter(|record| record.envelope().kind == 20)
+            .map(|record| record.decode_body().unwrap())
+            .collect();
+        next.epochs.reverse();
+        let refused = Served::by(&province, greet(next.clone())).await;
+        assert!(refused.refusal().await.starts_with("ALREADY_CONNECTED"));
+        drop(second.up);
+        assert_eq!(second.ended.await.unwrap(), Ok(()));
+        Served::by(&province, greet(next)).await.welcome().await;
+    });
+}
+
+#[test]
+fn an_epoch_opened_during_a_session_counts_as_its_own() {
+    run(async {
+        let clock: Arc<dyn Clock> = Arc::new(TestClock::new());
+        let province = Machine::new("530000", 1).start(&clock, &door());
+        province.begin(1).await;
+        let dali = Machine::new("530000/532900", 2).start(&clock, &door());
+        let mut session = Served::by(&province, greet(hello(&dali))).await;
+        session.welcome().await;
+        dali.begin(2).await;
+        session.send(batch(&own_records(&dali), 0, 1)).await;
+        assert_eq!(session.ack().await.applied, 3);
+        // The same start again takes over; had its epoch not been noted, a clone could do so as well.
+        let mut again = Served::by(&province, greet(hello(&dali))).await;
+        again.welcome().await;
+        let mut clone = hello(&dali);
+        let entry = EpochEntry {
+            counter: 2,
+            epoch_id: vec![9; 16].into(),
+            previous_epoch_id: clone.epochs[0].epoch_id.clone(),
+            base_seq: 1,
+            started_ms: 0,
+        };
+        clone.epochs.insert(0, entry);
+        assert!(Served::by(&province, greet(clone)).await.refusal().await.starts_with("ALREADY_CONNECTED"));
+    });
+}
+
+/// A sender whose receiver is the test: it sends these answers after the greeting; how the session ends.
+async fn shipped(dali: &Node, answers: Vec<FromReceiver>) -> LinkError {
+    let (up, mut greeting) = mpsc::channel(20);
+    let (down, down_frames) = mpsc::channel(20);
+    let sender = dali.sender.clone();
+    let ended = tokio::spawn(async move { sender.ship(frames(down_frames), up).await });
+    assert!(matches!(greeting.recv().await, Some(FromSender::Hello(_))));
+    for answer in answers {
+        down.send(answer).await.unwrap();
+        // The batches that it allows are read before the next one.
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    ended.await.unwrap().unwrap_err()
+}
+
+#[test]
+fn a_sender_follows_only_answers_that_make_sense() {
+    run(async {
+        let (_, dali) = pair().await;
+        dali.register("H1", "P1", "").await.unwrap();
+        let head = dali.store.head();
+        let welcome = Welcome {
+            protocol: 1,
+            position: 1,
+            now_ms: 0,
+            path: "530000".parse().unwrap(),
+            origin: OriginId([1; 16]),
+            max_batch_bytes: 1 << 20,
+            max_in_flight: 8,
+            software: String::new(),
+        };
+        let ack = |position| {
+            FromReceiver::Ack(Ack {
+                position,
+                applied: 0,
+                repeated: 0,
+                quarantined: 0,
+                now_ms: 0,
+                quarantined_total: 0,
+            })
+        };
+        let welcomed = || FromReceiver::Welcome(welcome.clone());
+        let with = |change: &dyn Fn(&mut Welcome)| {
+            let mut welcome = welcome.clone();
+            change(&mut welcome);
+            FromReceiver::Welcome(welcome)
+        };
+        let table = [
+            (vec![with(&|welcome| welcome.position = head + 1)], "RESTORE_NEEDED"),
+            (vec![with(&|welcome| welcome.path = "530000/532600".parse().unwrap())], "PROTOCOL"),
+            (vec![with(&|welcome| welcome.protocol = 2)], "PROTOCOL"),
+            (vec![with(&|welcome| welcome.max_batch_bytes = 1000)], "PROTOCOL"),
+            (vec![with(&|welcome| welcome.max_in_flight = 0)], "PROTOCOL"),
+            (vec![ack(1)], "PROTOCOL"),
+            (vec![welcomed(), welcomed()], "PROTOCOL"),
+            (vec![welcomed(), ack(0)], "PROTOCOL"),
+            (vec![welcomed(), ack(head + 1)], "PROTOCOL"),
+            (vec![welcomed(), ack(head)], "SILENT"),
+            (vec![], "SILENT"),
+        ];
+        for (line, (answers, expected)) in table.into_iter().enumerate() {
+            let error = shipped(&dali, answers).await;
+            assert_eq!(error.reason(), expected, "line {line}: {error}");
+        }
+        let link = dali.links.view(&"530000".parse().unwrap()).unwrap();
+        assert!(!link.connected);
+    });
+}
+
+#[test]
+fn a_store_that_fails_ends_the_session_with_a_reason() {
+    run(async {
+        let (province, dali) = pair().await;
+        let records = [dali.register("H1", "P1", "").await.unwrap()];
+        let mut session = Served::by(&province, greet(hello(&dali))).await;
+        session.welcome().await;
+        province.machine.storage.fail_sync(1);
+        session.send(batch(&records, 0, 2)).await;
+        let error = session.ended.await.unwrap().unwrap_err();
+        assert!(matches!(error, LinkError::Refused(LinkRefusal::Store(_))), "{error}");
+        assert!(session.down.try_recv().is_err(), "what is not durable is not acknowledged");
+    });
+}
+
+#[test]
+fn what_the_parent_is_told_while_its_child_is_caught_up() {
+    run(async {
+        let (province, mut dali) = pair().await;
+        let door = Arc::clone(&province.door);
+        dali.keep_link(&door, crate::wire::NEVER);
+        until("the link", || dali.is_caught_up()).await;
+        let heard = province.links.heard_ms(&dali.machine.path);
+        until("another head", || province.links.heard_ms(&dali.machine.path) >= heard + 4_000).await;
+        let view = province.links.view(&dali.machine.path).unwrap();
+        assert_eq!((view.behind(), view.clock_offset_ms), (0, 0));
+        dali.register("H1", "P1", "").await.unwrap();
+        until("the record", || dali.is_caught_up()).await;
+        let view = province.links.view(&dali.machine.path).unwrap();
+        assert_eq!(view.newest_record_ms.keys().copied().collect::<Vec<_>>(), [dali.machine.origin]);
+    });
+}

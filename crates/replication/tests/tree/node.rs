@@ -10,7 +10,9 @@ use model::{
 };
 use parking_lot::Mutex;
 use prost::Message;
-use replication::{AdmittedKey, Directory, Keyring, Links, NodeIdentity, Receiver, ReceiverSettings, Sender};
+use replication::{
+    AdmittedKey, Directory, Keyring, Links, NodeIdentity, Receiver, ReceiverSettings, Sender, SenderSettings,
+};
 use store::{
     CommitError, Cut, Derivation, Draft, Expect, IndexChoice, Limits, Memory, MemoryIndex, Options, Run,
     Store, Term,
@@ -105,7 +107,12 @@ impl Machine {
 
     /// The same with what a power loss leaves on the disk.
     pub fn crashed(&self, cut: Cut) -> Self {
-        let storage = self.storage.image(self.storage.steps(), cut);
+        self.crashed_before(0, cut)
+    }
+
+    /// The same with what a power loss so many steps ago would have left.
+    pub fn crashed_before(&self, steps: usize, cut: Cut) -> Self {
+        let storage = self.storage.image(self.storage.steps().saturating_sub(steps), cut);
         Self { storage, index: self.index.copy(), boot: self.boot + 1, ..self.clone() }
     }
 
@@ -145,7 +152,9 @@ impl Machine {
             own.clone(),
         )
         .with_settings(ReceiverSettings { max_in_flight: 3, ..ReceiverSettings::default() });
-        let sender = Sender::new(store.clone(), directory.clone(), links.clone(), Arc::clone(clock), own);
+        let sender = Sender::new(store.clone(), directory.clone(), links.clone(), Arc::clone(clock), own)
+            // Small batches, so that what depends on each other is far apart.
+            .with_settings(SenderSettings { max_batch_records: 4, ..SenderSettings::default() });
         *door.lock() = Some(Open::new(receiver));
         let machine = self.clone();
         Node { machine, store, directory, links, sender, door: Arc::clone(door), tasks: Vec::new() }
@@ -172,6 +181,11 @@ impl Node {
                 tokio::time::sleep(std::time::Duration::from_millis(250)).await;
             }
         }));
+    }
+
+    /// The receiving end, for tests that are the sender.
+    pub fn receiver(&self) -> Receiver {
+        self.door.lock().as_ref().expect("the node runs").receiver.clone()
     }
 
     pub fn drop_link(&mut self) {
@@ -270,7 +284,9 @@ impl Node {
         }
         drafts.push(self.registration_draft(code, local_id, name));
         let records = self.store.commit(drafts).await?.records;
-        records.iter().for_each(|record| self.directory.learn(record));
+        for record in &records {
+            self.directory.learn(record);
+        }
         Ok(records.last().unwrap().clone())
     }
 

@@ -16,7 +16,7 @@ pub type Door = Arc<Mutex<Option<Open>>>;
 /// A parent that can be reached. Closing ends its connections, as the end of its process does.
 #[derive(Debug)]
 pub struct Open {
-    receiver: Receiver,
+    pub receiver: Receiver,
     connections: Vec<AbortHandle>,
 }
 
