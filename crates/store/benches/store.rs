@@ -35,7 +35,10 @@ impl Derivation for FourTerms {
 
     fn terms(&self, record: &Record, out: &mut Vec<Term>) {
         out.extend(
-            record.body()[..64]
+            record
+                .body()
+                .get(..64)
+                .unwrap_or_default()
                 .chunks(16)
                 .zip(0..)
                 .map(|(chunk, space)| Term { space, term: chunk.try_into().unwrap_or_default() }),
@@ -83,6 +86,13 @@ fn resident() -> u64 {
     pages.split(' ').nth(1).and_then(|pages| pages.parse::<u64>().ok()).unwrap_or_default() * 4096
 }
 
+/// Processor time that this process has used, where the system tells.
+fn cpu() -> Duration {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    let ticks = stat.split(' ').skip(13).take(2).filter_map(|ticks| ticks.parse::<u64>().ok()).sum::<u64>();
+    Duration::from_millis(ticks * 10)
+}
+
 /// Commits records `from..to` with 64 callers at a time, and prints the rate of every tenth.
 async fn commit(store: &Store, from: usize, to: usize) {
     let next = Arc::new(AtomicUsize::new(from));
@@ -100,7 +110,7 @@ async fn commit(store: &Store, from: usize, to: usize) {
             })
         })
         .collect();
-    let began = Instant::now();
+    let (began, cpu_before) = (Instant::now(), cpu());
     let before = store.status();
     for tenth in 1..=10 {
         let (count, part) = (from + (to - from) * tenth / 10, Instant::now());
@@ -116,11 +126,20 @@ async fn commit(store: &Store, from: usize, to: usize) {
     let after = store.status();
     let (commits, syncs) = (after.commits - before.commits, after.syncs - before.syncs);
     let rate = commits as f64 / began.elapsed().as_secs_f64();
-    println!("commits/s with 64 callers: {rate:.0} ({:.1} per sync)", commits as f64 / syncs as f64);
+    let each = (cpu() - cpu_before).as_secs_f64() / commits as f64;
+    let per_sync = commits as f64 / syncs as f64;
+    println!(
+        "commits/s with 64 callers: {rate:.0} ({per_sync:.1} per sync, {:.0} us of processor each)",
+        each * 1e6
+    );
 }
 
 fn key(number: usize) -> RecordKey {
     draft(number).key()
+}
+
+fn print_resident(when: &str) {
+    println!("resident memory {when}: {:.1} MB", resident() as f64 / 1e6);
 }
 
 fn percentile(mut times: Vec<Duration>, share: f64) -> Duration {
@@ -132,13 +151,16 @@ fn reads(store: &Store, records: usize) {
     let numbers: Vec<usize> = (0..20_000).map(|at| at * 7919 % records).collect();
     let keys: Vec<RecordKey> = numbers.iter().map(|number| key(*number)).collect();
     let mut times = Vec::new();
+    let cpu_before = cpu();
     for key in &keys {
         let began = Instant::now();
         store.get(key).expect("the record is read").expect("the record is there");
         times.push(began.elapsed());
     }
     let mean = times.iter().sum::<Duration>() / times.len() as u32;
-    println!("get: {} ns mean, {} ns p99", mean.as_nanos(), percentile(times, 0.99).as_nanos());
+    let each = (cpu() - cpu_before).as_nanos() / keys.len() as u128;
+    let p99 = percentile(times, 0.99).as_nanos();
+    println!("get: {} ns mean, {p99} ns p99, {each} ns of processor", mean.as_nanos());
     let mut times = Vec::new();
     for number in &numbers {
         let mut terms = Vec::new();
@@ -196,17 +218,22 @@ async fn main() {
     let (store, _) = open(&root);
     store.begin_epoch(EpochId([1; 16]), Vec::new()).await.expect("an epoch is opened");
     commit(&store, 0, 10_000.min(records)).await;
-    println!("resident memory at 10,000 records: {:.1} MB", resident() as f64 / 1e6);
+    print_resident("at 10,000 records");
     if records > 10_000 {
         commit(&store, 10_000, records).await;
     }
+    print_resident("after the commits");
     reads(&store, records);
+    print_resident("after the reads");
     let first = feed(&store);
     apply(&root.join("parent"), &first).await;
+    print_resident("after feed and apply");
     let began = Instant::now();
     store.close().await.expect("the store closes");
     println!("close: {:.1} s", began.elapsed().as_secs_f64());
+    print_resident("closed");
     let (store, report) = open(&root);
+    print_resident("started");
     println!("start after close: {:.2} s", report.total.as_secs_f64());
     let status = store.status();
     let plain: u64 = first.iter().map(|record| record.size() as u64).sum::<u64>() / first.len() as u64;
@@ -224,7 +251,7 @@ async fn main() {
     let (store, report) = open(&root);
     println!("start with rebuild: {:.1} s ({:?})", report.total.as_secs_f64(), report.rebuilt);
     println!("index after rebuild: {} bytes per record", store.status().index_bytes / records as u64);
-    println!("resident memory at the end: {:.1} MB", resident() as f64 / 1e6);
+    print_resident("after the rebuild");
     drop(store);
     drop(std::fs::remove_dir_all(&root));
 }

@@ -253,14 +253,16 @@ impl Store {
             return self.handle.shut(true);
         }
         let (done, finished) = oneshot::channel();
-        let handle = self.handle.clone();
+        let handle = self.handle;
         let closing = move || {
+            let result = handle.shut(true);
+            // Before the answer, so that whoever gets it can open the same files again.
+            drop(handle);
             // Nobody may be waiting any more.
-            let _unheard = done.send(handle.shut(true));
+            let _unheard = done.send(result);
         };
-        let started = std::thread::Builder::new().name("store-close".to_owned()).spawn(closing);
-        if started.is_err() {
-            return self.handle.shut(true);
+        if let Err(error) = std::thread::Builder::new().name("store-close".to_owned()).spawn(closing) {
+            return Err(CommitError::Failed(error.kind()));
         }
         finished.await.unwrap_or(Err(CommitError::Closed))
     }

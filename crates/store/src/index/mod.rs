@@ -4,6 +4,7 @@
 //! [`memory`] and [`sled`], the default. It may lose anything and be wrong about everything: what it says is believed
 //! only as far as [`PartitionMeta`] vouches for it, and the way out is always to rebuild.
 
+pub(crate) mod block;
 pub(crate) mod memory;
 pub(crate) mod meta;
 pub(crate) mod sled;

@@ -12,8 +12,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::RwLock;
 
+use super::block::{Block, NotABlock};
 use super::meta::pair_hash;
 use super::{Index, IndexFailed, Pair};
+use crate::keys::PARTITIONS;
 
 /// Bytes of a sled segment. Smaller ones are reused sooner: the file stays smaller.
 const SEGMENT_BYTES: usize = 512 * 1024;
@@ -79,33 +81,121 @@ impl SledIndex {
     }
 }
 
+/// sled's key of a partition's meta, which stands apart so that it can be read without a block.
+fn meta_key(partition: u8) -> [u8; 2] {
+    [partition, 0]
+}
+
+/// sled's key of the block that begins with this key of ours.
+fn block_key(start: &[u8]) -> Vec<u8> {
+    let partition = start.first().copied().unwrap_or_default();
+    [&[partition, 1], start].concat()
+}
+
+fn is_meta(key: &[u8]) -> bool {
+    key.len() == 2 && key[1] == 0
+}
+
+/// The block that covers a key of ours, and where it begins. Every partition's first block begins with the partition's
+/// byte alone; before the first batch there is none.
+fn find(db: &sled::Db, key: &[u8]) -> sled::Result<Option<(Vec<u8>, sled::IVec)>> {
+    let mut above = block_key(key);
+    above.push(0);
+    let found = db.get_lt(above)?;
+    let in_partition = |found: &sled::IVec| found.len() > 2 && found[0] == key[0] && found[1] == 1;
+    Ok(found.filter(|(found, _)| in_partition(found)).map(|(found, block)| (found[2..].to_vec(), block)))
+}
+
+fn parse(bytes: &[u8]) -> sled::Result<Block<'_>> {
+    Block::parse(bytes).map_err(|NotABlock| corrupt())
+}
+
+fn corrupt() -> sled::Error {
+    sled::Error::Corruption { at: None, bt: () }
+}
+
 impl Index for SledIndex {
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, IndexFailed> {
-        self.call(|db| Ok(db.get(key)?.map(|value| value.to_vec())))
-    }
-
-    fn scan(&self, prefix: &[u8], after: Option<&[u8]>, limit: usize) -> Result<Vec<Pair>, IndexFailed> {
-        use std::ops::Bound::{Excluded, Included, Unbounded};
-        let from = after.map_or(Included(prefix), Excluded);
-        self.call(|db| {
-            let mut found = Vec::new();
-            for pair in db.range::<&[u8], _>((from, Unbounded)).take(limit) {
-                let (key, value) = pair?;
-                if !key.starts_with(prefix) {
-                    break;
-                }
-                found.push((key.to_vec(), value.to_vec()));
-            }
-            Ok(found)
+        if is_meta(key) {
+            return self.call(|db| Ok(db.get(meta_key(key[0]))?.map(|value| value.to_vec())));
+        }
+        self.call(|db| match find(db, key)? {
+            Some((_, block)) => parse(&block)?.get(key).map_err(|NotABlock| corrupt()),
+            None => Ok(None),
         })
     }
 
-    fn apply(&self, pairs: Vec<Pair>) -> Result<(), IndexFailed> {
-        let mut batch = sled::Batch::default();
-        for (key, value) in pairs {
-            batch.insert(key, value);
+    fn scan(&self, prefix: &[u8], after: Option<&[u8]>, limit: usize) -> Result<Vec<Pair>, IndexFailed> {
+        let mut found = Vec::new();
+        if prefix.is_empty() {
+            // Everything: partition by partition.
+            let first = after.map_or(0, |after| after[0]);
+            for partition in first..PARTITIONS as u8 {
+                let after = after.filter(|after| after[0] == partition);
+                found.extend(self.scan(&[partition], after, limit - found.len())?);
+                if found.len() >= limit {
+                    break;
+                }
+            }
+            return Ok(found);
         }
-        self.call(|db| db.apply_batch(batch))
+        let meta = meta_key(prefix[0]);
+        if meta.starts_with(prefix)
+            && after.is_none_or(|after| after < &meta[..])
+            && let Some(value) = self.get(&meta)?
+        {
+            found.push((meta.to_vec(), value));
+        }
+        let from = after.unwrap_or(prefix);
+        self.call(|db| {
+            let mut next = find(db, from)?.map(|(_, block)| block);
+            while let Some(bytes) = next.take() {
+                let block = parse(&bytes)?;
+                let mut entries = block.entries();
+                while let Some(value) = entries.next().map_err(|NotABlock| corrupt())? {
+                    let key = entries.key();
+                    if key < from || Some(key) == after {
+                        continue;
+                    }
+                    if !key.starts_with(prefix) || found.len() >= limit {
+                        return Ok(());
+                    }
+                    found.push((key.to_vec(), value.to_vec()));
+                }
+                if let Some(end) = block.end() {
+                    next = Some(db.get(block_key(end))?.ok_or_else(corrupt)?);
+                }
+            }
+            Ok(())
+        })?;
+        found.truncate(limit);
+        Ok(found)
+    }
+
+    fn apply(&self, mut pairs: Vec<Pair>) -> Result<(), IndexFailed> {
+        pairs.sort_unstable();
+        self.call(|db| {
+            let mut batch = sled::Batch::default();
+            let mut rest = pairs.as_slice();
+            while let Some((key, value)) = rest.first() {
+                if is_meta(key) {
+                    batch.insert(meta_key(key[0]).as_slice(), value.as_slice());
+                    rest = &rest[1..];
+                    continue;
+                }
+                let found = find(db, key)?;
+                let (start, block) = match &found {
+                    Some((start, bytes)) => (start.clone(), parse(bytes)?),
+                    None => (vec![key[0]], Block::EMPTY),
+                };
+                let covered = rest.partition_point(|(key, _)| block.covers(key));
+                for (start, bytes) in block.merge(&start, &rest[..covered]).map_err(|NotABlock| corrupt())? {
+                    batch.insert(block_key(&start), bytes);
+                }
+                rest = &rest[covered..];
+            }
+            db.apply_batch(batch)
+        })
     }
 
     fn close(&self) -> Result<Option<u64>, IndexFailed> {

@@ -4,4 +4,5 @@ mod basics;
 mod crash;
 mod damage;
 mod disk;
+mod sled;
 pub(crate) mod support;
