@@ -126,7 +126,7 @@ async fn commit(store: &Store, from: usize, to: usize) {
     let after = store.status();
     let (commits, syncs) = (after.commits - before.commits, after.syncs - before.syncs);
     let rate = commits as f64 / began.elapsed().as_secs_f64();
-    let each = (cpu() - cpu_before).as_secs_f64() / commits as f64;
+    let each = cpu().saturating_sub(cpu_before).as_secs_f64() / commits as f64;
     let per_sync = commits as f64 / syncs as f64;
     println!(
         "commits/s with 64 callers: {rate:.0} ({per_sync:.1} per sync, {:.0} us of processor each)",
@@ -158,7 +158,7 @@ fn reads(store: &Store, records: usize) {
         times.push(began.elapsed());
     }
     let mean = times.iter().sum::<Duration>() / times.len() as u32;
-    let each = (cpu() - cpu_before).as_nanos() / keys.len() as u128;
+    let each = cpu().saturating_sub(cpu_before).as_nanos() / keys.len() as u128;
     let p99 = percentile(times, 0.99).as_nanos();
     println!("get: {} ns mean, {p99} ns p99, {each} ns of processor", mean.as_nanos());
     let mut times = Vec::new();

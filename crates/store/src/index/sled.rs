@@ -47,6 +47,9 @@ impl std::fmt::Debug for SledIndex {
 
 impl SledIndex {
     pub(crate) fn open(path: &Path, cache_bytes: u64) -> Result<Self, SledError> {
+        if path.exists() && !path.is_dir() {
+            return Err(SledError::Failed);
+        }
         if is_locked(path).map_err(SledError::Io)? {
             return Err(SledError::InUse);
         }
@@ -273,6 +276,7 @@ pub(crate) fn exists(path: &Path) -> io::Result<bool> {
     match fs::read_dir(path) {
         Ok(mut entries) => Ok(entries.next().is_some()),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) if error.kind() == io::ErrorKind::NotADirectory => Ok(true),
         Err(error) => Err(error),
     }
 }
@@ -301,7 +305,9 @@ fn remove_any(path: &Path) -> io::Result<()> {
 /// All files under a directory.
 fn files(path: &Path) -> io::Result<Vec<fs::DirEntry>> {
     let entries = match fs::read_dir(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+            return Ok(Vec::new());
+        }
         entries => entries?,
     };
     let mut found = Vec::new();

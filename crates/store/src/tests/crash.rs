@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use model::{EpochId, Record, RecordKey, Version};
+use model::{EpochId, Record, RecordKey};
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 
@@ -174,7 +174,7 @@ impl Run {
                 continue;
             }
             let held = self.oracle.records.get(&record.key()).map(|(_, held)| held.envelope().version);
-            if held.unwrap_or(Version::default()) < record.envelope().version {
+            if held.unwrap_or_default() < record.envelope().version {
                 kept.push(record.clone());
             }
             records.push(record);
