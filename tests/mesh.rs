@@ -154,8 +154,7 @@ async fn a_document_made_there_is_found_and_fetched_here() {
     there.register(patient("B1", ID_SPACED)).await.expect("registered");
     let content = Bytes::from("血红蛋白 130 g/L\n".repeat(100_000));
     there.submit_bytes(document("LAB1", "B1"), content.clone()).await.expect("submitted");
-    let answer = documents_until(&here, |answer| answer.documents.len() == 1).await;
-    assert!(answer.scope.complete);
+    let answer = documents_until(&here, |answer| answer.documents.len() == 1 && answer.scope.complete).await;
     assert_eq!(answer.documents[0].custodian_path, mesh.there.to_string());
     let persons = find(&here).await.persons;
     assert_eq!(persons.len(), 1, "one person in two counties");
@@ -220,6 +219,47 @@ async fn a_node_without_its_parent_answers_from_what_it_has_and_says_so() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_answer_names_a_county_that_is_cut_off() {
+    let mut mesh = Mesh::start().await;
+    let (here, there) = (mesh.hospital(&mesh.here).await, mesh.hospital(&mesh.there).await);
+    there.register(patient("B1", ID)).await.expect("registered");
+    let whole = async { while !find(&here).await.scope.complete || find(&here).await.persons.is_empty() {} };
+    tokio::time::timeout(std::time::Duration::from_secs(60), whole).await.expect("everybody is heard");
+    mesh.tree.kill(&mesh.there.clone()).await.expect("it ran");
+    let missing = async {
+        loop {
+            let scope = find(&here).await.scope;
+            let silent =
+                scope.sources.iter().any(|one| one.path == mesh.there && one.state == SourceState::NoReply);
+            if silent && !scope.complete {
+                return;
+            }
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(60), missing)
+        .await
+        .expect("the province hears of it");
+    // Its parent forgets nothing over a restart: the county is still missing, and still said to be.
+    let parent = mesh.there.parent().expect("a parent");
+    mesh.tree.kill(&parent).await.expect("it ran");
+    mesh.tree.start(&parent).await.expect("it comes back");
+    let still = async {
+        loop {
+            let scope = find(&here).await.scope;
+            let state =
+                |path: &NodePath| scope.sources.iter().find(|one| one.path == *path).map(|one| one.state);
+            if state(&parent) != Some(SourceState::NoReply)
+                && state(&mesh.there) == Some(SourceState::NoReply)
+            {
+                return;
+            }
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(60), still).await.expect("it is named again");
+    mesh.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn bad_input_is_refused_by_name_and_changes_nothing() {
     let mesh = Mesh::start().await;
     let (here, operator) =
@@ -253,6 +293,13 @@ async fn bad_input_is_refused_by_name_and_changes_nothing() {
     };
     assert_eq!(reason(here.register(other).await), "WRONG_INSTITUTION");
     assert_eq!(reason(operator.register(patient("A2", ID)).await), "WRONG_ROLE");
+    let look = PatientQuery {
+        by: PatientBy::Identifier(by_id()),
+        limit: 1,
+        reach: Reach::Local,
+        context: QueryContext::default(),
+    };
+    assert_eq!(reason(operator.find_patients(look).await), "WRONG_ROLE", "operators see status, not records");
 
     bad_documents(&here).await;
 

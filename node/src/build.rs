@@ -99,7 +99,7 @@ pub fn build_with(
         (1.., None) => return Err(StartError::NoParent(identity.path)),
         _ => {}
     }
-    let local = Local::load_or_create(&config.identity_dir, &*entropy)?;
+    let local = Local::load_or_create(&config.identity_dir, &identity, &*entropy)?;
     let (store, report) = open_store(config, &identity, &local, clock.clone())?;
     let repository = open_repository(config)?;
     let keyring = Arc::new(CertifiedKeys::new(identity.root().clone()));

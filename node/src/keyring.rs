@@ -17,8 +17,8 @@ impl CertifiedKeys {
 }
 
 impl Keyring for CertifiedKeys {
-    fn admit(&self, entry: &SigningKeyEntry, recorded_ms: u64) -> Result<AdmittedKey, String> {
-        let (path, key) = identity::verify_signing_chain(&entry.certificate_chain, &self.root, recorded_ms)
+    fn admit(&self, entry: &SigningKeyEntry) -> Result<AdmittedKey, String> {
+        let (path, key) = identity::verify_signing_chain_as_issued(&entry.certificate_chain, &self.root)
             .map_err(|refusal| refusal.to_string())?;
         if key.as_bytes()[..] != entry.public_key[..] {
             return Err("the certificate is for another key than the record names".into());

@@ -5,10 +5,11 @@
 
 use std::fmt;
 use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use exchange::TermKey;
+use identity::Identity;
 use model::{Entropy, OriginId};
 
 const ORIGIN_FILE: &str = "origin.id";
@@ -42,27 +43,42 @@ pub enum LocalError {
 
 impl Local {
     /// Reads them, or makes them on the first call.
-    pub fn load_or_create(dir: &Path, entropy: &dyn Entropy) -> Result<Self, LocalError> {
-        let origin = read_or_create::<16>(&dir.join(ORIGIN_FILE), entropy)?;
-        let key = read_or_create::<32>(&dir.join(LOOKUP_FILE), entropy)?;
+    /// Its origin is taken from the signing key that it has then, and stays when the key is changed later.
+    pub fn load_or_create(
+        dir: &Path,
+        identity: &Identity,
+        entropy: &dyn Entropy,
+    ) -> Result<Self, LocalError> {
+        let public_key = identity.signing_key.verifying_key();
+        let first = OriginId::of_node(&identity.trust_domain, public_key.as_bytes());
+        let origin = read_or_create::<16>(&dir.join(ORIGIN_FILE), || first.0)?;
+        let random = || {
+            let mut bytes = [0; 32];
+            entropy.fill(&mut bytes);
+            bytes
+        };
+        let key = read_or_create::<32>(&dir.join(LOOKUP_FILE), random)?;
         Ok(Self { origin: OriginId(origin), terms: TermKey::new(key) })
+    }
+
+    /// Whether what is there can be used; what is not there yet is made at the first start.
+    pub fn check(dir: &Path) -> Result<(), LocalError> {
+        let (origin, lookup) = (dir.join(ORIGIN_FILE), dir.join(LOOKUP_FILE));
+        if origin.exists() {
+            read::<16>(&origin)?;
+        }
+        if lookup.exists() {
+            read::<32>(&lookup)?;
+        }
+        Ok(())
     }
 }
 
-fn read_or_create<const N: usize>(path: &Path, entropy: &dyn Entropy) -> Result<[u8; N], LocalError> {
+fn read_or_create<const N: usize>(path: &Path, make: impl Fn() -> [u8; N]) -> Result<[u8; N], LocalError> {
     let io = |source| LocalError::Io { path: path.to_owned(), source };
-    match std::fs::read_to_string(path) {
-        Ok(text) => {
-            let mode =
-                std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(path).map_err(io)?.permissions());
-            if mode & 0o077 != 0 {
-                return Err(LocalError::Exposed { path: path.to_owned() });
-            }
-            parse_hex(text.trim()).ok_or_else(|| LocalError::Damaged { path: path.to_owned(), digits: 2 * N })
-        }
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            let mut bytes = [0; N];
-            entropy.fill(&mut bytes);
+    match read(path) {
+        Err(LocalError::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
+            let bytes = make();
             let text = bytes.iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"));
             // Written aside and renamed, so that a crash leaves the whole file or none.
             let aside = path.with_extension("new");
@@ -80,8 +96,18 @@ fn read_or_create<const N: usize>(path: &Path, entropy: &dyn Entropy) -> Result<
             }
             Ok(bytes)
         }
-        Err(error) => Err(io(error)),
+        read => read,
     }
+}
+
+fn read<const N: usize>(path: &Path) -> Result<[u8; N], LocalError> {
+    let io = |source| LocalError::Io { path: path.to_owned(), source };
+    let text = std::fs::read_to_string(path).map_err(io)?;
+    let mode = std::fs::metadata(path).map_err(io)?.permissions().mode();
+    if mode & 0o077 != 0 {
+        return Err(LocalError::Exposed { path: path.to_owned() });
+    }
+    parse_hex(text.trim()).ok_or_else(|| LocalError::Damaged { path: path.to_owned(), digits: 2 * N })
 }
 
 fn parse_hex<const N: usize>(text: &str) -> Option<[u8; N]> {
@@ -98,14 +124,32 @@ fn parse_hex<const N: usize>(text: &str) -> Option<[u8; N]> {
 
 #[cfg(test)]
 mod tests {
+    use identity::ca::{self, Lives};
+
     use super::*;
     use crate::seams::SystemEntropy;
+
+    fn identity(dir: &Path) -> Identity {
+        ca::init_root(&dir.join("root"), &"local.test".parse().unwrap(), 1_800_000_000_000).unwrap();
+        let out = dir.join("node");
+        ca::issue_node(
+            &dir.join("root"),
+            &"530000".parse().unwrap(),
+            &[],
+            &out,
+            &Lives::default(),
+            1_800_000_000_000,
+        )
+        .unwrap();
+        Identity::load(&out).unwrap()
+    }
 
     #[test]
     fn made_once_and_kept() {
         let dir = tempfile::tempdir().unwrap();
-        let first = Local::load_or_create(dir.path(), &SystemEntropy).unwrap();
-        let second = Local::load_or_create(dir.path(), &SystemEntropy).unwrap();
+        let identity = identity(dir.path());
+        let first = Local::load_or_create(dir.path(), &identity, &SystemEntropy).unwrap();
+        let second = Local::load_or_create(dir.path(), &identity, &SystemEntropy).unwrap();
         assert_eq!(first.origin, second.origin);
         assert_eq!(first.terms.term(1, "x"), second.terms.term(1, "x"));
     }
@@ -113,19 +157,15 @@ mod tests {
     #[test]
     fn damage_and_exposure_are_refused_by_name() {
         let dir = tempfile::tempdir().unwrap();
-        Local::load_or_create(dir.path(), &SystemEntropy).unwrap();
+        let identity = identity(dir.path());
+        let again = || Local::load_or_create(dir.path(), &identity, &SystemEntropy);
+        again().unwrap();
         let file = dir.path().join(ORIGIN_FILE);
         std::fs::write(&file, "abc").unwrap();
-        assert!(
-            Local::load_or_create(dir.path(), &SystemEntropy)
-                .unwrap_err()
-                .to_string()
-                .contains("origin.id is damaged")
-        );
-        let open = std::os::unix::fs::PermissionsExt::from_mode(0o644);
-        std::fs::set_permissions(&file, open).unwrap();
-        assert!(
-            Local::load_or_create(dir.path(), &SystemEntropy).unwrap_err().to_string().contains("chmod 600")
-        );
+        assert!(again().unwrap_err().to_string().contains("origin.id is damaged"));
+        assert!(Local::check(dir.path()).unwrap_err().to_string().contains("origin.id is damaged"));
+        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o644)).unwrap();
+        assert!(again().unwrap_err().to_string().contains("chmod 600"));
+        assert!(Local::check(dir.path()).unwrap_err().to_string().contains("chmod 600"));
     }
 }

@@ -3,7 +3,11 @@
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
+use exchange::{Exchange, ExchangeError};
+use model::body::SigningKeyEntry;
+use rpc::Drain;
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpListener;
 
@@ -11,6 +15,9 @@ use crate::build::{Built, StartError, build};
 use crate::commands::{FAILED, fail};
 use crate::config::Config;
 use crate::logging;
+
+/// How often a node that started on a full disk looks for room.
+const ROOM_EVERY: Duration = Duration::from_secs(5);
 
 /// Runs a node until SIGTERM or Ctrl-C, then lets calls end for at most 10 s.
 #[derive(Debug, clap::Args)]
@@ -51,8 +58,8 @@ async fn serve(config: &Config, stop_with_stdin: bool) -> Result<(), StartError>
     tracing::info!(%path, %address, opened = built.exchange.opened(), "node is up");
     let parent = built.parent.take();
     let waits = parent.is_some() && built.store.last_epoch().is_none();
-    if !waits {
-        built.exchange.begin(built.identity.signing_key_entry()).await?;
+    if !waits && !begin(&built).await? {
+        read_only_for_now(&built);
     }
     let may_begin = parent.as_ref().map(|(_, sender)| sender.may_begin());
     if let Some((parent, sender)) = parent {
@@ -66,14 +73,45 @@ async fn serve(config: &Config, stop_with_stdin: bool) -> Result<(), StartError>
         tokio::select! {
             () = &mut stop => return drain(built).await,
             welcomed = may_begin.wait_for(Option::is_some) => {
-                if welcomed.is_ok() {
-                    built.exchange.begin(built.identity.signing_key_entry()).await?;
+                if welcomed.is_ok() && !begin(&built).await? {
+                    read_only_for_now(&built);
                 }
             }
         }
     }
     stop.await;
     drain(built).await
+}
+
+/// Opens the epoch of this start; false when the disk is full, which is no reason to refuse reading.
+async fn begin(built: &Built) -> Result<bool, StartError> {
+    match built.exchange.begin(built.identity.signing_key_entry()).await {
+        Ok(()) => Ok(true),
+        Err(ExchangeError::Exhausted { .. }) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Goes on without writing, and begins to write when there is room.
+fn read_only_for_now(built: &Built) {
+    tracing::error!("the disk is full: reading only, until there is room");
+    let (exchange, key, drain) =
+        (built.exchange.clone(), built.identity.signing_key_entry(), built.drain.clone());
+    built.drain.spawn(async move { begin_when_there_is_room(&exchange, key, &drain).await });
+}
+
+async fn begin_when_there_is_room(exchange: &Exchange, key: SigningKeyEntry, drain: &Drain) {
+    loop {
+        tokio::select! {
+            () = drain.stopping() => return,
+            () = tokio::time::sleep(ROOM_EVERY) => {}
+        }
+        match exchange.begin(key.clone()).await {
+            Ok(()) => return,
+            Err(ExchangeError::Exhausted { .. }) => {}
+            Err(error) => return tracing::error!(%error, "the node cannot begin to write: restart it"),
+        }
+    }
 }
 
 async fn drain(built: Built) -> Result<(), StartError> {

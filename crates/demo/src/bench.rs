@@ -370,7 +370,7 @@ async fn link(args: &LinkBench, executable: PathBuf) -> Result<LinkFigures, Demo
     register_all(callers, &clients, patients.draw(args.backlog)).await?;
     tree.start(&parent).await?;
     eprintln!("the parent is up: draining");
-    let above = tree.operator(&parent).await?;
+    let above = hospitals(&tree, &parent, 1).await?.remove(0);
     let mut first = None;
     let since = Instant::now();
     until(|| async { Ok(above.status().await?.store.unwrap_or_default().registrations > 0) }).await?;

@@ -70,8 +70,7 @@ pub fn permit(caller: &Caller, action: Action, own: &NodePath) -> Result<Permit,
     let role = &caller.role;
     let allowed = match action {
         Action::File => matches!(role, Role::Institution { .. }),
-        Action::Find => matches!(role, Role::Institution { .. } | Role::Operator { .. } | Role::Node),
-        Action::Retrieve => matches!(role, Role::Institution { .. } | Role::Node),
+        Action::Find | Action::Retrieve => matches!(role, Role::Institution { .. } | Role::Node),
         Action::Status => !matches!(role, Role::Auditor { .. }),
     };
     if !allowed {
@@ -118,6 +117,7 @@ mod tests {
         let auditor = Role::Auditor { name: "wu".into() };
         assert!(at(&institution(), &own, Action::File).is_ok());
         assert_eq!(at(&operator, &own, Action::File).unwrap_err(), "WRONG_ROLE");
+        assert_eq!(at(&operator, &own, Action::Find).unwrap_err(), "WRONG_ROLE");
         assert_eq!(at(&operator, &own, Action::Retrieve).unwrap_err(), "WRONG_ROLE");
         assert_eq!(at(&auditor, &own, Action::Find).unwrap_err(), "WRONG_ROLE");
         assert_eq!(at(&institution(), &path("530000/530100"), Action::File).unwrap_err(), "WRONG_NODE");

@@ -12,12 +12,15 @@ use model::{OriginId, RecordId, RecordKey, Version};
 use prost::Message;
 use repository::{RepositoryError, Upload};
 use store::{CommitError, Draft, Expect};
+use tokio::sync::OwnedSemaphorePermit;
 
 use crate::caller::{Action, Caller, permit};
 use crate::patients::{Attempt, institution_code, registration_key};
 use crate::{Exchange, ExchangeError};
 
 const ATTEMPTS: usize = 8;
+/// Uploads in progress at one node; each holds at most a few hundred KiB of memory and one file.
+pub(crate) const MAX_UPLOADS: usize = 128;
 
 /// What became of a submission or change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,6 +53,7 @@ pub struct DocumentSubmission {
     code: String,
     entry: DocumentEntry,
     content: Incoming,
+    _place: OwnedSemaphorePermit,
 }
 
 /// What happens to the content that follows an entry.
@@ -90,6 +94,13 @@ impl Exchange {
         if let Some(held) = self.held_entry(origin, &entry.document_id)? {
             same_document(&held.1, &entry)?;
         }
+        let Ok(place) = self.uploads.clone().try_acquire_owned() else {
+            return Err(ExchangeError::Exhausted {
+                reason: "OVERLOADED".into(),
+                message: format!("{MAX_UPLOADS} uploads are in progress at this node"),
+                retry_after_ms: Some(1000),
+            });
+        };
         let content = if entry.reference.is_empty() {
             let sha256 = entry.sha256[..]
                 .try_into()
@@ -100,7 +111,7 @@ impl Exchange {
         } else {
             Incoming::Reference
         };
-        Ok(DocumentSubmission { exchange: self.clone(), code, entry, content })
+        Ok(DocumentSubmission { exchange: self.clone(), code, entry, content, _place: place })
     }
 
     fn checked_entry(&self, mut entry: DocumentEntry, code: &str) -> Result<DocumentEntry, ExchangeError> {
@@ -171,6 +182,7 @@ impl Exchange {
         let _permit = permit(caller, Action::File, &self.parts.node.path)?;
         let code = institution_code(caller)?;
         check_change(&change)?;
+        let _turn = self.turns.of(&document_key(self.institution_origin(code), &change.document_id)).await;
         let mut attempt = 0;
         loop {
             attempt += 1;
@@ -213,6 +225,14 @@ impl Exchange {
         entry.born_ms = held.as_ref().map_or_else(|| self.parts.clock.now_ms(), |(_, held)| held.born_ms);
         if let Some((version, held)) = &held {
             same_document(held, &entry)?;
+            let retired = !held.replaced_by.is_empty() || held.availability == Availability::Withdrawn as i32;
+            if retired && entry.replaces != held.replaces {
+                return Err(ExchangeError::conflict(
+                    "ALREADY_REPLACED",
+                    "a document that was replaced or withdrawn cannot replace another",
+                )
+                .into());
+            }
             entry.availability = held.availability;
             held.replaced_by.clone_into(&mut entry.replaced_by);
             held.status_reason.clone_into(&mut entry.status_reason);
@@ -279,7 +299,7 @@ impl DocumentSubmission {
 
     /// Makes content and entry durable, in this order.
     pub async fn finish(self) -> Result<Submitted, ExchangeError> {
-        let Self { exchange, code, mut entry, content } = self;
+        let Self { exchange, code, mut entry, content, _place } = self;
         if let Incoming::Upload(upload) = content {
             let stored = upload.finish().await.map_err(content_error)?;
             if !entry.sha1.is_empty() && entry.sha1 != stored.sha1[..] {
@@ -290,6 +310,8 @@ impl DocumentSubmission {
             }
             entry.sha1 = Bytes::copy_from_slice(&stored.sha1);
         }
+        let _turn =
+            exchange.turns.of(&document_key(exchange.institution_origin(&code), &entry.document_id)).await;
         let mut attempt = 0;
         loop {
             attempt += 1;

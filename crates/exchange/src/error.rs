@@ -96,6 +96,14 @@ impl ExchangeError {
         }
     }
 
+    /// Whether the request itself is at fault, so that another node would say the same.
+    pub fn is_callers(&self) -> bool {
+        matches!(
+            self,
+            Self::Invalid { .. } | Self::Unusable { .. } | Self::NotFound { .. } | Self::Denied { .. }
+        )
+    }
+
     /// After how long trying again makes sense, when that is known.
     pub fn retry_after_ms(&self) -> Option<u64> {
         match self {

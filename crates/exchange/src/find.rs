@@ -99,14 +99,17 @@ impl Exchange {
         (reach == Reach::Tree && !self.parts.node.is_root() && !from_above).then_some(Reach::Tree)
     }
 
-    /// Notes in the scope that the parent did not reply; an answer of the use case itself is passed on.
+    /// Notes in the scope that the parent did not reply; what is wrong with the question itself is passed on.
     pub(crate) fn note_no_reply(
         &self,
         scope: &mut AnswerScope,
         error: PeerError,
     ) -> Result<(), ExchangeError> {
-        if let PeerError::Refused { error, .. } = error {
-            return Err(error);
+        // What is wrong with the question is wrong everywhere; what is wrong with the parent is no reason to be silent here.
+        if let PeerError::Refused { error, .. } = &error
+            && error.is_callers()
+        {
+            return Err(error.clone());
         }
         let Some(parent) = self.parts.node.path.parent() else { return Ok(()) };
         let heard_ms = self.parts.links.heard_ms(&parent);
@@ -304,10 +307,12 @@ pub(crate) fn merge_scopes(above: AnswerScope, here: AnswerScope) -> AnswerScope
     let mut sources = above.sources;
     for source in here.sources {
         match sources.iter_mut().find(|known| known.path == source.path) {
-            Some(known) if source.state == SourceState::Live => *known = source,
+            Some(known) if source.state != SourceState::Replicated => *known = source,
             Some(_) => {}
             None => sources.push(source),
         }
     }
-    AnswerScope { sources, ..above }
+    // A node that answers for itself here is not missing, whatever is known of its feed above.
+    let complete = sources.iter().all(|source| source.state != SourceState::NoReply);
+    AnswerScope { sources, complete, ..above }
 }

@@ -14,8 +14,10 @@ use crate::find::{Found, merge_scopes, own_institution};
 use crate::terms::decode_entry;
 use crate::{Deadline, Exchange, ExchangeError, Hop, PeerError};
 
-/// Most document entries of one registration that are read for one answer.
-const MAX_ENTRIES: usize = 10_000;
+/// Most document entries of one registration that are read for one answer; a registration with more is refused, not cut.
+const MAX_ENTRIES: usize = 100_000;
+/// Keys read from the index at a time.
+const PAGE: usize = 1000;
 
 /// A place in the order of documents: newest first, then by key.
 type Place = (u64, RecordKey);
@@ -92,8 +94,7 @@ impl Exchange {
     ) -> Result<Documents, ExchangeError> {
         let mut documents = Documents::new();
         for subject in patients.keys() {
-            let keys = self.parts.store.about(subject, Kind::DocumentEntry as u32, None, MAX_ENTRIES)?;
-            for key in keys {
+            for key in self.entries_about(subject)? {
                 let Some(record) = self.parts.store.get(&key)?.filter(|record| !record.envelope().tombstone)
                 else {
                     continue;
@@ -113,6 +114,27 @@ impl Exchange {
             }
         }
         Ok(documents)
+    }
+
+    /// Keys of the entries about a registration, all of them: dead ones must not crowd out the living.
+    fn entries_about(&self, subject: &RecordKey) -> Result<Vec<RecordKey>, ExchangeError> {
+        let mut keys: Vec<RecordKey> = Vec::new();
+        loop {
+            let page =
+                self.parts.store.about(subject, Kind::DocumentEntry as u32, keys.last().copied(), PAGE)?;
+            let last = page.len() < PAGE;
+            keys.extend(page);
+            if last {
+                return Ok(keys);
+            }
+            if keys.len() >= MAX_ENTRIES {
+                return Err(ExchangeError::Exhausted {
+                    reason: "TOO_MANY_DOCUMENTS".into(),
+                    message: format!("one registration has more than {MAX_ENTRIES} document entries here"),
+                    retry_after_ms: None,
+                });
+            }
+        }
     }
 
     /// Path of the node that holds an entry's content; empty when the directory does not know it.

@@ -1,8 +1,12 @@
-//! Whose records an answer holds, and how fresh they are.
+//! Whose records an answer holds, how fresh they are, and who is missing.
+//!
+//! A node below that is cut off may hold what nobody here has seen, so an answer while one is cut off is not complete, and
+//! says which.
 
 use std::collections::BTreeMap;
 
 use model::NodePath;
+use model::feed::NodeSeen;
 use model::query::{AnswerScope, FoundRegistration, Source, SourceState};
 
 use crate::Exchange;
@@ -17,6 +21,7 @@ impl Exchange {
     /// The scope of an answer that holds records of these writers, each with the time of a record.
     pub(crate) fn scope_of<'a>(&self, records: impl Iterator<Item = (&'a str, u64)>) -> AnswerScope {
         let own = &self.parts.node.path;
+        let now_ms = self.parts.clock.now_ms();
         let mut newest: BTreeMap<NodePath, u64> = BTreeMap::new();
         newest.insert(own.clone(), 0);
         for (path, recorded_ms) in records {
@@ -25,39 +30,35 @@ impl Exchange {
                 *held = recorded_ms.max(*held);
             }
         }
-        let sources =
-            newest.into_iter().map(|(path, newest_record_ms)| self.source(path, newest_record_ms)).collect();
-        AnswerScope {
-            answered_by: own.clone(),
-            complete: true,
-            sources,
-            answered_ms: self.parts.clock.now_ms(),
+        let below = self.parts.links.below(own, &self.parts.directory.snapshot(), now_ms);
+        let below: BTreeMap<NodePath, NodeSeen> =
+            below.into_iter().map(|seen| (seen.path.clone(), seen)).collect();
+        for path in below.values().filter(|seen| !seen.connected).map(|seen| &seen.path) {
+            newest.entry(path.clone()).or_default();
         }
+        let source = |(path, newest_record_ms)| self.source(path, newest_record_ms, &below, now_ms);
+        let sources: Vec<Source> = newest.into_iter().map(source).collect();
+        let complete = sources.iter().all(|source| source.state != SourceState::NoReply);
+        AnswerScope { answered_by: own.clone(), complete, sources, answered_ms: now_ms }
     }
 
-    fn source(&self, path: NodePath, newest_record_ms: u64) -> Source {
-        let own = &self.parts.node.path;
-        if path == *own {
-            return Source {
-                path,
-                state: SourceState::Live,
-                heard_ms: 0,
-                newest_record_ms,
-                behind: 0,
-                reason: String::new(),
-            };
+    fn source(
+        &self,
+        path: NodePath,
+        newest_record_ms: u64,
+        below: &BTreeMap<NodePath, NodeSeen>,
+        now_ms: u64,
+    ) -> Source {
+        let state = if path == self.parts.node.path { SourceState::Live } else { SourceState::Replicated };
+        let source = Source { path, state, heard_ms: 0, newest_record_ms, behind: 0, reason: String::new() };
+        // Of a node that is not below, and of one that nobody between has told of yet, nothing more is known.
+        let Some(seen) = below.get(&source.path) else { return source };
+        let heard_ms = seen.heard_ago_ms.map_or(0, |ago| now_ms.saturating_sub(ago));
+        let source = Source { heard_ms, behind: seen.behind, ..source };
+        if seen.connected {
+            return source;
         }
-        // What is known of a node further down is what the child on the way to it brought.
-        let link = own.child_towards(&path).or_else(|| own.parent());
-        let (heard_ms, behind) =
-            link.map_or((0, 0), |link| (self.parts.links.heard_ms(&link), self.parts.links.behind(&link)));
-        Source {
-            path,
-            state: SourceState::Replicated,
-            heard_ms,
-            newest_record_ms,
-            behind,
-            reason: String::new(),
-        }
+        let reason = "not connected: what it wrote since is not here".to_owned();
+        Source { state: SourceState::NoReply, reason, ..source }
     }
 }

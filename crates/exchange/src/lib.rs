@@ -23,6 +23,7 @@ mod peers;
 mod retrieve;
 mod status;
 mod terms;
+mod turns;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -31,6 +32,7 @@ use model::{Clock, Entropy, NodePath, OriginId, RegionCode, TrustDomain};
 use replication::{Directory, Links};
 use repository::Repository;
 use store::Store;
+use tokio::sync::Semaphore;
 
 pub use caller::{Action, Caller, Permit, Role, permit};
 pub use deadline::Deadline;
@@ -96,12 +98,20 @@ pub struct Exchange {
     started_ms: u64,
     /// The epoch of this start is open.
     writing: Arc<AtomicBool>,
+    turns: turns::Turns,
+    uploads: Arc<Semaphore>,
 }
 
 impl Exchange {
     pub fn new(parts: Parts) -> Self {
         let started_ms = parts.clock.now_ms();
-        Self { parts: Arc::new(parts), started_ms, writing: Arc::default() }
+        Self {
+            parts: Arc::new(parts),
+            started_ms,
+            writing: Arc::default(),
+            turns: turns::Turns::default(),
+            uploads: Arc::new(Semaphore::new(documents::MAX_UPLOADS)),
+        }
     }
 
     pub fn node(&self) -> &Node {

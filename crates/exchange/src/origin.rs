@@ -56,7 +56,7 @@ impl Exchange {
         Draft {
             flow: Flow::Directory,
             kind: Kind::Institution as u32,
-            id: RecordId::of(&[origin.as_bytes()]),
+            id: RecordId::of(&[origin.as_bytes(), &1u32.to_be_bytes()]),
             origin: own,
             term: 1,
             subject: None,

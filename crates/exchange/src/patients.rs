@@ -61,6 +61,9 @@ impl Exchange {
         let _permit = permit(caller, Action::File, &self.parts.node.path)?;
         let code = institution_code(caller)?;
         let registration = self.checked(request.registration, code, request.withdraw)?;
+        let origin = self.institution_origin(code);
+        let key = registration_key(origin, &registration.source_system, &registration.local_id);
+        let _turn = self.turns.of(&key).await;
         let mut attempt = 0;
         loop {
             attempt += 1;
@@ -106,6 +109,13 @@ impl Exchange {
     ) -> Result<Registered, Attempt> {
         let key = registration_key(writable.origin, &registration.source_system, &registration.local_id);
         let number = Number::of(key);
+        if !registration.number.is_empty() && registration.number != number.as_str() {
+            return Err(ExchangeError::unusable(
+                "NUMBER_DISAGREES",
+                "the number given is not this registration's",
+            )
+            .into());
+        }
         let held = self.parts.store.get(&key).map_err(ExchangeError::from)?;
         let held_version = held.as_ref().map(|record| record.envelope().version);
         if expected.is_some() && expected != held_version {

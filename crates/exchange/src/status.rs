@@ -53,7 +53,7 @@ impl Exchange {
             let (health, reason) = link.health(now_ms);
             LinkStatus { health, reason, callable: parts.peers.callable(&hop), link }
         };
-        let parent = parts.node.path.parent().map(|path| {
+        let parent = parts.node.path.parent().filter(|_| links).map(|path| {
             let link = parts.links.view(&path).unwrap_or_else(|| LinkView::never(path));
             status(link, Hop::Parent)
         });
@@ -81,6 +81,13 @@ impl Exchange {
         })
     }
 
+    /// The parent's words when it refused this node, for example because the node's disk was lost and it must be restored first.
+    fn refused_by(&self, parent: &model::NodePath) -> Option<String> {
+        let link = self.parts.links.view(parent)?;
+        let last = link.last_error.filter(|last| last.is_refusal() && !link.connected)?;
+        Some(format!(": {}", last.message))
+    }
+
     /// Why writes are refused now, and what to do; none when they are accepted.
     pub fn not_writing(&self) -> Option<String> {
         let store = self.parts.store.status();
@@ -99,6 +106,9 @@ impl Exchange {
             return None;
         }
         Some(match self.parts.node.path.parent() {
+            Some(parent) if self.refused_by(&parent).is_some() => {
+                format!("{parent} refuses this node{}", self.refused_by(&parent).unwrap_or_default())
+            }
             Some(parent) if self.parts.store.last_epoch().is_none() => {
                 format!(
                     "the store is empty and waits for {parent} to say that it knows nothing of this node: check the link"

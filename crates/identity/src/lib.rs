@@ -32,5 +32,5 @@ pub use error::IdentityError;
 pub use key::{PrivateKey, PublicKey};
 pub use name::{Account, InstitutionCode, Name, NameError, Role, SpiffeId};
 pub use refusal::{Moment, Refusal};
-pub use signing::verify_signing_chain;
+pub use signing::{verify_signing_chain, verify_signing_chain_as_issued};
 pub use tls::{Alpn, Peer, Seams, client_config, peer_name, server_config};

@@ -4,6 +4,7 @@ use model::{NodePath, VerifyingKey};
 use rustls::pki_types::CertificateDer;
 
 use crate::chain::{self, NothingRevoked, Purpose, Root};
+use crate::facts::Facts;
 use crate::name::Name;
 use crate::refusal::{Moment, Refusal};
 
@@ -24,6 +25,17 @@ pub fn verify_signing_chain<C: AsRef<[u8]>>(
     let key =
         crate::key::verifying_key_of(&facts.public_key).ok_or(Refusal::Malformed("not an Ed25519 key"))?;
     Ok((path.clone(), key))
+}
+
+/// The same as of the moment the leaf was issued. An authority issues within its own life, so that is a moment at which an
+/// honest chain holds; what has ended since says nothing about records signed before.
+pub fn verify_signing_chain_as_issued<C: AsRef<[u8]>>(
+    chain: &[C],
+    root: &Root,
+) -> Result<(NodePath, VerifyingKey), Refusal> {
+    let leaf = chain.first().ok_or(Refusal::NoCertificate)?;
+    let issued = Facts::of(&CertificateDer::from(leaf.as_ref()))?.not_before;
+    verify_signing_chain(chain, root, issued.ms)
 }
 
 #[cfg(test)]

@@ -78,11 +78,28 @@ pub struct Batch {
     pub now_ms: u64,
 }
 
-/// Nothing to ship, but alive.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Alive, and how the nodes below are.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Head {
     pub head: u64,
     pub now_ms: u64,
+    /// At most [`MAX_BELOW`].
+    pub below: Vec<NodeSeen>,
+}
+
+/// Most nodes that a head names.
+pub const MAX_BELOW: usize = 1024;
+
+/// A node further down, as seen by the nodes between.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NodeSeen {
+    pub path: NodePath,
+    /// Its feed to its parent is open.
+    pub connected: bool,
+    /// How long ago its parent heard it, in milliseconds; none: not since its parent started.
+    pub heard_ago_ms: Option<u64>,
+    /// Positions it had not shipped when last heard.
+    pub behind: u64,
 }
 
 /// Durably applied up to a position.

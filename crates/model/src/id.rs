@@ -86,6 +86,19 @@ impl OriginId {
     }
 }
 
+impl OriginId {
+    /// The origin of a node: a hash of the first record-signing key it ever had. Nobody else can begin with it, since the first
+    /// key record of an origin must be of that key; later keys are bound to the node, not to its id.
+    pub fn of_node(trust_domain: &TrustDomain, first_public_key: &[u8; 32]) -> Self {
+        let mut hash = Sha256::new();
+        hash.update(b"tiermesh node v1\0");
+        hash.update(trust_domain.as_str());
+        hash.update([0]);
+        hash.update(first_public_key);
+        Self(first_16(hash))
+    }
+}
+
 impl RecordId {
     /// The id of the record with this natural key (for example source system and local patient id).
     pub fn of(natural_key: &[&[u8]]) -> Self {

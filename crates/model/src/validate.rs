@@ -86,6 +86,7 @@ mod rule {
     pub const TOO_LONG: &str = "TOO_LONG";
     pub const TOO_MANY: &str = "TOO_MANY";
     pub const CONTROL_CHARACTER: &str = "CONTROL_CHARACTER";
+    pub const NOT_ASCII: &str = "NOT_ASCII";
     pub const UNKNOWN_CODE: &str = "UNKNOWN_CODE";
 }
 
@@ -169,6 +170,22 @@ impl Findings {
     fn patient_key(&mut self, local_id: &str, source_system: &str) {
         self.required_text("local_id", "local id", local_id, MAX_ID);
         self.text("source_system", "source system", source_system, MAX_SOURCE_SYSTEM);
+        self.one_spelling("local_id", "local id", local_id);
+        self.one_spelling("source_system", "source system", source_system);
+    }
+
+    /// An id that is hashed into a record's id must have one way to be written.
+    fn one_spelling(&mut self, field: &str, value_class: &'static str, id: &str) {
+        // Control characters and too much text are reported already, an absent id where it is needed.
+        let foreign = |c: char| !c.is_ascii_graphic() && !c.is_control();
+        if id.len() <= MAX_ID * 4 && id.chars().any(foreign) && !id.chars().all(char::is_whitespace) {
+            self.error(
+                field,
+                value_class,
+                rule::NOT_ASCII,
+                "letters, digits and signs of ASCII, without spaces",
+            );
+        }
     }
 
     /// Reports a list longer than `max`; the caller checks no more than `max` of its items.

@@ -53,7 +53,7 @@ impl Derivation for Terms {
 struct PlainKeyring;
 
 impl Keyring for PlainKeyring {
-    fn admit(&self, entry: &SigningKeyEntry, _recorded_ms: u64) -> Result<AdmittedKey, String> {
+    fn admit(&self, entry: &SigningKeyEntry) -> Result<AdmittedKey, String> {
         let path = String::from_utf8_lossy(&entry.certificate_chain[0]).parse().map_err(|_| "no path")?;
         let key = entry.public_key[..].try_into().ok().and_then(VerifyingKey::from_bytes).ok_or("no key")?;
         Ok(AdmittedKey { path, key })
@@ -77,7 +77,7 @@ fn open(path: &str, seed: u8, storage: Arc<dyn Storage>) -> Node {
     let key = SigningKey::from_seed(&[seed; 32]);
     let own = NodeIdentity {
         path: path.parse().expect("a path"),
-        origin: OriginId([seed; 16]),
+        origin: OriginId::of_node(&domain(), key.verifying_key().as_bytes()),
         trust_domain: domain(),
         software: "bench".into(),
     };

@@ -15,8 +15,8 @@ pub struct AdmittedKey {
 
 /// Judges certificate chains of record-signing keys. Implemented where certificates are known; tests bring their own.
 pub trait Keyring: Send + Sync + Debug {
-    /// Checks the chain up to the mesh's root as of `recorded_ms`, the time that the key's record states (milliseconds since
-    /// 1970): key records are kept for ever, and a certificate that has ended since must not make old records unverifiable.
+    /// Checks the chain up to the mesh's root as of the moment it was issued: key records are kept for ever, a certificate that
+    /// has ended since must not make old records unverifiable, and no clock decides. (A stolen key is revocation's matter.)
     /// The error tells an operator why, in one line.
-    fn admit(&self, entry: &SigningKeyEntry, recorded_ms: u64) -> Result<AdmittedKey, String>;
+    fn admit(&self, entry: &SigningKeyEntry) -> Result<AdmittedKey, String>;
 }

@@ -6,9 +6,12 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 
+use model::feed::{MAX_BELOW, NodeSeen};
 use model::{NodePath, OriginId};
 use parking_lot::Mutex;
 use tokio::sync::watch;
+
+use crate::DirectoryView;
 
 /// A feed that is behind and has not moved for this long, or a neighbour not heard for this long, is red.
 pub const STALL_MS: u64 = 30_000;
@@ -51,6 +54,9 @@ pub struct LinkView {
     pub last_error: Option<LinkTrouble>,
     /// Why records wait although the link is up: the receiver's store takes none now.
     pub stalled: Option<String>,
+    /// The nodes below a child as it last told, and this node's clock then.
+    pub below: BTreeMap<NodePath, NodeSeen>,
+    pub below_ms: u64,
 }
 
 /// Why a link does not work.
@@ -80,6 +86,8 @@ impl LinkView {
             newest_record_ms: BTreeMap::new(),
             last_error: None,
             stalled: None,
+            below: BTreeMap::new(),
+            below_ms: 0,
         }
     }
 
@@ -137,7 +145,7 @@ impl LinkView {
 
 impl LinkTrouble {
     /// Whether somebody must act, because connecting again leads to the same answer.
-    fn is_refusal(&self) -> bool {
+    pub fn is_refusal(&self) -> bool {
         !matches!(self.reason.as_str(), "BROKEN" | "SILENT" | "REPLACED")
     }
 }
@@ -173,6 +181,45 @@ impl Links {
     /// Positions between what was applied and the sender's head: its own log's end here, what it said when last heard elsewhere.
     pub fn behind(&self, path: &NodePath) -> u64 {
         self.view(path).map_or(0, |link| link.behind())
+    }
+
+    /// Notes what a child says of the nodes below it; of others it cannot speak.
+    pub(crate) fn told_of(&self, child: &NodePath, below: Vec<NodeSeen>, now_ms: u64) {
+        let below = below.into_iter().filter(|seen| child.contains(&seen.path) && seen.path != *child);
+        self.change(child, |link| {
+            link.below = below.map(|seen| (seen.path.clone(), seen)).collect();
+            link.below_ms = now_ms;
+        });
+    }
+
+    /// The nodes below `own`, as seen from here: the children themselves, those further down as the children tell. A child that
+    /// the directory knows and that has not been heard since the start is there too.
+    pub fn below(&self, own: &NodePath, directory: &DirectoryView, now_ms: u64) -> Vec<NodeSeen> {
+        let views = self.views.lock();
+        let mut seen: BTreeMap<NodePath, NodeSeen> = BTreeMap::new();
+        for node in directory.nodes().filter(|node| own.is_parent_of(&node.path)) {
+            let silent =
+                NodeSeen { path: node.path.clone(), connected: false, heard_ago_ms: None, behind: 0 };
+            seen.insert(node.path.clone(), silent);
+        }
+        for link in views.values().filter(|link| own.is_parent_of(&link.path)) {
+            let heard_ago_ms = (link.heard_ms > 0).then(|| now_ms.saturating_sub(link.heard_ms));
+            let child = NodeSeen {
+                path: link.path.clone(),
+                connected: link.connected,
+                heard_ago_ms,
+                behind: link.behind(),
+            };
+            seen.insert(link.path.clone(), child);
+            let since_ms = now_ms.saturating_sub(link.below_ms);
+            for further in link.below.values() {
+                // Nobody hears of it while the child between is away.
+                let connected = further.connected && link.connected;
+                let heard_ago_ms = further.heard_ago_ms.map(|ago| ago.saturating_add(since_ms));
+                seen.insert(further.path.clone(), NodeSeen { connected, heard_ago_ms, ..further.clone() });
+            }
+        }
+        seen.into_values().take(MAX_BELOW).collect()
     }
 
     /// What this node sends to `path` ends where its log ends, also while nobody listens.

@@ -30,7 +30,7 @@ use crate::{Directory, LinkError, Links, NodeIdentity, batch, entitlement, flows
 /// How a sender behaves.
 #[derive(Debug, Clone)]
 pub struct SenderSettings {
-    /// How long nothing may be sent before the head is.
+    /// How often the head is sent, and how the nodes below are.
     pub head_interval: Duration,
     /// How long the receiver may be silent before the session ends. The receiver answers every head.
     pub silence_limit: Duration,
@@ -220,7 +220,8 @@ impl<'a> Course<'a> {
             cover: Cover::default(),
             max_batch_bytes: settings.max_batch_bytes.min(welcome.max_batch_bytes as usize),
             ready: VecDeque::new(),
-            next_head: now + settings.head_interval,
+            // At once: what is known of the nodes below is news to the parent.
+            next_head: now,
             heard: now,
             asked_ms: None,
             read_out: 0,
@@ -276,7 +277,8 @@ impl<'a> Course<'a> {
         let now_ms = self.sender.clock.now_ms();
         self.next_head = Instant::now() + self.sender.settings.head_interval;
         self.asked_ms = self.shipping.is_idle().then_some(now_ms);
-        FromSender::Head(Head { head, now_ms })
+        let below = self.sender.links.below(&self.sender.own.path, &self.sender.directory.snapshot(), now_ms);
+        FromSender::Head(Head { head, now_ms, below })
     }
 
     /// The next batch; none if the log had nothing more after all.
@@ -288,7 +290,6 @@ impl<'a> Course<'a> {
         if let Some(batch) = &batch {
             self.shipping.ship(batch.upto);
             self.asked_ms = None;
-            self.next_head = Instant::now() + self.sender.settings.head_interval;
         }
         Ok(batch)
     }

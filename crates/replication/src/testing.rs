@@ -27,7 +27,7 @@ pub fn institution(code: &str) -> OriginId {
 pub struct PlainKeyring;
 
 impl Keyring for PlainKeyring {
-    fn admit(&self, entry: &SigningKeyEntry, _recorded_ms: u64) -> Result<AdmittedKey, String> {
+    fn admit(&self, entry: &SigningKeyEntry) -> Result<AdmittedKey, String> {
         let text = std::str::from_utf8(&entry.certificate_chain[0]).unwrap();
         if text.starts_with("bad") {
             return Err("its certificate was not issued in this mesh".into());
@@ -61,7 +61,8 @@ pub struct Parts {
 impl Writer {
     pub fn new(seed: u8, at: &str) -> Self {
         let key = SigningKey::from_seed(&[seed; 32]);
-        Self { key, origin: OriginId([seed; 16]), path: path(at), epoch: 1, seq: 0 }
+        let origin = OriginId::of_node(&trust_domain(), key.verifying_key().as_bytes());
+        Self { key, origin, path: path(at), epoch: 1, seq: 0 }
     }
 
     pub fn sign(&mut self, parts: Parts) -> Record {

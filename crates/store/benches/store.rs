@@ -66,12 +66,16 @@ fn draft(number: usize) -> Draft {
 }
 
 fn open(root: &Path) -> (Store, store::OpenReport) {
+    open_under("bench", root)
+}
+
+fn open_under(boot_id: &str, root: &Path) -> (Store, store::OpenReport) {
     Store::open(Options {
         storage: Arc::new(Files::open(root.join("log")).expect("the directory can be made")),
         index: IndexChoice::Sled { path: root.join("index"), cache_bytes: 32 << 20 },
         derivation: Arc::new(FourTerms),
         clock: Arc::new(SystemClock),
-        boot_id: "bench".to_owned(),
+        boot_id: boot_id.to_owned(),
         node: OriginId([7; 16]),
         signing: SigningKey::from_seed(&[9; 32]),
         run: Run::Threads,
@@ -243,9 +247,15 @@ async fn main() {
         status.index_bytes / records as u64
     );
     reads(&store, records);
+    store.begin_epoch(EpochId([2; 16]), Vec::new()).await.expect("an epoch is opened");
+    commit(&store, records, records + 5000).await;
     drop(store);
     let (store, report) = open(&root);
-    println!("start after kill: {:.2} s", report.total.as_secs_f64());
+    let verified = if report.verified { ", verified" } else { "" };
+    println!("start after kill: {:.2} s, {} replayed{verified}", report.total.as_secs_f64(), report.replayed);
+    drop(store);
+    let (store, report) = open_under("bench after a power loss", &root);
+    println!("start after power loss: {:.2} s, {:?}", report.total.as_secs_f64(), report.rebuilt);
     drop(store);
     drop(std::fs::remove_dir_all(root.join("index")));
     let (store, report) = open(&root);

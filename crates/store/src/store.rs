@@ -1,6 +1,7 @@
 //! The store as others see it.
 
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
@@ -312,9 +313,12 @@ impl Drop for Handle {
 fn start_threads(shared: Arc<Shared>, writer: Writer) -> io::Result<Engine> {
     let (queue, jobs) = sync_channel(shared.limits.queue);
     let folding = shared.clone();
-    let folder = std::thread::Builder::new()
-        .name("store-folder".to_owned())
-        .spawn(move || folding.fold_until_closed())?;
+    let folder = std::thread::Builder::new().name("store-folder".to_owned()).spawn(move || {
+        // A writer that waits for the folder must not wait for ever.
+        if catch_unwind(AssertUnwindSafe(|| folding.fold_until_closed())).is_err() {
+            folding.index_broken();
+        }
+    })?;
     let writer = std::thread::Builder::new()
         .name("store-writer".to_owned())
         .spawn(move || write_until_closed(writer, &shared, &jobs))?;

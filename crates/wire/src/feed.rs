@@ -22,9 +22,7 @@ impl TryFrom<v1::ShipRequest> for FromSender {
             None => return bad("frame", "must be one of this protocol version"),
             Some(ship_request::Frame::Hello(hello)) => Self::Hello(Box::new(hello.try_into()?)),
             Some(ship_request::Frame::Batch(batch)) => Self::Batch(batch.try_into()?),
-            Some(ship_request::Frame::Head(head)) => {
-                Self::Head(feed::Head { head: head.head, now_ms: head.now_ms })
-            }
+            Some(ship_request::Frame::Head(head)) => Self::Head(head.try_into()?),
         })
     }
 }
@@ -34,9 +32,7 @@ impl From<FromSender> for v1::ShipRequest {
         let frame = match frame {
             FromSender::Hello(hello) => ship_request::Frame::Hello((*hello).into()),
             FromSender::Batch(batch) => ship_request::Frame::Batch(batch.into()),
-            FromSender::Head(head) => {
-                ship_request::Frame::Head(v1::FeedHead { head: head.head, now_ms: head.now_ms })
-            }
+            FromSender::Head(head) => ship_request::Frame::Head(head.into()),
         };
         Self { frame: Some(frame) }
     }
@@ -103,6 +99,40 @@ impl From<feed::Hello> for v1::FeedHello {
             software: hello.software,
             introduction: hello.introduction.iter().map(Record::to_raw).collect(),
         }
+    }
+}
+
+impl TryFrom<v1::FeedHead> for feed::Head {
+    type Error = ConvertError;
+    fn try_from(head: v1::FeedHead) -> Result<Self, ConvertError> {
+        if head.below.len() > feed::MAX_BELOW {
+            return bad("head.below", "names more nodes than its limit");
+        }
+        let seen = |seen: v1::NodeSeen| {
+            Ok(feed::NodeSeen {
+                path: seen
+                    .path
+                    .parse()
+                    .or_else(|_| bad("head.below.path", "must be region codes joined by '/'"))?,
+                connected: seen.connected,
+                heard_ago_ms: seen.heard_ago_ms,
+                behind: seen.behind,
+            })
+        };
+        let below = head.below.into_iter().map(seen).collect::<Result<_, ConvertError>>()?;
+        Ok(Self { head: head.head, now_ms: head.now_ms, below })
+    }
+}
+
+impl From<feed::Head> for v1::FeedHead {
+    fn from(head: feed::Head) -> Self {
+        let seen = |seen: feed::NodeSeen| v1::NodeSeen {
+            path: seen.path.to_string(),
+            connected: seen.connected,
+            heard_ago_ms: seen.heard_ago_ms,
+            behind: seen.behind,
+        };
+        Self { head: head.head, now_ms: head.now_ms, below: head.below.into_iter().map(seen).collect() }
     }
 }
 

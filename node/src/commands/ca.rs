@@ -7,6 +7,7 @@ use std::time::Duration;
 use identity::authority::Term;
 use identity::ca::{self, CLIENT_LIFE, Issued, Lives};
 use identity::name::Role;
+use model::institution_code::InstitutionCode;
 use model::{Clock, NodePath, TrustDomain};
 
 use crate::commands::{FAILED, fail, print_json};
@@ -54,7 +55,7 @@ pub enum Issue {
         #[arg(long)]
         out: PathBuf,
         /// Life of its TLS certificate.
-        #[arg(long, default_value_t = CLIENT_LIFE.as_secs() / 86_400)]
+        #[arg(long, default_value_t = CLIENT_LIFE.as_secs() / 86_400, value_parser = clap::value_parser!(u64).range(1..=1826))]
         days: u64,
         #[arg(long)]
         json: bool,
@@ -75,7 +76,7 @@ pub struct Client {
     who: String,
     #[arg(long)]
     out: PathBuf,
-    #[arg(long, default_value_t = CLIENT_LIFE.as_secs() / 86_400)]
+    #[arg(long, default_value_t = CLIENT_LIFE.as_secs() / 86_400, value_parser = clap::value_parser!(u64).range(1..=1826))]
     days: u64,
     #[arg(long)]
     json: bool,
@@ -83,6 +84,9 @@ pub struct Client {
 
 pub fn run(command: &Ca) -> ExitCode {
     let now_ms = SystemClock.now_ms();
+    if let Err(wrong) = check(command) {
+        return fail(&wrong, cli::Exit::Usage as u8);
+    }
     let result = match command {
         Ca::Init { trust_domain, out, json } => {
             ca::init_root(out, trust_domain, now_ms).map(|issued| show(&[issued], out, *json))
@@ -101,6 +105,23 @@ pub fn run(command: &Ca) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(&error, FAILED),
+    }
+}
+
+/// What would be found out too late: a code that no node accepts, a folder that holds no authority.
+fn check(command: &Ca) -> Result<(), String> {
+    match command {
+        Ca::Issue(Issue::Institution(client)) => match InstitutionCode::parse(&client.who) {
+            Ok(_) => Ok(()),
+            Err(error) => Err(format!("the code of an institution cannot be used: {error}")),
+        },
+        Ca::List { authority, .. } if !authority.join(identity::files::AUTHORITY_CERTIFICATE).exists() => {
+            Err(format!(
+                "{} holds no authority: name the root's folder or a node's identity",
+                authority.display()
+            ))
+        }
+        _ => Ok(()),
     }
 }
 

@@ -10,6 +10,7 @@ use model::Clock;
 
 use crate::commands::{FAILED, fail, print_json};
 use crate::config::Config;
+use crate::local::Local;
 use crate::seams::SystemClock;
 
 /// Free room under which the disk is called short, in MiB.
@@ -90,19 +91,23 @@ fn keys(config: &Config) -> Vec<Check> {
         Err(error) => return vec![bad("keys", error.to_string())],
     };
     let mut checks = vec![good("keys", format!("{} in {}", identity.path, identity.trust_domain))];
-    let days = (identity.not_after_ms() as i64 - SystemClock.now_ms() as i64) / 86_400_000;
+    let left_ms = identity.not_after_ms() as i64 - SystemClock.now_ms() as i64;
+    let days = left_ms / 86_400_000;
     checks.push(match days {
-        i64::MIN..0 => bad(
+        _ if left_ms <= 0 => bad(
             "validity",
             "the node's certificate has ended: have the node above issue a new one (tiermesh ca issue node)"
                 .into(),
         ),
-        0..30 => look(
+        ..30 => look(
             "validity",
             format!("the node's certificate ends in {days} days: have the node above issue a new one"),
         ),
         _ => good("validity", format!("the node's certificate is good for {days} days")),
     });
+    if let Err(error) = Local::check(&config.identity_dir) {
+        checks.push(bad("keys", error.to_string()));
+    }
     match (identity.path.depth(), &config.parent) {
         (0, Some(_)) => checks.push(bad("place", "the certificate makes this node a root, but the configuration names a parent: remove [parent]".into())),
         (1.., None) => checks.push(bad("place", "the certificate puts this node under a parent, but the configuration names none: add [parent] address".into())),

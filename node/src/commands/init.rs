@@ -49,7 +49,14 @@ pub fn run(args: &Init) -> ExitCode {
 
 fn init(args: &Init) -> Result<PathBuf, String> {
     let identity = std::path::absolute(&args.identity).map_err(|error| error.to_string())?;
-    identity::Identity::load(&identity).map_err(|error| error.to_string())?;
+    let loaded = identity::Identity::load(&identity).map_err(|error| error.to_string())?;
+    match (loaded.path.depth(), &args.parent) {
+        (0, Some(_)) => return Err(format!("{} is the root: leave --parent out", loaded.path)),
+        (1.., None) => {
+            return Err(format!("{} stands below another node: give its address with --parent", loaded.path));
+        }
+        _ => {}
+    }
     let text = text(args, &identity.display().to_string());
     std::fs::DirBuilder::new()
         .recursive(true)
@@ -68,7 +75,8 @@ fn init(args: &Init) -> Result<PathBuf, String> {
         .mode(0o700)
         .create(&config.data_dir)
         .map_err(|error| at(&config.data_dir, &error))?;
-    Local::load_or_create(&config.identity_dir, &SystemEntropy).map_err(|error| error.to_string())?;
+    Local::load_or_create(&config.identity_dir, &loaded, &SystemEntropy)
+        .map_err(|error| error.to_string())?;
     Ok(path)
 }
 

@@ -11,6 +11,7 @@ use crate::codes;
 pub fn validate_document_entry(entry: &DocumentEntry) -> Vec<Violation> {
     let mut findings = Findings::default();
     findings.required_text("document_id", "document id", &entry.document_id, MAX_ID);
+    findings.one_spelling("document_id", "document id", &entry.document_id);
     findings.institution_code(&entry.institution_code);
     findings.patient_key(&entry.local_id, &entry.source_system);
     let known = codes::DOCUMENT_TYPES.contains(&entry.type_code);

@@ -96,7 +96,8 @@ pub(crate) fn node_key(node: OriginId) -> RecordKey {
     RecordKey::of(Kind::Node as u32, node, RecordId::of(&[]))
 }
 
-/// Key of the record by which `decided_by` enrolled an institution.
-pub(crate) fn institution_key(decided_by: OriginId, institution: &OriginId) -> RecordKey {
-    RecordKey::of(Kind::Institution as u32, decided_by, RecordId::of(&[institution.as_bytes()]))
+/// Key of the record by which `decided_by` made somebody an institution's writer for a term.
+pub(crate) fn institution_key(decided_by: OriginId, institution: &OriginId, term: u32) -> RecordKey {
+    let id = RecordId::of(&[institution.as_bytes(), &term.to_be_bytes()]);
+    RecordKey::of(Kind::Institution as u32, decided_by, id)
 }

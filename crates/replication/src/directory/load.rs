@@ -52,7 +52,7 @@ pub(super) fn read(store: &Store, keyring: &dyn Keyring) -> Result<DirectoryView
 /// The path of a key whose node record has not arrived yet.
 fn path_in_certificate(record: &Record, keyring: &dyn Keyring) -> Option<model::NodePath> {
     let entry: SigningKeyEntry = record.decode_body().ok()?;
-    match keyring.admit(&entry, record.envelope().recorded_ms) {
+    match keyring.admit(&entry) {
         Ok(admitted) => Some(admitted.path),
         Err(why) => {
             tracing::warn!(node = %record.envelope().origin, %why, "a signing key is held whose certificate is refused");

@@ -1,7 +1,7 @@
 //! Whether the bodies of known kinds say the same as their envelopes.
 
 use model::body::{DocumentEntry, Kind, Registration};
-use model::{OriginId, Record, RecordId, RecordKey, TrustDomain};
+use model::{Number, OriginId, Record, RecordId, RecordKey, TrustDomain};
 
 use super::{Reason, flow_of, known_kind};
 
@@ -30,6 +30,13 @@ fn registration(record: &Record, trust_domain: &TrustDomain) -> Result<(), Reaso
     let body: Registration = record.decode_body().map_err(|_| Reason::Body("registration"))?;
     if envelope.id != RecordId::of(&[body.source_system.as_bytes(), body.local_id.as_bytes()]) {
         return Err(Reason::WrongId);
+    }
+    // A number that was not born with this registration, or a birth after its recording, could take a person's number over.
+    if body.number != Number::of(record.key()).as_str() {
+        return Err(Reason::Body("registration's number"));
+    }
+    if body.born_ms == 0 || body.born_ms > envelope.recorded_ms {
+        return Err(Reason::Body("registration's birth"));
     }
     of_institution(envelope.origin, trust_domain, &body.institution_code)
 }

@@ -51,22 +51,21 @@ fn signing_key(record: &Record, view: &DirectoryView, rules: Rules<'_>) -> Resul
     };
     let path = match path {
         Some(path) => path,
-        None => certified(&entry, &key, record, rules)?,
+        None => certified(&entry, &key, rules)?,
     };
     if !rules.sender.contains(&path) {
         return Err(Reason::Outside { path, sender: rules.sender.clone() });
     }
     bound(origin, &path, view)?;
+    // An origin begins with the key that it is a hash of; so nobody can begin with another's, or with an institution's.
+    if view.path_of(&origin).is_none() && origin != OriginId::of_node(rules.trust_domain, key.as_bytes()) {
+        return Err(Reason::WrongOrigin);
+    }
     Ok(Fact::Key { node: origin, key, path: Some(path) })
 }
 
-fn certified(
-    entry: &SigningKeyEntry,
-    key: &VerifyingKey,
-    record: &Record,
-    rules: Rules<'_>,
-) -> Result<NodePath, Reason> {
-    let admitted = rules.keyring.admit(entry, record.envelope().recorded_ms).map_err(Reason::KeyRefused)?;
+fn certified(entry: &SigningKeyEntry, key: &VerifyingKey, rules: Rules<'_>) -> Result<NodePath, Reason> {
+    let admitted = rules.keyring.admit(entry).map_err(Reason::KeyRefused)?;
     if admitted.key == *key {
         Ok(admitted.path)
     } else {
@@ -141,7 +140,7 @@ fn institution(
     let envelope = record.envelope();
     let entry: InstitutionEntry = record.decode_body().map_err(|_| Reason::Body("institution"))?;
     let origin = OriginId::try_from(&entry.origin[..]).map_err(|_| Reason::Body("institution"))?;
-    if envelope.id != RecordId::of(&[origin.as_bytes()]) {
+    if envelope.id != RecordId::of(&[origin.as_bytes(), &entry.term.to_be_bytes()]) {
         return Err(Reason::WrongId);
     }
     if entry.code.is_empty()

@@ -73,6 +73,8 @@ impl Applier {
             let counted = match work {
                 Work::Head(head) => {
                     self.heard(head.head);
+                    let (path, now_ms) = (&self.session.path, self.shared.clock.now_ms());
+                    self.shared.links.told_of(path, head.below, now_ms);
                     Counted::default()
                 }
                 Work::Batch(batch) => {

@@ -67,7 +67,7 @@ fn needs(envelope: &Envelope, view: &DirectoryView) -> Vec<RecordKey> {
         epoch_key(node, envelope.version.epoch),
     ];
     if let Some(institution) = view.institution(&envelope.origin) {
-        needs.push(institution_key(institution.writer, &institution.origin));
+        needs.push(institution_key(institution.writer, &institution.origin, institution.term));
     }
     needs
 }

@@ -125,7 +125,7 @@ fn greetings_that_do_not_prove_themselves_are_refused() {
         of_another.introduction = own_records(&province);
         let mut other_epoch = good.clone();
         other_epoch.epochs[0].epoch_id = vec![9; 16].into();
-        let not_greeting = FromSender::Head(Head { head: 1, now_ms: 0 });
+        let not_greeting = FromSender::Head(Head { head: 1, now_ms: 0, below: Vec::new() });
         let table = [
             (
                 greet(without_key),

@@ -55,7 +55,7 @@ impl Derivation for Terms {
 pub struct PlainKeyring;
 
 impl Keyring for PlainKeyring {
-    fn admit(&self, entry: &SigningKeyEntry, _recorded_ms: u64) -> Result<AdmittedKey, String> {
+    fn admit(&self, entry: &SigningKeyEntry) -> Result<AdmittedKey, String> {
         let path = std::str::from_utf8(&entry.certificate_chain[0]).ok().and_then(|text| text.parse().ok());
         let key = entry.public_key[..].try_into().ok().and_then(VerifyingKey::from_bytes);
         path.zip(key).map(|(path, key)| AdmittedKey { path, key }).ok_or_else(|| "no certificate".into())
@@ -89,11 +89,13 @@ pub struct Node {
 
 impl Machine {
     pub fn new(path: &str, seed: u8) -> Self {
+        let key = SigningKey::from_seed(&[seed; 32]);
+        let trust_domain = "tiermesh.test".parse().unwrap();
         Self {
             path: path.parse().unwrap(),
-            origin: OriginId([seed; 16]),
-            trust_domain: "tiermesh.test".parse().unwrap(),
-            key: SigningKey::from_seed(&[seed; 32]),
+            origin: OriginId::of_node(&trust_domain, key.verifying_key().as_bytes()),
+            trust_domain,
+            key,
             storage: Memory::new(seed.into()),
             index: MemoryIndex::default(),
             boot: 1,

@@ -31,9 +31,9 @@ const HOSPITAL: &str = "12345678X53010211A1001";
 struct Certified(identity::Root);
 
 impl Keyring for Certified {
-    fn admit(&self, entry: &SigningKeyEntry, recorded_ms: u64) -> Result<AdmittedKey, String> {
+    fn admit(&self, entry: &SigningKeyEntry) -> Result<AdmittedKey, String> {
         let (path, key): (NodePath, VerifyingKey) =
-            identity::verify_signing_chain(&entry.certificate_chain, &self.0, recorded_ms)
+            identity::verify_signing_chain_as_issued(&entry.certificate_chain, &self.0)
                 .map_err(|refusal| refusal.to_string())?;
         Ok(AdmittedKey { path, key })
     }
@@ -48,7 +48,7 @@ struct RealNode {
 
 async fn real_node(mesh: &Mesh, at: &str) -> RealNode {
     let identity = mesh.node(at);
-    let origin = OriginId([path(at).depth() as u8 + 1; 16]);
+    let origin = OriginId::of_node(&identity.trust_domain, identity.signing_key.verifying_key().as_bytes());
     let terms = TermKey::new([5; 32]);
     let (store, _) = Store::open(Options {
         storage: Arc::new(Memory::new(1)),
