@@ -261,6 +261,14 @@ mod tests {
     }
 
     #[test]
+    fn a_nodes_origin_is_frozen_too() {
+        let domain: TrustDomain = "tiermesh.example".parse().unwrap();
+        let origin = OriginId::of_node(&domain, &[7; 32]);
+        assert_eq!(origin.to_string(), "2bebdc1a0e20188cfb901c47ba963e1a");
+        assert_ne!(origin, OriginId::of_node(&domain, &[8; 32]));
+    }
+
+    #[test]
     fn numbers_are_read_forgivingly() {
         let number = Number::of(RecordKey([0xA5; 16]));
         let text = number.to_string();

@@ -254,8 +254,18 @@ fn each_rule_of_a_document_entry() {
 fn limits_are_in_characters_and_inclusive() {
     let mut long = registration();
     long.name = "王".repeat(MAX_NAME);
-    long.local_id = "号".repeat(MAX_ID);
+    long.local_id = "~".repeat(MAX_ID);
     assert_eq!(validate_registration(&long, today()), []);
+}
+
+#[test]
+fn an_id_has_one_way_to_be_written() {
+    for id in [" A-1", "A-1 ", "A 1", "Ａ-1", "a\u{202e}b", "号"] {
+        let mut odd = registration();
+        odd.local_id = id.into();
+        let expected = [("local_id".to_owned(), "NOT_ASCII", Severity::Error)];
+        assert_eq!(found(validate_registration(&odd, today())), expected, "{id:?}");
+    }
 }
 
 proptest! {
