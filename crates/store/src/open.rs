@@ -27,8 +27,8 @@ use crate::options::{IndexChoice, Options};
 use crate::shared::{Gate, Shared, View};
 use crate::types::{IndexKind, OpenReport};
 
-/// Records up to which an index that was not closed is verified at every start: it takes a fraction of a second.
-const VERIFY_RECORDS: u64 = 100_000;
+/// Records up to which an index that was not closed is verified at every start: it takes half a second.
+const VERIFY_RECORDS: u64 = 300_000;
 
 pub(crate) fn open(options: Options) -> Result<(Arc<Shared>, Tail, OpenReport), OpenError> {
     options.limits.check()?;
