@@ -126,6 +126,48 @@ fn a_bad_last_frame_is_damage_unless_the_power_failed() {
     assert_eq!(store.status().tail_cut.unwrap().offset, cut.offset);
 }
 
+/// Two groups of three commits each: their segment, and where each frame begins.
+fn two_groups() -> (Memory, String, Vec<usize>) {
+    let storage = Memory::new(1);
+    let store = open(options(&storage, &MemoryIndex::default()));
+    for group in 0..2 {
+        let drafts = (0..3).map(|at| vec![draft(&format!("{group}-{at}"), &"x".repeat(100))]).collect();
+        assert!(store.commit_group(drafts).iter().all(Result::is_ok));
+    }
+    drop(store);
+    let name = segments(&storage).remove(0);
+    let mut bytes = vec![0; storage.len(&name).unwrap() as usize];
+    storage.read_at(&name, 0, &mut bytes).unwrap();
+    let frames = (0..bytes.len()).filter(|at| bytes[*at..].starts_with(log::format::FRAME_MAGIC)).collect();
+    (storage, name, frames)
+}
+
+#[test]
+fn after_a_power_loss_only_frames_of_the_same_group_may_stand_behind_a_bad_one() {
+    // The frames are the epoch's, three of the first group and three of the second.
+    for (bad, survives) in [(1, false), (2, false), (3, false), (4, true), (5, true), (6, true)] {
+        let (storage, name, frames) = two_groups();
+        assert_eq!(frames.len(), 7);
+        let end = frames.get(bad + 1).copied().unwrap_or(storage.len(&name).unwrap() as usize);
+        storage.damage(&name, |bytes| bytes[frames[bad]..end].fill(0));
+        let killed = refusal(&storage, "boot-1");
+        assert!(matches!(killed, Some(OpenError::Corrupt { .. })), "frame {bad}: a kill leaves no holes");
+        let boot_id = "boot-2".to_owned();
+        match Store::open(Options { boot_id, ..options(&storage, &MemoryIndex::default()) }) {
+            Ok((store, report)) => {
+                assert!(survives, "frame {bad}: acknowledged commits were cut off");
+                assert_eq!(store.head(), bad as u64);
+                assert_eq!(report.tail_cut.unwrap().offset, frames[bad] as u64);
+            }
+            Err(OpenError::Corrupt { offset, .. }) => {
+                assert!(!survives, "frame {bad}: nothing acknowledged was lost");
+                assert_eq!(offset, frames[bad] as u64);
+            }
+            Err(error) => panic!("frame {bad}: {error}"),
+        }
+    }
+}
+
 #[test]
 fn a_log_shorter_than_its_index_is_refused() {
     let (storage, index, _) = closed();

@@ -6,3 +6,4 @@ mod damage;
 mod disk;
 mod sled;
 pub(crate) mod support;
+mod threads;
