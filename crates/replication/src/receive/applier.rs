@@ -123,8 +123,10 @@ impl Applier {
         let newest = newest_by_writer(&judged.admitted, &self.shared);
         let counted = self.commit(&judged.admitted, &judged.quarantined, batch.upto).await?;
         self.publish(judged.facts);
-        for quarantined in &judged.quarantined {
-            tracing::warn!(child = %self.session.path, reason = %quarantined.reason, "a record went to quarantine");
+        if let Some(first) = judged.quarantined.first() {
+            // One line for a batch: a child that sends only bad records must not fill the log as well.
+            let (count, reason) = (judged.quarantined.len(), &first.reason);
+            tracing::warn!(child = %self.session.path, count, %reason, "records went to quarantine; the first one's reason");
         }
         self.moved(counted);
         self.shared.links.change(&self.session.path, |link| {
