@@ -141,7 +141,7 @@ impl Node {
             term: 1,
             ..InstitutionEntry::default()
         };
-        let enrolment = self.draft(Kind::Institution, &[origin.as_bytes()], &entry);
+        let enrolment = self.draft(Kind::Institution, &[origin.as_bytes(), &1u32.to_be_bytes()], &entry);
         self.store.commit(vec![enrolment]).await.expect("the enrolment");
         for start in (0..count).step_by(100) {
             let drafts = (start..count.min(start + 100)).map(|n| registration(origin, code, n)).collect();
@@ -161,7 +161,7 @@ fn registration(origin: OriginId, code: &str, n: usize) -> Draft {
     let body = Registration {
         local_id,
         institution_code: code.into(),
-        number: "ZM38P0QYQHH5CVC7".into(),
+        number: model::Number::of(RecordKey::of(kind, origin, id)).to_string(),
         name: format!("{}{n}", &address[..9]),
         birth_date: format!("19{:02}-0{}-1{}", n % 100, n % 9 + 1, n % 10),
         sex: "1".into(),

@@ -220,8 +220,7 @@ impl<'a> Course<'a> {
             cover: Cover::default(),
             max_batch_bytes: settings.max_batch_bytes.min(welcome.max_batch_bytes as usize),
             ready: VecDeque::new(),
-            // At once: what is known of the nodes below is news to the parent.
-            next_head: now,
+            next_head: now + settings.head_interval,
             heard: now,
             asked_ms: None,
             read_out: 0,

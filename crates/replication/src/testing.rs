@@ -5,7 +5,7 @@ use model::body::{
     DocumentEntry, EpochEntry, Flow, InstitutionEntry, Kind, NodeEntry, Registration, SigningKeyEntry,
 };
 use model::record::Unsigned;
-use model::{NodePath, OriginId, Record, RecordId, RecordKey, SigningKey, TrustDomain, Version};
+use model::{NodePath, Number, OriginId, Record, RecordId, RecordKey, SigningKey, TrustDomain, Version};
 use prost::Message;
 
 use crate::{AdmittedKey, Keyring};
@@ -40,6 +40,8 @@ impl Keyring for PlainKeyring {
 /// A node that writes: each record takes the next seq.
 pub struct Writer {
     pub key: SigningKey,
+    /// The key's; also the tag of its first epoch.
+    pub seed: u8,
     pub origin: OriginId,
     pub path: NodePath,
     pub epoch: u32,
@@ -62,7 +64,7 @@ impl Writer {
     pub fn new(seed: u8, at: &str) -> Self {
         let key = SigningKey::from_seed(&[seed; 32]);
         let origin = OriginId::of_node(&trust_domain(), key.verifying_key().as_bytes());
-        Self { key, origin, path: path(at), epoch: 1, seq: 0 }
+        Self { key, seed, origin, path: path(at), epoch: 1, seq: 0 }
     }
 
     pub fn sign(&mut self, parts: Parts) -> Record {
@@ -135,7 +137,7 @@ impl Writer {
             writer: Bytes::copy_from_slice(self.origin.as_bytes()),
             term: 1,
         };
-        self.directory(Kind::Institution, &[origin.as_bytes()], &entry)
+        self.directory(Kind::Institution, &[origin.as_bytes(), &1u32.to_be_bytes()], &entry)
     }
 
     pub fn institution(&mut self, code: &str) -> Record {
@@ -149,6 +151,7 @@ impl Writer {
         let body = Registration {
             local_id: local_id.into(),
             institution_code: code.into(),
+            number: Number::of(RecordKey::of(kind, origin, id)).to_string(),
             ..Registration::default()
         };
         Parts {
@@ -185,7 +188,7 @@ impl Writer {
 
     /// Key, first epoch and node records, as a new node commits them.
     pub fn introduction(&mut self) -> Vec<Record> {
-        let first = epoch_entry(1, self.origin.0[0], &[], 0);
+        let first = epoch_entry(1, self.seed, &[], 0);
         vec![self.epoch(&first), self.signing_key(), self.node()]
     }
 }

@@ -8,7 +8,7 @@ use crate::testing::{Writer, epoch_entry, institution, path};
 fn facts(writer: &mut Writer) -> Vec<Fact> {
     let mut records = writer.introduction();
     records.push(writer.institution("H1"));
-    records.push(writer.epoch(&epoch_entry(2, 2, &[writer.origin.0[0]; 16], writer.seq)));
+    records.push(writer.epoch(&epoch_entry(2, 2, &[writer.seed; 16], writer.seq)));
     records.push(writer.epoch(&epoch_entry(3, 3, &[2; 16], writer.seq)));
     records.iter().filter_map(Fact::of_record).collect()
 }

@@ -31,12 +31,9 @@ fn registration(record: &Record, trust_domain: &TrustDomain) -> Result<(), Reaso
     if envelope.id != RecordId::of(&[body.source_system.as_bytes(), body.local_id.as_bytes()]) {
         return Err(Reason::WrongId);
     }
-    // A number that was not born with this registration, or a birth after its recording, could take a person's number over.
+    // A number that was not born with this registration could take a person's number over.
     if body.number != Number::of(record.key()).as_str() {
         return Err(Reason::Body("registration's number"));
-    }
-    if body.born_ms == 0 || body.born_ms > envelope.recorded_ms {
-        return Err(Reason::Body("registration's birth"));
     }
     of_institution(envelope.origin, trust_domain, &body.institution_code)
 }

@@ -157,7 +157,11 @@ fn bodies_must_agree_with_their_envelopes() {
             Reason::WrongId,
         ),
         (Parts { body: vec![0xFF], ..registration() }, Reason::Body("registration")),
-        (Parts { body: Writer::registration_parts("H2", "P1").body, ..registration() }, Reason::WrongOrigin),
+        (Parts { body: Writer::registration_parts("H1", "P2").body, ..registration() }, Reason::WrongId),
+        (
+            Parts { body: Writer::registration_parts("H2", "P1").body, ..registration() },
+            Reason::Body("registration's number"),
+        ),
         (Parts { id: other, ..document() }, Reason::WrongId),
         (Parts { subject: Some(RecordKey([7; 16])), ..document() }, Reason::WrongSubject),
         (Parts { body: vec![0xFF], ..document() }, Reason::Body("document entry")),

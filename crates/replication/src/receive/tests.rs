@@ -65,6 +65,7 @@ fn the_first_binding_of_a_path_stands() {
     for record in [known.node(), known.institution("H1")] {
         directory.learn(&record);
     }
+    let hello = || Hello { origin: known.origin, ..hello() };
     let other = Hello { origin: OriginId([2; 16]), ..hello() };
     let table = [
         (hello(), "530000/532900", Ok(1)),

@@ -253,7 +253,7 @@ impl Node {
             writer: Bytes::copy_from_slice(self.machine.origin.as_bytes()),
             term: 1,
         };
-        self.directory_draft(Kind::Institution, &[origin.as_bytes()], &entry)
+        self.directory_draft(Kind::Institution, &[origin.as_bytes(), &1u32.to_be_bytes()], &entry)
     }
 
     pub fn registration_draft(&self, code: &str, local_id: &str, name: &str) -> Draft {
@@ -263,6 +263,7 @@ impl Node {
             local_id: local_id.into(),
             institution_code: code.into(),
             name: name.into(),
+            number: model::Number::of(RecordKey::of(kind, origin, id)).to_string(),
             ..Registration::default()
         };
         Draft {
