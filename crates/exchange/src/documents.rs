@@ -15,6 +15,7 @@ use store::{CommitError, Draft, Expect};
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::caller::{Action, Caller, permit};
+use crate::origin::Writable;
 use crate::patients::{Attempt, institution_code, registration_key};
 use crate::{Exchange, ExchangeError};
 
@@ -89,10 +90,14 @@ impl Exchange {
         let _permit = permit(caller, Action::File, &self.parts.node.path)?;
         let code = institution_code(caller)?.to_owned();
         let entry = self.checked_entry(entry, &code)?;
-        let origin = self.writable(&code)?.origin;
+        let Writable { origin, term, .. } = self.writable(&code)?;
         self.living_registration(origin, &entry.source_system, &entry.local_id)?;
         if let Some(held) = self.held_entry(origin, &entry.document_id)? {
             same_document(&held.1, &entry)?;
+        }
+        if !entry.replaces.is_empty() {
+            // Looked at again when the entry commits; here so that content for nothing is not taken.
+            self.replacement(origin, term, &entry)?;
         }
         let Ok(place) = self.uploads.clone().try_acquire_owned() else {
             return Err(ExchangeError::Exhausted {

@@ -109,13 +109,7 @@ impl Exchange {
     ) -> Result<Registered, Attempt> {
         let key = registration_key(writable.origin, &registration.source_system, &registration.local_id);
         let number = Number::of(key);
-        if !registration.number.is_empty() && registration.number != number.as_str() {
-            return Err(ExchangeError::unusable(
-                "NUMBER_DISAGREES",
-                "the number given is not this registration's",
-            )
-            .into());
-        }
+        agrees(&registration.number, number)?;
         let held = self.parts.store.get(&key).map_err(ExchangeError::from)?;
         let held_version = held.as_ref().map(|record| record.envelope().version);
         if expected.is_some() && expected != held_version {
@@ -153,11 +147,6 @@ impl Exchange {
             let version = record.envelope().version;
             return Ok(Registered { outcome: RegisterOutcome::Unchanged, version, number });
         }
-        let outcome = match (withdraw, living) {
-            (true, _) => RegisterOutcome::Withdrawn,
-            (false, Some(_)) => RegisterOutcome::Updated,
-            (false, None) => RegisterOutcome::Created,
-        };
         let draft = Draft {
             flow: Flow::Registration,
             kind: Kind::Registration as u32,
@@ -169,7 +158,13 @@ impl Exchange {
             body: body.into(),
             expect: held_version.map_or(Expect::Absent, Expect::Version),
         };
+        let existed = living.is_some();
         let version = self.commit(writable.enrolment, vec![draft]).await?;
+        let outcome = match (withdraw, existed) {
+            (true, _) => RegisterOutcome::Withdrawn,
+            (false, true) => RegisterOutcome::Updated,
+            (false, false) => RegisterOutcome::Created,
+        };
         Ok(Registered { outcome, version, number })
     }
 
@@ -200,6 +195,14 @@ impl Exchange {
             committed.records.last().ok_or_else(|| ExchangeError::internal("a commit without records"))?;
         Ok(last.envelope().version)
     }
+}
+
+/// A number that the caller gives must be the registration's.
+fn agrees(given: &str, number: Number) -> Result<(), ExchangeError> {
+    if given.is_empty() || given == number.as_str() {
+        return Ok(());
+    }
+    Err(ExchangeError::unusable("NUMBER_DISAGREES", "the number given is not this registration's"))
 }
 
 /// The institution that an enrolment is about.

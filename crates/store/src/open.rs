@@ -3,6 +3,7 @@
 //! The index is brought up to date or made again; both are ordinary starts. The log is opened as it is or refused; the
 //! only thing ever cut off it is an unfinished write at its end (see `log/scan.rs`).
 
+use std::io::ErrorKind;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
 use std::time::Instant;
@@ -30,6 +31,9 @@ use crate::types::{IndexKind, OpenReport};
 /// Records up to which an index that was not closed is verified at every start: it takes half a second.
 const VERIFY_RECORDS: u64 = 300_000;
 
+/// With less room than this an index cannot be expected to open.
+const INDEX_ROOM: u64 = 4 << 20;
+
 pub(crate) fn open(options: Options) -> Result<(Arc<Shared>, Tail, OpenReport), OpenError> {
     options.limits.check()?;
     let began = Instant::now();
@@ -41,7 +45,7 @@ pub(crate) fn open(options: Options) -> Result<(Arc<Shared>, Tail, OpenReport), 
     let mut opening = Opening { options: &options, mark: &mark, log: Arc::new(log), report: &mut report };
     let (shared, end, next_lsn) = opening.run()?;
     let tail = Tail::new(shared.log.clone(), end, next_lsn, options.limits.segment_bytes);
-    write_mark(&shared, &mark)?;
+    write_mark(&shared.log, &options.boot_id, &mark)?;
     report.last_lsn = next_lsn - 1;
     report.total = began.elapsed();
     Ok((shared, tail, report))
@@ -72,12 +76,12 @@ fn index_exists(choice: &IndexChoice) -> Result<bool, OpenError> {
 }
 
 /// Says that the store is open from now on, so that a crash is known for one.
-fn write_mark(shared: &Shared, mark: &Mark) -> Result<(), OpenError> {
-    let open = Mark::Open { boot_id: shared.boot_id.clone() };
+fn write_mark(log: &Log, boot_id: &str, mark: &Mark) -> Result<(), OpenError> {
+    let open = Mark::Open { boot_id: boot_id.to_owned() };
     if *mark == open {
         return Ok(());
     }
-    let storage = shared.log.storage.as_ref();
+    let storage = log.storage.as_ref();
     let written = match open.write(storage) {
         // Without any mark the next start assumes the worst, which is safe and needs no room.
         Err(error) if is_full(&error) => mark::remove(storage),
@@ -134,16 +138,23 @@ impl Opening<'_> {
         if mark::rebuild_asked(self.log.storage.as_ref()).map_err(io)? {
             return Err(Stopped::Rebuild("it failed while it was in use"));
         }
+        if let (IndexChoice::Sled { path, .. }, Mark::Closed { index: Some(digest) }) =
+            (&self.options.index, self.mark)
+            && sled::digest(path).map_err(io)? != *digest
+        {
+            return Err(Stopped::Rebuild("its files changed while the store was closed"));
+        }
+        if matches!(self.mark, Mark::Closed { .. }) {
+            // sled writes when it opens: if this start is killed, the digest must not be asked for again.
+            write_mark(&self.log, &self.options.boot_id, self.mark)?;
+        }
         let index: Box<dyn Index> = match &self.options.index {
             IndexChoice::Memory(index) => Box::new(index.clone()),
             IndexChoice::Sled { path, cache_bytes } => {
-                if let Mark::Closed { index: Some(digest) } = self.mark
-                    && sled::digest(path).map_err(io)? != *digest
-                {
-                    return Err(Stopped::Rebuild("its files changed while the store was closed"));
-                }
                 Box::new(SledIndex::open(path, *cache_bytes).map_err(|error| match error {
                     SledError::InUse => Stopped::Open(OpenError::InUse("index")),
+                    // Nothing is wrong with an index that only lacks room.
+                    SledError::Failed if self.no_room() => Stopped::Open(io(ErrorKind::StorageFull.into())),
                     SledError::Failed => Stopped::Rebuild("it could not be opened"),
                     SledError::Io(source) => Stopped::Open(io(source)),
                 })?)
@@ -169,6 +180,10 @@ impl Opening<'_> {
             }
         }
         Ok((index, metas))
+    }
+
+    fn no_room(&self) -> bool {
+        self.log.storage.free_bytes().is_ok_and(|free| free < INDEX_ROOM)
     }
 
     /// Writes that every partition covers nothing.
@@ -270,7 +285,6 @@ impl Opening<'_> {
             node: self.options.node,
             signing: self.options.signing.clone(),
             limits: self.options.limits,
-            boot_id: self.options.boot_id.clone(),
             view: RwLock::new(view),
             metas: Mutex::new(metas),
             index_applied: AtomicU64::new(applied),
@@ -335,9 +349,7 @@ impl Opening<'_> {
                     OpenError::Corrupt { segment, offset, why: "frame checksum" }
                 }
                 ReadError::Io(kind) => OpenError::Io { doing: "read the log", source: kind.into() },
-                ReadError::Index => {
-                    OpenError::Io { doing: "read the log", source: std::io::ErrorKind::Other.into() }
-                }
+                ReadError::Index => OpenError::Io { doing: "read the log", source: ErrorKind::Other.into() },
             })?;
             if walk.place() != bad.place {
                 return Err(Stopped::Rebuild("it led to a wrong place in the log"));
@@ -384,7 +396,7 @@ fn fold(shared: &Shared) -> Result<(), Stopped> {
         Ok(true) => Ok(()),
         Ok(false) => Err(Stopped::Open(OpenError::Io {
             doing: "bring the index up to date",
-            source: std::io::ErrorKind::StorageFull.into(),
+            source: ErrorKind::StorageFull.into(),
         })),
         Err(_) => Err(Stopped::Rebuild("it failed while it was brought up to date")),
     }

@@ -83,7 +83,6 @@ pub(crate) struct Shared {
     pub node: OriginId,
     pub signing: model::SigningKey,
     pub limits: Limits,
-    pub boot_id: String,
     pub view: RwLock<View>,
     /// What each partition of the index covers; held while folding, so that there is one fold at a time.
     pub metas: Mutex<Vec<PartitionMeta>>,

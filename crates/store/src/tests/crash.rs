@@ -205,9 +205,10 @@ fn crash_and_check(run: &Run, steps: usize, cut: Cut, which_index: usize, contex
     let expected = run.expected(steps);
     let acknowledged = &expected[0].1;
     let earlier = run.moments.partition_point(|(at, ..)| *at <= steps);
-    let index = match which_index % 3 {
+    let index = match which_index % 4 {
         0 => run.moments[earlier - 1].2.copy(),
         1 => run.moments[earlier / 2].2.copy(),
+        2 => run.moments[earlier - 1].2.mixed_with(&run.moments[earlier / 2].2),
         _ => MemoryIndex::default(),
     };
     // A log that has nothing yet next to an index that has something is refused, and never comes from a crash.
@@ -262,7 +263,7 @@ fn a_power_loss_in_random_runs_loses_nothing_acknowledged() {
             let steps = run.rng.random_range(0..=run.storage.steps());
             let cuts = cuts(steps);
             let cut = cuts[run.rng.random_range(0..cuts.len())];
-            let which = run.rng.random_range(0..3);
+            let which = run.rng.random_range(0..4);
             crash_and_check(
                 &run,
                 steps,

@@ -228,6 +228,36 @@ fn a_start_killed_while_the_index_is_made_again_is_made_up_for() {
 }
 
 #[test]
+fn a_start_that_is_killed_does_not_cost_the_index() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("index");
+    let storage = Memory::new(1);
+    let (store, names) = fill(&storage, &path, 50);
+    now(store.close()).unwrap();
+    let closed = storage.steps();
+    drop(Store::open(with_sled(&storage, &path)).unwrap());
+    assert!(storage.steps() > closed);
+    // The index has been opened and so changed; how far the log's side had come does not matter.
+    let killed = storage.killed(storage.steps() - 1);
+    let (store, report) = Store::open(with_sled(&killed, &path)).unwrap();
+    assert_eq!(report.rebuilt, None);
+    check(&store, &names, "opened again");
+}
+
+#[test]
+fn an_index_that_only_lacks_room_is_kept() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("index");
+    let storage = Memory::new(1);
+    drop(fill(&storage, &path, 50));
+    ruin(&path, "garbage");
+    storage.set_capacity(Some(0));
+    assert!(matches!(Store::open(with_sled(&storage, &path)), Err(OpenError::Io { .. })));
+    storage.set_capacity(None);
+    assert!(Store::open(with_sled(&storage, &path)).unwrap().1.rebuilt.is_some());
+}
+
+#[test]
 fn an_index_in_use_is_not_touched() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("index");
