@@ -117,11 +117,7 @@ impl Opening<'_> {
         let began = Instant::now();
         let found = self.existing_index();
         self.report.index_open = began.elapsed().saturating_sub(self.report.index_verify);
-        let stopped = match found {
-            Ok((index, metas)) => self.catch_up(index, metas),
-            Err(stopped) => Err(stopped),
-        };
-        match stopped {
+        match found.and_then(|(index, metas)| self.catch_up(index, metas)) {
             Ok(done) => Ok(done),
             Err(Stopped::Open(error)) => Err(error),
             Err(Stopped::Rebuild(why)) => self.rebuild(why),
