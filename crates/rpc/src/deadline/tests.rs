@@ -57,6 +57,12 @@ where
     service.ready().await.unwrap().call(request).await.unwrap()
 }
 
+/// The next frame, or a failure when none comes in a day.
+async fn next_frame(body: &mut Body) -> Option<Result<Frame<Bytes>, Status>> {
+    let frame = std::future::poll_fn(|context| Pin::new(&mut *body).poll_frame(context));
+    tokio::time::timeout(Duration::from_secs(24 * 3600), frame).await.expect("a frame comes")
+}
+
 fn code(headers: &HeaderMap) -> Option<&str> {
     headers.get("grpc-status").map(|value| value.to_str().unwrap())
 }
@@ -127,7 +133,7 @@ async fn a_stream_that_hangs_ends_in_its_trailers() {
         std::future::ready(Response::new(body_of(frames)))
     };
     let mut body = call(stream, request("/a/b", Some("5S"))).await.into_body();
-    let mut next = async || std::future::poll_fn(|context| Pin::new(&mut body).poll_frame(context)).await;
+    let mut next = async || next_frame(&mut body).await;
     assert_eq!(next().await.unwrap().unwrap().into_data().unwrap(), "one");
     let end = next().await.unwrap().unwrap().into_trailers().unwrap();
     assert_eq!(code(&end), Some("4"));
@@ -143,7 +149,7 @@ async fn a_stream_that_always_has_more_ends_too() {
         std::future::ready(Response::new(body_of(frames)))
     };
     let mut body = call(stream, request("/a/b", Some("5S"))).await.into_body();
-    let mut next = async || std::future::poll_fn(|context| Pin::new(&mut body).poll_frame(context)).await;
+    let mut next = async || next_frame(&mut body).await;
     assert!(next().await.unwrap().unwrap().is_data());
     tokio::time::advance(Duration::from_secs(6)).await;
     let end = next().await.unwrap().unwrap().into_trailers().unwrap();
@@ -158,7 +164,7 @@ async fn what_is_in_time_goes_through_whole() {
         std::future::ready(Response::new(body_of(futures_util::stream::iter([Bytes::from_static(b"all")]))))
     };
     let mut body = call(reply, request("/a/b", None)).await.into_body();
-    let mut next = async || std::future::poll_fn(|context| Pin::new(&mut body).poll_frame(context)).await;
+    let mut next = async || next_frame(&mut body).await;
     assert_eq!(next().await.unwrap().unwrap().into_data().unwrap(), "all");
     assert!(next().await.is_none());
 }
