@@ -133,7 +133,7 @@ impl Find {
         let answer = connection.client().await?.find_documents(query).await?;
         output.answer(|| render::list(&answer), || json::Documents::from(&answer))?;
         if answer.documents.is_empty() {
-            return Err(CliError::NothingFound("no such document of this patient"));
+            return Err(CliError::nothing("no such document of this patient", answer.scope.complete));
         }
         if !answer.next_page_token.is_empty() {
             output.note(&format!(

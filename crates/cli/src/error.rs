@@ -41,6 +41,9 @@ pub enum CliError {
     /// Search for something else.
     #[error("{0}")]
     NothingFound(&'static str),
+    /// Nothing matched where an answer came from, and somebody who may know more did not reply: ask again later.
+    #[error("{0} where an answer came from; a node that may know more did not reply: try again later")]
+    NothingFoundYet(&'static str),
     /// What was received is not the document.
     #[error("{0}")]
     ContentCorrupt(&'static str),
@@ -68,13 +71,18 @@ impl CliError {
     pub fn exit(&self) -> Exit {
         match self {
             Self::Usage(_) | Self::File { .. } | Self::Identity(_) => Exit::Usage,
-            Self::Unreachable { .. } | Self::Deadline(_) => Exit::Unavailable,
+            Self::Unreachable { .. } | Self::Deadline(_) | Self::NothingFoundYet(_) => Exit::Unavailable,
             Self::Certificate { .. } => Exit::Denied,
             Self::Refused(refusal) => refusal.code.into(),
             Self::Answer(_) | Self::Process(_) => Exit::Unexpected,
             Self::NothingFound(_) => Exit::NotFound,
             Self::ContentCorrupt(_) => Exit::DataLoss,
         }
+    }
+
+    /// That nothing was found, by an answer that was complete or not.
+    pub(crate) fn nothing(what: &'static str, complete: bool) -> Self {
+        if complete { Self::NothingFound(what) } else { Self::NothingFoundYet(what) }
     }
 
     /// The machine-readable reason a node gave, if a node gave one.

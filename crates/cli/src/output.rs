@@ -74,7 +74,12 @@ impl<'a> Output<'a> {
         let Err(error) = ended else { return Exit::Ok };
         self.note(&format!("error: {error}"));
         // An answer with an empty list has been written already when nothing was found.
-        if self.json && !matches!(error, CliError::NothingFound(_) | CliError::Process(_)) {
+        if self.json
+            && !matches!(
+                error,
+                CliError::NothingFound(_) | CliError::NothingFoundYet(_) | CliError::Process(_)
+            )
+        {
             let written = self.answer(String::new, || json::Failed::from(&error));
             if let Err(error) = written {
                 self.note(&format!("error: {error}"));

@@ -251,7 +251,7 @@ async fn ask(
     let answer = connection.client().await?.find_patients(query).await?;
     output.answer(|| render(&answer), || json::Persons::from(&answer))?;
     if answer.persons.is_empty() {
-        return Err(CliError::NothingFound("no such patient"));
+        return Err(CliError::nothing("no such patient", answer.scope.complete));
     }
     if answer.truncated {
         output.note("note: more persons match; narrow the search, or raise --limit");
