@@ -144,8 +144,9 @@ pub fn build_with(
     let listener = Listener::new(tls, services.clone(), neighbours.clone());
     let parent = match parent_config(config, &identity, &seams)? {
         Some(parent) => {
-            let sender = Sender::new(store.clone(), directory, links, clock.clone(), own);
-            Parent::new(parent, dial, clock, entropy, neighbours).map(|parent| (parent, sender))
+            let sender = Sender::new(store.clone(), directory, links.clone(), clock.clone(), own);
+            Parent::new(parent, dial, clock, entropy, neighbours)
+                .map(|parent| (parent.with_links(links), sender))
         }
         None => None,
     };
