@@ -9,7 +9,7 @@
 //!  get, about, lookup ─────────┴── first the overlay, then the index ────────────────────┘ ─► bytes from the log
 //!  feed readers ── walk the log in order, skip what is superseded
 //! ```
-//! Start reading at [`Store`]; [`log`](self) formats are described in `log/mod.rs`, keys in `keys.rs`. The only crate
+//! Start reading at [`Store`]; the bytes of the log are described in `log/mod.rs`, the keys of the index in `keys.rs`. The only crate
 //! that names sled. It knows nothing of gRPC, linkage or policy, verifies no signatures and enforces no rights: who may
 //! write is decided before a record gets here.
 
