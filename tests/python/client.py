@@ -187,8 +187,9 @@ def check_retrieve(documents, content):
 
 def check_deadline(documents):
     request = document_pb2.FindDocumentsRequest(number="0" * 16)
-    code, _, _ = refused(lambda: documents.Find(request, timeout=0.000001))
-    assert code == grpc.StatusCode.DEADLINE_EXCEEDED, code
+    # A microsecond: the answer can still win the race, so it is asked until the deadline does.
+    passed = grpc.StatusCode.DEADLINE_EXCEEDED
+    until("a deadline that passes", lambda: refused(lambda: documents.Find(request, timeout=0.000001))[0] == passed)
 
 
 def check_reflection_and_health(channel):
