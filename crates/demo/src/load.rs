@@ -12,12 +12,13 @@ use cli::client::{CliError, Client};
 use model::NodePath;
 use model::body::{DocumentEntry, Registration};
 use parking_lot::Mutex;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 
 use crate::tree::{LocalTree, TreeError};
 
-/// Calls in progress at once, over all hospitals.
+/// Calls in progress at once, over all hospitals. Calls that wait to be made again are not counted: in the demo they are
+/// at most the registrations between a county's death and its return.
 const CALLERS: usize = 64;
 /// How long a call is repeated before it counts as failed.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -108,13 +109,11 @@ impl Hospitals {
 
     /// Sends an item; waits while as many calls as allowed are in progress.
     pub async fn send(&mut self, client: Client, code: String, item: Item) {
-        let place = self.callers.clone().acquire_owned().await;
-        let ledger = self.ledger.clone();
+        // Never closed: the semaphore lives as long as the hospitals.
+        let Ok(place) = self.callers.clone().acquire_owned().await else { return };
+        let (callers, ledger) = (self.callers.clone(), self.ledger.clone());
         while self.calls.try_join_next().is_some() {}
-        self.calls.spawn(async move {
-            let _place = place;
-            deliver(&client, &code, item, &ledger).await;
-        });
+        self.calls.spawn(async move { deliver(&client, &code, item, &ledger, &callers, place).await });
     }
 
     /// Waits until every call has ended.
@@ -133,7 +132,15 @@ impl Hospitals {
     }
 }
 
-async fn deliver(client: &Client, code: &str, item: Item, ledger: &Mutex<Ledger>) {
+/// Holds its place only while it calls: those who wait for a node that is down must not keep others from theirs.
+async fn deliver(
+    client: &Client,
+    code: &str,
+    item: Item,
+    ledger: &Mutex<Ledger>,
+    callers: &Arc<Semaphore>,
+    mut place: OwnedSemaphorePermit,
+) {
     let give_up = tokio::time::Instant::now() + PATIENCE;
     let mut wait = Duration::from_millis(50);
     loop {
@@ -147,8 +154,13 @@ async fn deliver(client: &Client, code: &str, item: Item, ledger: &Mutex<Ledger>
             return;
         }
         ledger.lock().repeated_calls += 1;
+        drop(place);
         tokio::time::sleep(wait).await;
         wait = (wait * 2).min(Duration::from_secs(2));
+        place = match callers.clone().acquire_owned().await {
+            Ok(place) => place,
+            Err(_) => return,
+        };
     }
 }
 
