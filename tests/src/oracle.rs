@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use cli::client::Client;
+use futures_util::{StreamExt, stream};
 use model::Version;
 use model::query::{
     ContentQuery, DocumentQuery, DocumentsOf, LocalPatient, PatientBy, PatientQuery, QueryContext, Reach,
@@ -62,13 +63,20 @@ impl Exact {
     }
 }
 
+/// Records asked for at the same time.
+const AT_ONCE: usize = 16;
+
 async fn ask_back(node: &Client, ledger: &Ledger, fetch: Option<&Client>, exact: Exact) {
-    for ((_, code, local_id), acknowledged) in &ledger.patients {
-        patient(node, code, local_id, acknowledged, exact).await;
-    }
-    for ((_, code, document_id), (local_id, acknowledged)) in &ledger.documents {
-        document(node, code, (local_id, document_id), acknowledged, fetch, exact).await;
-    }
+    stream::iter(&ledger.patients)
+        .for_each_concurrent(AT_ONCE, |((_, code, local_id), acknowledged)| {
+            patient(node, code, local_id, acknowledged, exact)
+        })
+        .await;
+    stream::iter(&ledger.documents)
+        .for_each_concurrent(AT_ONCE, |((_, code, document_id), (local_id, acknowledged))| {
+            document(node, code, (local_id, document_id), acknowledged, fetch, exact)
+        })
+        .await;
 }
 
 fn local(code: &str, local_id: &str) -> LocalPatient {

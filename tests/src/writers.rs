@@ -40,6 +40,19 @@ pub struct Ledger {
     pub documents: BTreeMap<Key, (String, Acknowledged)>,
 }
 
+impl Ledger {
+    /// What `earlier` does not have in this version, and a random share of the rest.
+    #[must_use]
+    pub fn since(&self, earlier: &Self, share: f64, rng: &mut impl Rng) -> Self {
+        let mut newer = self.clone();
+        newer.patients.retain(|key, held| earlier.patients.get(key) != Some(held) || rng.random_bool(share));
+        newer
+            .documents
+            .retain(|key, held| earlier.documents.get(key) != Some(held) || rng.random_bool(share));
+        newer
+    }
+}
+
 /// Hospitals at work.
 #[derive(Debug)]
 pub struct Writers {
