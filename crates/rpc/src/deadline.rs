@@ -21,6 +21,8 @@ use tokio::time::{Instant, Sleep};
 use tonic::Status;
 use tonic::body::Body;
 
+use crate::unreadable::explained;
+
 /// Of a call that has one request and one reply, when its caller names none.
 pub const UNARY: Duration = Duration::from_secs(30);
 /// Of a call with a stream, when its caller names none.
@@ -114,7 +116,7 @@ where
         let reply = self.inner.call(request);
         Box::pin(async move {
             match tokio::time::timeout_at(deadline.instant(), reply).await {
-                Ok(Ok(reply)) => Ok(reply.map(|body| Timed::body(body, deadline.instant()))),
+                Ok(Ok(reply)) => Ok(explained(reply).map(|body| Timed::body(body, deadline.instant()))),
                 Err(_elapsed) => Ok(exceeded().into_http()),
             }
         })

@@ -14,6 +14,7 @@ use wire::v1::submit_document_request::Part as Received;
 
 use crate::caller::identify;
 use crate::deadline::deadline_of;
+use crate::unreadable::explain;
 use crate::error::{malformed, to_status};
 
 /// Most bytes of a chunk that is submitted.
@@ -37,13 +38,13 @@ impl v1::document_service_server::DocumentService for Documents {
     ) -> Result<Response<v1::SubmitDocumentReply>, Status> {
         let caller = identify(&request)?;
         let mut parts = request.into_inner();
-        let Some(v1::SubmitDocumentRequest { part: Some(Received::Entry(entry)) }) = parts.message().await?
+        let Some(v1::SubmitDocumentRequest { part: Some(Received::Entry(entry)) }) = parts.message().await.map_err(explain)?
         else {
             return Err(bad("part", "the first message must be the entry"));
         };
         let by_reference = !entry.reference.is_empty();
         let mut submission = self.exchange.begin_document(&caller, entry).await.map_err(to_status)?;
-        while let Some(message) = parts.message().await? {
+        while let Some(message) = parts.message().await.map_err(explain)? {
             submission.write(chunk_of(message)?).await.map_err(to_status)?;
         }
         let submitted = submission.finish().await.map_err(to_status)?;

@@ -32,6 +32,7 @@ mod patient;
 mod peers;
 mod refusals;
 mod server;
+mod unreadable;
 mod words;
 
 pub use client::{ConnectError, connect};
