@@ -378,3 +378,49 @@ async fn the_same_write_at_once_is_one_write() {
     assert_eq!((store.registrations, store.document_entries), (1, 1));
     mesh.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_write_is_acknowledged_where_it_is_durable() {
+    use wire::v1::Durability;
+    let mut mesh = Mesh::start().await;
+    let here = mesh.hospital(&mesh.here).await;
+    let parent = mesh.here.parent().expect("a parent");
+    let above = here.clone().with_durability(Durability::Parent);
+
+    let reply = above.register(patient("A1", ID)).await.expect("registered");
+    assert_eq!((reply.durability(), reply.not_above.as_str()), (Durability::Parent, ""));
+    // A repeat changes nothing and still says where the patient is durable.
+    let again = above.register(patient("A1", ID)).await.expect("registered");
+    assert_eq!((again.durability(), &again.version), (Durability::Parent, &reply.version));
+    let reply =
+        above.submit_bytes(document("LAB1", "A1"), Bytes::from_static(b"1")).await.expect("submitted");
+    assert_eq!((reply.durability(), reply.content_durability()), (Durability::Parent, Durability::Local));
+    let held = mesh.hospital(&parent).await;
+    let query = ContentQuery {
+        key: model::RecordKey::try_from(&reply.key[..]).expect("a key"),
+        custodian_path: Some(mesh.here.clone()),
+        offset: 0,
+        context: QueryContext::default(),
+    };
+    let content = held.retrieve(query).await.expect("retrieve").read_to_end(10).await.expect("content");
+    assert_eq!(&content[..], b"1");
+
+    // The parent is away: durable here, not yet above, and said so before the deadline.
+    mesh.tree.kill(&parent).await.expect("killed");
+    let hurried = above.clone().with_timeout(std::time::Duration::from_secs(2));
+    let reply = hurried.register(patient("A2", ID)).await.expect("registered");
+    assert_eq!(reply.durability(), Durability::Local);
+    assert!(reply.not_above.contains("parent"), "{}", reply.not_above);
+    let reply = here.register(patient("A3", ID)).await.expect("registered");
+    assert_eq!((reply.durability(), reply.not_above.as_str()), (Durability::Local, ""));
+    mesh.tree.start(&parent).await.expect("started");
+    let reply = above.register(patient("A2", ID)).await.expect("registered");
+    assert_eq!((reply.durability(), reply.not_above.as_str()), (Durability::Parent, ""));
+
+    // A root has nobody above it.
+    let root = mesh.tree.paths()[0].clone();
+    let at_root = mesh.hospital(&root).await.with_durability(Durability::Parent);
+    let error = at_root.register(patient("A1", ID)).await.expect_err("refused");
+    assert_eq!(error.reason(), Some("NO_PARENT"));
+    mesh.stop().await;
+}

@@ -114,6 +114,10 @@ pub fn build_with(
     let receiver =
         Receiver::new(store.clone(), directory.clone(), keyring, links.clone(), clock.clone(), own.clone());
     let neighbours = Neighbours::new(identity.path.clone(), clock.clone());
+    let parent = parent_config(config, &identity, &Seams::new(clock.clone()))?;
+    let sender = parent
+        .as_ref()
+        .map(|_| Sender::new(store.clone(), directory.clone(), links.clone(), clock.clone(), own));
     let exchange = Exchange::new(Parts {
         node: exchange::Node {
             path: identity.path.clone(),
@@ -128,6 +132,8 @@ pub fn build_with(
         directory: directory.clone(),
         links: links.clone(),
         receiver,
+        confirmations: sender.as_ref().map(Sender::confirmations),
+        acknowledge: config.acknowledge,
         peers: Arc::new(neighbours.clone()),
         terms: local.terms.clone(),
         clock: clock.clone(),
@@ -142,14 +148,10 @@ pub fn build_with(
     let seams = Seams::new(clock.clone());
     let tls = identity::server_config(&identity, &seams, &[Alpn::H2, Alpn::Reverse])?;
     let listener = Listener::new(tls, services.clone(), neighbours.clone());
-    let parent = match parent_config(config, &identity, &seams)? {
-        Some(parent) => {
-            let sender = Sender::new(store.clone(), directory, links.clone(), clock.clone(), own);
-            Parent::new(parent, dial, clock, entropy, neighbours)
-                .map(|parent| (parent.with_links(links), sender))
-        }
-        None => None,
-    };
+    let parent = parent.zip(sender).and_then(|(parent, sender)| {
+        let parent = Parent::new(parent, dial, clock, entropy, neighbours)?;
+        Some((parent.with_links(links), sender))
+    });
     Ok(Built { identity, exchange, store, report, services, listener, parent, drain })
 }
 

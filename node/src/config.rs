@@ -7,6 +7,7 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+use exchange::Acknowledge;
 use serde::Deserialize;
 
 /// Prefix of environment variables that override the file.
@@ -31,6 +32,8 @@ struct Raw {
     node: RawNode,
     listen: RawListen,
     parent: Option<RawParent>,
+    #[serde(default)]
+    writes: RawWrites,
     #[serde(default)]
     store: RawStore,
     #[serde(default)]
@@ -58,6 +61,12 @@ struct RawListen {
 #[serde(deny_unknown_fields)]
 struct RawParent {
     address: String,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct RawWrites {
+    acknowledge: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -112,6 +121,8 @@ pub struct Config {
     pub listen: SocketAddr,
     /// host:port of the node above; none at a root.
     pub parent: Option<String>,
+    /// Level of a write whose caller asks for none; default local.
+    pub acknowledge: Acknowledge,
     pub index: IndexKind,
     /// Memory for the index's pages; 4 to 4096 MiB, default 32.
     pub cache_bytes: u64,
@@ -204,6 +215,14 @@ impl Raw {
                 _ => return Err(invalid("parent.address", "must be host:port, for example 10.53.29.1:7400")),
             },
         };
+        let acknowledge = match self.writes.acknowledge.as_deref() {
+            None | Some("local") => Acknowledge::Local,
+            Some("parent") if parent.is_none() => {
+                return Err(invalid("writes.acknowledge", "must be local at a root, which has no parent"));
+            }
+            Some("parent") => Acknowledge::Parent,
+            Some(_) => return Err(invalid("writes.acknowledge", "must be local or parent")),
+        };
         let index = match self.store.index.as_deref() {
             None | Some("sled") => IndexKind::Sled,
             Some("memory") => IndexKind::Memory,
@@ -225,6 +244,7 @@ impl Raw {
             identity_dir,
             listen,
             parent,
+            acknowledge,
             index,
             cache_bytes: bounded("store.cache_mib", self.store.cache_mib, 32, 4, 4096)? * MIB,
             segment_bytes: bounded("store.segment_mib", self.store.segment_mib, 64, 1, 1024)? * MIB,

@@ -147,6 +147,17 @@ def check_bad_input(here):
     assert {"birth_date", "sex"} <= {field.split(".")[-1] for field in fields}, fields
 
 
+def check_unreadable(channel):
+    """Bytes that no generated client sends: text that is not UTF-8, and a message over the limit."""
+    raw = channel.unary_unary("/tiermesh.v1.PatientService/Register", request_serializer=bytes, response_deserializer=bytes)
+    request = patient_pb2.RegisterRequest(registration=registration("A-3", resident_id())).SerializeToString()
+    latin = request.replace("段·金花".encode(), b"\xff" * len("段·金花".encode()))
+    code, reason, fields = refused(lambda: raw(latin, timeout=DEADLINE))
+    assert (code, reason, fields) == (grpc.StatusCode.INVALID_ARGUMENT, "MALFORMED_MESSAGE", ["registration.name"]), (code, reason, fields)
+    code, reason, _ = refused(lambda: raw(request + b"\x7a\x80\x80\x80\x04" + bytes(8 << 20), timeout=DEADLINE))
+    assert (code, reason) == (grpc.StatusCode.INVALID_ARGUMENT, "MESSAGE_TOO_LONG"), (code, reason)
+
+
 def check_wrong_role(operator):
     code, reason, _ = refused(lambda: operator.Register(patient_pb2.RegisterRequest(registration=registration("X", "")), timeout=DEADLINE))
     assert (code, reason) == (grpc.StatusCode.PERMISSION_DENIED, "WRONG_ROLE"), (code, reason)
@@ -220,6 +231,7 @@ def main():
         for check, arguments in [
             (check_register, (patients(here), patients(there))),
             (check_bad_input, (patients(here),)),
+            (check_unreadable, (here,)),
             (check_wrong_role, (patients(operator),)),
             (check_documents, (documents(there), content)),
             (check_find, (patients(here),)),

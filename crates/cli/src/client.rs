@@ -40,19 +40,31 @@ pub struct Client {
     channel: Channel,
     address: Arc<str>,
     timeout: Option<Duration>,
+    durability: v1::Durability,
 }
 
 impl Client {
     /// Connects; a wrong address or certificate is an error here, not at the first call.
     pub async fn connect(target: &Target) -> Result<Self, CliError> {
         let channel = crate::connector::connect(target).await?;
-        Ok(Self { channel, address: target.address.as_str().into(), timeout: None })
+        Ok(Self {
+            channel,
+            address: target.address.as_str().into(),
+            timeout: None,
+            durability: v1::Durability::Unspecified,
+        })
     }
 
     /// The same connection with this deadline for every call, content included. It travels in `grpc-timeout`.
     #[must_use]
     pub fn with_timeout(self, timeout: Duration) -> Self {
         Self { timeout: Some(timeout), ..self }
+    }
+
+    /// The same connection with this level for every write; unspecified: as the node is configured.
+    #[must_use]
+    pub fn with_durability(self, durability: v1::Durability) -> Self {
+        Self { durability, ..self }
     }
 
     /// Registers or updates a patient of the calling institution.
@@ -63,7 +75,8 @@ impl Client {
 
     /// As [`Client::register`], with an expected version or a withdrawal.
     pub async fn change_patient(&self, request: v1::RegisterRequest) -> Result<v1::RegisterReply, CliError> {
-        let (request, call) = self.request(request);
+        let (request, call) =
+            self.request(v1::RegisterRequest { durability: self.durability.into(), ..request });
         call.of(self.patients().register(request).await)
     }
 
@@ -98,7 +111,8 @@ impl Client {
     ) -> Result<v1::SubmitDocumentReply, CliError> {
         use v1::submit_document_request::Part;
         let (failed, failure) = oneshot::channel();
-        let part = |part| v1::SubmitDocumentRequest { part: Some(part) };
+        let durability = self.durability.into();
+        let part = move |part| v1::SubmitDocumentRequest { part: Some(part), durability };
         let chunks = content.map_ok(in_chunks).try_flatten().scan(Some(failed), |failed, chunk| {
             let chunk = match chunk {
                 Ok(chunk) => Ok(chunk),
@@ -128,7 +142,8 @@ impl Client {
         &self,
         request: v1::ChangeDocumentStatusRequest,
     ) -> Result<v1::SubmitDocumentReply, CliError> {
-        let (request, call) = self.request(request);
+        let durability = self.durability.into();
+        let (request, call) = self.request(v1::ChangeDocumentStatusRequest { durability, ..request });
         call.of(self.documents().change_status(request).await)
     }
 

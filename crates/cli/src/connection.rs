@@ -8,6 +8,8 @@ use identity::{Alpn, ClientIdentity, Name, Seams, files};
 use model::query::{Purpose, QueryContext};
 use model::{Clock, NodePath};
 
+use wire::v1;
+
 use crate::client::{Client, Target};
 use crate::error::CliError;
 
@@ -36,6 +38,9 @@ pub struct Global {
     /// Longest wait for an answer, at most 3600 [default: 30, and 600 where content travels].
     #[arg(long, global = true, value_name = "SECONDS", value_parser = seconds)]
     pub timeout: Option<Duration>,
+    /// Where a write must be durable before it is answered: local or parent [default: as the node is configured].
+    #[arg(long, global = true, value_name = "LEVEL", value_parser = durability)]
+    pub durable: Option<v1::Durability>,
     /// One JSON object on standard output instead of text for people.
     #[arg(long, global = true)]
     pub json: bool,
@@ -45,6 +50,14 @@ pub struct Global {
     /// Purpose of use: treatment, emergency, recognition, referral, public-health, statistics, patient, administration.
     #[arg(long, global = true, value_name = "PURPOSE", value_parser = purpose, default_value = "treatment", hide_default_value = true)]
     pub purpose: Purpose,
+}
+
+fn durability(text: &str) -> Result<v1::Durability, &'static str> {
+    match text {
+        "local" => Ok(v1::Durability::Local),
+        "parent" => Ok(v1::Durability::Parent),
+        _ => Err("must be local or parent"),
+    }
 }
 
 /// The longest deadline a node grants, in seconds.
@@ -73,6 +86,7 @@ impl Connection<'_> {
     /// Loads the certificate and connects.
     pub async fn client(&self) -> Result<Client, CliError> {
         let client = Client::connect(&self.target()?).await?;
+        let client = client.with_durability(self.global.durable.unwrap_or_default());
         Ok(match self.global.timeout {
             Some(timeout) => client.with_timeout(timeout),
             None => client,

@@ -118,6 +118,7 @@ impl Change {
             local_id: self.local_id,
             availability: to as i32,
             reason: self.reason,
+            ..Default::default()
         };
         let reply = connection.client().await?.change_document(request).await?;
         output.answer(

@@ -149,3 +149,8 @@ pub(crate) fn scope_line(scope: &AnswerScope) -> String {
     }
     parts.join("; ")
 }
+
+/// Durable here, not yet above: and why.
+pub(crate) fn not_above(why: &str) -> String {
+    if why.is_empty() { String::new() } else { format!(", not yet above ({})", plain(why)) }
+}

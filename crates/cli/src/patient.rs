@@ -290,6 +290,7 @@ impl Register {
             registration: Some(registration),
             expected_version: self.expected_version.map(|version| version.to_string()).unwrap_or_default(),
             withdraw: self.withdraw,
+            ..Default::default()
         })
     }
 }

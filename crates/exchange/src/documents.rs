@@ -14,10 +14,11 @@ use repository::{RepositoryError, Upload};
 use store::{CommitError, Draft, Expect};
 use tokio::sync::OwnedSemaphorePermit;
 
+use crate::acknowledge::{Acknowledge, Durable};
 use crate::caller::{Action, Caller, permit};
 use crate::origin::Writable;
 use crate::patients::{Attempt, institution_code, registration_key};
-use crate::{Exchange, ExchangeError};
+use crate::{Deadline, Exchange, ExchangeError};
 
 const ATTEMPTS: usize = 8;
 /// Uploads in progress at one node; each holds at most a few hundred KiB of memory and one file.
@@ -32,10 +33,13 @@ pub enum SubmitOutcome {
 }
 
 /// The entry as held now.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Submitted {
     pub outcome: SubmitOutcome,
     pub version: Version,
+    /// Key of the entry, for retrieving the document.
+    pub key: RecordKey,
+    pub durable: Durable,
 }
 
 /// A wish to deprecate or withdraw a document.
@@ -46,6 +50,8 @@ pub struct ChangeStatus {
     pub local_id: String,
     pub availability: Availability,
     pub reason: String,
+    /// Where it must be durable before the answer; none: as the node is configured.
+    pub acknowledge: Option<Acknowledge>,
 }
 
 /// A document on its way in. Dropping it leaves nothing.
@@ -54,6 +60,7 @@ pub struct DocumentSubmission {
     code: String,
     entry: DocumentEntry,
     content: Incoming,
+    level: Acknowledge,
     _place: OwnedSemaphorePermit,
 }
 
@@ -68,6 +75,10 @@ impl fmt::Debug for DocumentSubmission {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("DocumentSubmission(\"...\")")
     }
+}
+
+fn submitted(outcome: SubmitOutcome, version: Version, key: RecordKey) -> Submitted {
+    Submitted { outcome, version, key, durable: Durable::Here }
 }
 
 /// Key of the entry of a document of an institution.
@@ -86,8 +97,10 @@ impl Exchange {
         &self,
         caller: &Caller,
         entry: DocumentEntry,
+        acknowledge: Option<Acknowledge>,
     ) -> Result<DocumentSubmission, ExchangeError> {
         let _permit = permit(caller, Action::File, &self.parts.node.path)?;
+        let level = self.level(acknowledge)?;
         let code = institution_code(caller)?.to_owned();
         let entry = self.checked_entry(entry, &code)?;
         let Writable { origin, term, .. } = self.writable(&code)?;
@@ -116,7 +129,7 @@ impl Exchange {
         } else {
             Incoming::Reference
         };
-        Ok(DocumentSubmission { exchange: self.clone(), code, entry, content, _place: place })
+        Ok(DocumentSubmission { exchange: self.clone(), code, entry, content, level, _place: place })
     }
 
     fn checked_entry(&self, mut entry: DocumentEntry, code: &str) -> Result<DocumentEntry, ExchangeError> {
@@ -183,15 +196,23 @@ impl Exchange {
         &self,
         caller: &Caller,
         change: ChangeStatus,
+        deadline: Deadline,
     ) -> Result<Submitted, ExchangeError> {
         let _permit = permit(caller, Action::File, &self.parts.node.path)?;
         let code = institution_code(caller)?;
+        let level = self.level(change.acknowledge)?;
         check_change(&change)?;
+        let mut submitted = self.change_in_turn(code, &change).await?;
+        submitted.durable = self.durable(level, submitted.key, submitted.version, deadline).await?;
+        Ok(submitted)
+    }
+
+    async fn change_in_turn(&self, code: &str, change: &ChangeStatus) -> Result<Submitted, ExchangeError> {
         let _turn = self.turns.of(&document_key(self.institution_origin(code), &change.document_id)).await;
         let mut attempt = 0;
         loop {
             attempt += 1;
-            match self.try_change(code, &change).await {
+            match self.try_change(code, change).await {
                 Err(Attempt::Changed) if attempt < ATTEMPTS => {}
                 Err(Attempt::Changed) => return Err(CommitError::Changed { key: RecordKey([0; 16]) }.into()),
                 Err(Attempt::Failed(error)) => return Err(error),
@@ -202,6 +223,7 @@ impl Exchange {
 
     async fn try_change(&self, code: &str, change: &ChangeStatus) -> Result<Submitted, Attempt> {
         let writable = self.writable(code)?;
+        let key = document_key(writable.origin, &change.document_id);
         let Some((version, held)) = self.held_entry(writable.origin, &change.document_id)? else {
             return Err(unknown_document().into());
         };
@@ -212,19 +234,20 @@ impl Exchange {
         entry.availability = change.availability as i32;
         change.reason.clone_into(&mut entry.status_reason);
         if entry == held {
-            return Ok(Submitted { outcome: SubmitOutcome::Unchanged, version });
+            return Ok(submitted(SubmitOutcome::Unchanged, version, key));
         }
         if held.availability == Availability::Withdrawn as i32 {
             return Err(ExchangeError::conflict("WITHDRAWN", "a withdrawn document stays withdrawn").into());
         }
         let draft = entry_draft(&entry, writable.origin, writable.term, Expect::Version(version));
         let version = self.commit(writable.enrolment, vec![draft]).await?;
-        Ok(Submitted { outcome: SubmitOutcome::Updated, version })
+        Ok(submitted(SubmitOutcome::Updated, version, key))
     }
 
     async fn try_submit(&self, code: &str, entry: &DocumentEntry) -> Result<Submitted, Attempt> {
         let writable = self.writable(code)?;
         self.living_registration(writable.origin, &entry.source_system, &entry.local_id)?;
+        let key = document_key(writable.origin, &entry.document_id);
         let held = self.held_entry(writable.origin, &entry.document_id)?;
         let mut entry = entry.clone();
         entry.born_ms = held.as_ref().map_or_else(|| self.parts.clock.now_ms(), |(_, held)| held.born_ms);
@@ -242,7 +265,7 @@ impl Exchange {
             held.replaced_by.clone_into(&mut entry.replaced_by);
             held.status_reason.clone_into(&mut entry.status_reason);
             if entry == *held {
-                return Ok(Submitted { outcome: SubmitOutcome::Unchanged, version: *version });
+                return Ok(submitted(SubmitOutcome::Unchanged, *version, key));
             }
         }
         let expect = held.as_ref().map_or(Expect::Absent, |(version, _)| Expect::Version(*version));
@@ -253,7 +276,7 @@ impl Exchange {
         drafts.push(entry_draft(&entry, writable.origin, writable.term, expect));
         let version = self.commit(writable.enrolment, drafts).await?;
         let outcome = if held.is_some() { SubmitOutcome::Updated } else { SubmitOutcome::Created };
-        Ok(Submitted { outcome, version })
+        Ok(submitted(outcome, version, key))
     }
 
     /// The change that a replacement makes to the document it replaces; none if that was made already.
@@ -302,9 +325,16 @@ impl DocumentSubmission {
         }
     }
 
-    /// Makes content and entry durable, in this order.
-    pub async fn finish(self) -> Result<Submitted, ExchangeError> {
-        let Self { exchange, code, mut entry, content, _place } = self;
+    /// Makes content and entry durable, in this order; the entry at the level that was asked for.
+    pub async fn finish(self, deadline: Deadline) -> Result<Submitted, ExchangeError> {
+        let (exchange, level) = (self.exchange.clone(), self.level);
+        let mut submitted = self.commit().await?;
+        submitted.durable = exchange.durable(level, submitted.key, submitted.version, deadline).await?;
+        Ok(submitted)
+    }
+
+    async fn commit(self) -> Result<Submitted, ExchangeError> {
+        let Self { exchange, code, mut entry, content, level: _, _place } = self;
         if let Incoming::Upload(upload) = content {
             let stored = upload.finish().await.map_err(content_error)?;
             if !entry.sha1.is_empty() && entry.sha1 != stored.sha1[..] {

@@ -9,6 +9,7 @@
 //!
 //! Knows nothing of gRPC, TLS or certificates: the caller is given, neighbours are behind [`Peers`].
 
+mod acknowledge;
 mod begin;
 mod caller;
 mod deadline;
@@ -34,6 +35,7 @@ use repository::Repository;
 use store::Store;
 use tokio::sync::Semaphore;
 
+pub use acknowledge::{Acknowledge, Durable};
 pub use caller::{Action, Caller, Permit, Role, permit};
 pub use deadline::Deadline;
 pub use documents::{ChangeStatus, DocumentSubmission, SubmitOutcome, Submitted};
@@ -79,6 +81,10 @@ pub struct Parts {
     pub directory: Directory,
     pub links: Links,
     pub receiver: replication::Receiver,
+    /// What the parent is known to hold; none at a root.
+    pub confirmations: Option<replication::Confirmations>,
+    /// Level of a write whose caller asks for none.
+    pub acknowledge: Acknowledge,
     pub peers: Arc<dyn Peers>,
     pub terms: TermKey,
     pub clock: Arc<dyn Clock>,

@@ -7,9 +7,10 @@ use model::{Number, OriginId, RecordId, RecordKey, Version};
 use prost::Message;
 use store::{CommitError, Draft, Expect};
 
+use crate::acknowledge::{Acknowledge, Durable};
 use crate::caller::{Action, Caller, Role, permit};
 use crate::origin::Writable;
-use crate::{Exchange, ExchangeError};
+use crate::{Deadline, Exchange, ExchangeError};
 
 /// How often a commit is decided anew when somebody else changed the record meanwhile.
 const ATTEMPTS: usize = 8;
@@ -21,6 +22,8 @@ pub struct RegisterPatient {
     /// Do it only if this is the version held.
     pub expected: Option<Version>,
     pub withdraw: bool,
+    /// Where it must be durable before the answer; none: as the node is configured.
+    pub acknowledge: Option<Acknowledge>,
 }
 
 /// What became of it.
@@ -33,11 +36,16 @@ pub enum RegisterOutcome {
 }
 
 /// The registration as held now.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Registered {
     pub outcome: RegisterOutcome,
     pub version: Version,
     pub number: Number,
+    pub durable: Durable,
+}
+
+fn registered(outcome: RegisterOutcome, version: Version, number: Number) -> Registered {
+    Registered { outcome, version, number, durable: Durable::Here }
 }
 
 /// Where a patient's registration is.
@@ -57,18 +65,34 @@ impl Exchange {
         &self,
         caller: &Caller,
         request: RegisterPatient,
+        deadline: Deadline,
     ) -> Result<Registered, ExchangeError> {
         let _permit = permit(caller, Action::File, &self.parts.node.path)?;
         let code = institution_code(caller)?;
+        let level = self.level(request.acknowledge)?;
         let registration = self.checked(request.registration, code, request.withdraw)?;
         let origin = self.institution_origin(code);
         let key = registration_key(origin, &registration.source_system, &registration.local_id);
+        let mut registered =
+            self.register_in_turn(key, code, &registration, request.expected, request.withdraw).await?;
+        registered.durable = self.durable(level, key, registered.version, deadline).await?;
+        Ok(registered)
+    }
+
+    async fn register_in_turn(
+        &self,
+        key: RecordKey,
+        code: &str,
+        registration: &Registration,
+        expected: Option<Version>,
+        withdraw: bool,
+    ) -> Result<Registered, ExchangeError> {
         let _turn = self.turns.of(&key).await;
         let mut attempt = 0;
         loop {
             attempt += 1;
             let writable = self.writable(code)?;
-            match self.try_register(&registration, request.expected, request.withdraw, writable).await {
+            match self.try_register(registration, expected, withdraw, writable).await {
                 Err(Attempt::Changed) if attempt < ATTEMPTS => {}
                 Err(Attempt::Changed) => return Err(CommitError::Changed { key: RecordKey([0; 16]) }.into()),
                 Err(Attempt::Failed(error)) => return Err(error),
@@ -123,7 +147,7 @@ impl Exchange {
         let body = if withdraw {
             let Some(_) = living else {
                 return held_version
-                    .map(|version| Registered { outcome: RegisterOutcome::Unchanged, version, number })
+                    .map(|version| registered(RegisterOutcome::Unchanged, version, number))
                     .ok_or_else(|| {
                         ExchangeError::not_found("UNKNOWN_PATIENT", "this patient is not registered").into()
                     });
@@ -145,7 +169,7 @@ impl Exchange {
         };
         if let Some(record) = living.filter(|record| !withdraw && record.body() == &body[..]) {
             let version = record.envelope().version;
-            return Ok(Registered { outcome: RegisterOutcome::Unchanged, version, number });
+            return Ok(registered(RegisterOutcome::Unchanged, version, number));
         }
         let draft = Draft {
             flow: Flow::Registration,
@@ -165,7 +189,7 @@ impl Exchange {
             (false, true) => RegisterOutcome::Updated,
             (false, false) => RegisterOutcome::Created,
         };
-        Ok(Registered { outcome, version, number })
+        Ok(registered(outcome, version, number))
     }
 
     /// Commits drafts of an institution, with its enrolment before them when it is new, and answers the version of the commit.

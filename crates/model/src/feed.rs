@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use crate::body::EpochEntry;
-use crate::{NodePath, OriginId, Record, TrustDomain};
+use crate::{NodePath, OriginId, Record, RecordKey, TrustDomain, Version};
 
 /// Versions of the protocol that this software speaks, newest last.
 pub const PROTOCOLS: &[u32] = &[1];
@@ -54,6 +54,42 @@ pub struct Welcome {
     pub max_batch_bytes: u32,
     pub max_in_flight: u32,
     pub software: String,
+    /// Records of this feed that the receiver holds in quarantine.
+    pub refused: Refused,
+}
+
+/// Most quarantined records that a welcome or acknowledgement names.
+pub const MAX_REFUSED: usize = 1024;
+/// Longest reason of one, in characters.
+pub const MAX_REASON: usize = 256;
+
+/// Records that the receiver keeps in quarantine instead of applying them.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Refused {
+    /// At most [`MAX_REFUSED`].
+    pub records: Vec<RefusedRecord>,
+    /// There are more.
+    pub incomplete: bool,
+}
+
+/// A record that could not be applied.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RefusedRecord {
+    pub key: RecordKey,
+    pub version: Version,
+    /// The rule that was broken, for operators; at most [`MAX_REASON`] characters.
+    pub reason: String,
+}
+
+impl Refused {
+    /// Adds one, within the limits.
+    pub fn push(&mut self, key: RecordKey, version: Version, reason: &str) {
+        if self.records.len() >= MAX_REFUSED {
+            self.incomplete = true;
+            return;
+        }
+        self.records.push(RefusedRecord { key, version, reason: reason.chars().take(MAX_REASON).collect() });
+    }
 }
 
 /// How a batch's payload is compressed.
@@ -103,7 +139,7 @@ pub struct NodeSeen {
 }
 
 /// Durably applied up to a position.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ack {
     pub position: u64,
     pub applied: u32,
@@ -111,6 +147,8 @@ pub struct Ack {
     pub quarantined: u32,
     pub now_ms: u64,
     pub quarantined_total: u64,
+    /// The quarantined ones of the batch.
+    pub refused: Refused,
 }
 
 /// What a sender says.

@@ -139,7 +139,7 @@ impl Findings {
     /// Text that must say something.
     fn required_text(&mut self, field: &str, value_class: &'static str, text: &str, max: usize) {
         if text.chars().all(char::is_whitespace) {
-            self.error(field, value_class, rule::REQUIRED, format!("a {value_class} is required"));
+            self.error(field, value_class, rule::REQUIRED, format!("the {value_class} is required"));
         } else {
             self.text(field, value_class, text, max);
         }

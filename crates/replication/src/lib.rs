@@ -12,6 +12,7 @@
 //! It does not yet do: the down feed, digests and repair, restore, moves, revocation.
 
 pub mod batch;
+mod confirmations;
 mod directory;
 pub mod entitlement;
 pub mod epoch;
@@ -26,6 +27,7 @@ mod testing;
 
 use model::{NodePath, OriginId, TrustDomain};
 
+pub use confirmations::{Confirmation, Confirmations};
 pub use directory::{
     DIRECTORY_SPACE, Directory, DirectoryView, Fact, InstitutionFact, KeyFact, NodeFact, directory_term,
     directory_terms,

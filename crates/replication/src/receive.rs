@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::{Stream, StreamExt};
-use model::feed::{FromReceiver, FromSender, Hello, MAX_BATCH_BYTES, Welcome};
+use model::feed::{FromReceiver, FromSender, Hello, MAX_BATCH_BYTES, Refused, Welcome};
 use model::{Clock, NodePath};
 use store::{Direction, FeedId, Store};
 use tokio::sync::mpsc;
@@ -253,7 +253,6 @@ async fn greet(
     }
     let now_ms = shared.clock.now_ms();
     let offset_ms = hello.now_ms.wrapping_sub(now_ms) as i64;
-    count_quarantined(shared, peer, &feed)?;
     shared.links.welcomed(peer, position, hello.head, offset_ms, now_ms);
     let welcome = Welcome {
         protocol,
@@ -264,6 +263,7 @@ async fn greet(
         max_batch_bytes: MAX_BATCH_BYTES as u32,
         max_in_flight: shared.settings.max_in_flight,
         software: shared.own.software.clone(),
+        refused: quarantined_of(shared, peer, &feed)?,
     };
     let gone = |_| LinkError::Broken { cause: "the stream ended".into() };
     outgoing.send(FromReceiver::Welcome(welcome.clone())).await.map_err(gone)?;
@@ -296,20 +296,25 @@ async fn claim(shared: &Shared, peer: &NodePath, hello: &Hello) -> Result<Sessio
     })
 }
 
-/// Most quarantined records looked through to count a child's.
+/// Most quarantined records looked through for a child's.
 const MAX_COUNTED: usize = 10_000;
 
-/// Fills in how many records of this child are in quarantine, at its first session in this process.
-fn count_quarantined(shared: &Shared, peer: &NodePath, feed: &FeedId) -> Result<(), LinkError> {
-    if shared.store.status().quarantined == 0
-        || shared.links.view(peer).is_some_and(|link| link.quarantined > 0)
-    {
-        return Ok(());
+/// The child's records in quarantine, for its welcome; their number is noted for status.
+fn quarantined_of(shared: &Shared, peer: &NodePath, feed: &FeedId) -> Result<Refused, LinkError> {
+    let mut refused = Refused::default();
+    let total = shared.store.status().quarantined;
+    if total == 0 {
+        return Ok(refused);
     }
     let held = shared.store.quarantine(MAX_COUNTED)?;
-    let of_child = held.iter().filter(|one| one.from == *feed).count() as u64;
+    refused.incomplete = total > held.len() as u64;
+    let mut of_child = 0;
+    for one in held.iter().filter(|one| one.from == *feed) {
+        of_child += 1;
+        applier::name(one, &mut refused);
+    }
     shared.links.change(peer, |link| link.quarantined = of_child);
-    Ok(())
+    Ok(refused)
 }
 
 #[cfg(test)]

@@ -25,7 +25,7 @@ use self::cover::Cover;
 use self::shipping::{Shipping, cut};
 use crate::batch::Place;
 use crate::links::Counted;
-use crate::{Directory, LinkError, Links, NodeIdentity, batch, entitlement, flows_up};
+use crate::{Confirmations, Directory, LinkError, Links, NodeIdentity, batch, entitlement, flows_up};
 
 /// How a sender behaves.
 #[derive(Debug, Clone)]
@@ -64,6 +64,7 @@ pub struct Sender {
     own: NodeIdentity,
     settings: SenderSettings,
     welcome: Arc<watch::Sender<Option<Welcome>>>,
+    confirmations: Confirmations,
 }
 
 impl Sender {
@@ -78,12 +79,26 @@ impl Sender {
         if let Some(parent) = own.path.parent() {
             links.sends(parent, store.watch_head());
         }
-        Self { store, directory, links, clock, own, settings: SenderSettings::default(), welcome }
+        Self {
+            store,
+            directory,
+            links,
+            clock,
+            own,
+            settings: SenderSettings::default(),
+            welcome,
+            confirmations: Confirmations::default(),
+        }
     }
 
     #[must_use]
     pub fn with_settings(self, settings: SenderSettings) -> Self {
         Self { settings, ..self }
+    }
+
+    /// What the parent is known to hold, for callers who wait for it.
+    pub fn confirmations(&self) -> Confirmations {
+        self.confirmations.clone()
     }
 
     /// The parent's latest welcome. Once there is one, a node with an empty store may open its first epoch: the parent knows
@@ -101,7 +116,7 @@ impl Sender {
         let Some(parent) = self.own.path.parent() else {
             return Err(LinkError::Protocol("a root has no parent to ship to"));
         };
-        let _connected = Disconnect { links: &self.links, parent: &parent };
+        let _connected = Disconnect { sender: self, parent: &parent };
         let outcome = self.session(&parent, incoming, outgoing).await;
         if let Err(error) = &outcome {
             let now_ms = self.clock.now_ms();
@@ -139,6 +154,7 @@ impl Sender {
             offset_ms(welcome.now_ms, greeted_ms, now_ms),
             now_ms,
         );
+        self.confirmations.welcomed(welcome.position, &welcome.refused);
         tracing::info!(%parent, position = welcome.position, head, "the parent takes this node's feed");
         let mut course = Course::new(self, parent, &welcome);
         self.welcome.send_replace(Some(welcome));
@@ -166,13 +182,14 @@ impl Sender {
 
 /// Marks the link as not connected however the session ends, also when its future is dropped.
 struct Disconnect<'a> {
-    links: &'a Links,
+    sender: &'a Sender,
     parent: &'a model::NodePath,
 }
 
 impl Drop for Disconnect<'_> {
     fn drop(&mut self) {
-        self.links.change(self.parent, |link| link.connected = false);
+        self.sender.links.change(self.parent, |link| link.connected = false);
+        self.sender.confirmations.away();
     }
 }
 
@@ -337,6 +354,7 @@ impl<'a> Course<'a> {
         let links = &self.sender.links;
         links.heard(self.parent, Some(self.sender.store.head()), now_ms);
         links.moved(self.parent, ack.position, counted, now_ms);
+        self.sender.confirmations.acknowledged(ack.position, &ack.refused);
         let offset = self.asked_ms.take().map(|asked_ms| offset_ms(ack.now_ms, asked_ms, now_ms));
         links.change(self.parent, |link| {
             link.quarantined = ack.quarantined_total;

@@ -14,8 +14,9 @@ use wire::v1::submit_document_request::Part as Received;
 
 use crate::caller::identify;
 use crate::deadline::deadline_of;
-use crate::unreadable::explain;
 use crate::error::{malformed, to_status};
+use crate::patient::{acknowledge, durable};
+use crate::unreadable::explain;
 
 /// Most bytes of a chunk that is submitted.
 const MAX_CHUNK_IN: usize = 1024 * 1024;
@@ -36,18 +37,23 @@ impl v1::document_service_server::DocumentService for Documents {
         &self,
         request: Request<Streaming<v1::SubmitDocumentRequest>>,
     ) -> Result<Response<v1::SubmitDocumentReply>, Status> {
-        let caller = identify(&request)?;
+        let (caller, deadline) = (identify(&request)?, deadline_of(&request));
         let mut parts = request.into_inner();
-        let Some(v1::SubmitDocumentRequest { part: Some(Received::Entry(entry)) }) = parts.message().await.map_err(explain)?
+        let Some(v1::SubmitDocumentRequest { part: Some(Received::Entry(entry)), durability }) =
+            parts.message().await.map_err(explain)?
         else {
             return Err(bad("part", "the first message must be the entry"));
         };
         let by_reference = !entry.reference.is_empty();
-        let mut submission = self.exchange.begin_document(&caller, entry).await.map_err(to_status)?;
+        let mut submission = self
+            .exchange
+            .begin_document(&caller, entry, acknowledge(durability)?)
+            .await
+            .map_err(to_status)?;
         while let Some(message) = parts.message().await.map_err(explain)? {
             submission.write(chunk_of(message)?).await.map_err(to_status)?;
         }
-        let submitted = submission.finish().await.map_err(to_status)?;
+        let submitted = submission.finish(deadline).await.map_err(to_status)?;
         let content = if by_reference { v1::Durability::Unspecified } else { v1::Durability::Local };
         Ok(Response::new(reply(submitted, content)))
     }
@@ -56,9 +62,9 @@ impl v1::document_service_server::DocumentService for Documents {
         &self,
         request: Request<v1::ChangeDocumentStatusRequest>,
     ) -> Result<Response<v1::SubmitDocumentReply>, Status> {
-        let caller = identify(&request)?;
+        let (caller, deadline) = (identify(&request)?, deadline_of(&request));
         let change = change_status(request.into_inner())?;
-        let submitted = self.exchange.change_status(&caller, change).await.map_err(to_status)?;
+        let submitted = self.exchange.change_status(&caller, change, deadline).await.map_err(to_status)?;
         Ok(Response::new(reply(submitted, v1::Durability::Unspecified)))
     }
 
@@ -107,6 +113,7 @@ fn change_status(request: v1::ChangeDocumentStatusRequest) -> Result<ChangeStatu
         local_id: request.local_id,
         availability,
         reason: request.reason,
+        acknowledge: acknowledge(request.durability)?,
     })
 }
 
@@ -116,11 +123,14 @@ fn reply(submitted: Submitted, content: v1::Durability) -> v1::SubmitDocumentRep
         SubmitOutcome::Updated => v1::SubmitOutcome::Updated,
         SubmitOutcome::Unchanged => v1::SubmitOutcome::Unchanged,
     };
+    let (durability, not_above) = durable(submitted.durable);
     v1::SubmitDocumentReply {
         outcome: outcome.into(),
         version: submitted.version.to_string(),
-        durability: v1::Durability::Local.into(),
+        durability,
         content_durability: content.into(),
+        key: Bytes::copy_from_slice(submitted.key.as_bytes()),
+        not_above,
     }
 }
 

@@ -1,6 +1,6 @@
 //! `PatientService`: identify, convert, call, convert back.
 
-use exchange::{Exchange, RegisterOutcome, RegisterPatient};
+use exchange::{Acknowledge, Durable, Exchange, RegisterOutcome, RegisterPatient};
 use model::Version;
 use tonic::{Request, Response, Status};
 use wire::v1;
@@ -21,20 +21,22 @@ impl v1::patient_service_server::PatientService for Patients {
         &self,
         request: Request<v1::RegisterRequest>,
     ) -> Result<Response<v1::RegisterReply>, Status> {
-        let caller = identify(&request)?;
+        let (caller, deadline) = (identify(&request)?, deadline_of(&request));
         let request = register_patient(request.into_inner())?;
-        let registered = self.exchange.register(&caller, request).await.map_err(to_status)?;
+        let registered = self.exchange.register(&caller, request, deadline).await.map_err(to_status)?;
         let outcome = match registered.outcome {
             RegisterOutcome::Created => v1::RegisterOutcome::Created,
             RegisterOutcome::Updated => v1::RegisterOutcome::Updated,
             RegisterOutcome::Unchanged => v1::RegisterOutcome::Unchanged,
             RegisterOutcome::Withdrawn => v1::RegisterOutcome::Withdrawn,
         };
+        let (durability, not_above) = durable(registered.durable);
         Ok(Response::new(v1::RegisterReply {
             outcome: outcome.into(),
             version: registered.version.to_string(),
             number: registered.number.to_string(),
-            durability: v1::Durability::Local.into(),
+            durability,
+            not_above,
         }))
     }
 
@@ -56,5 +58,25 @@ fn register_patient(request: v1::RegisterRequest) -> Result<RegisterPatient, Sta
         "" => None,
         text => Some(text.parse::<Version>().map_err(|_| bad("expected_version", "must be term.epoch.seq"))?),
     };
-    Ok(RegisterPatient { registration, expected, withdraw: request.withdraw })
+    let acknowledge = acknowledge(request.durability)?;
+    Ok(RegisterPatient { registration, expected, withdraw: request.withdraw, acknowledge })
+}
+
+/// The level that a request asks for; none: as the node is configured.
+pub(crate) fn acknowledge(asked: i32) -> Result<Option<Acknowledge>, Status> {
+    match v1::Durability::try_from(asked) {
+        Ok(v1::Durability::Unspecified) => Ok(None),
+        Ok(v1::Durability::Local) => Ok(Some(Acknowledge::Local)),
+        Ok(v1::Durability::Parent) => Ok(Some(Acknowledge::Parent)),
+        Err(_) => Err(malformed(wire::ConvertError { field: "durability", rule: "must be LOCAL or PARENT" })),
+    }
+}
+
+/// Where a write is durable, and why not above.
+pub(crate) fn durable(durable: Durable) -> (i32, String) {
+    match durable {
+        Durable::Here => (v1::Durability::Local.into(), String::new()),
+        Durable::HereOnly(why) => (v1::Durability::Local.into(), why),
+        Durable::AtParent => (v1::Durability::Parent.into(), String::new()),
+    }
 }

@@ -47,7 +47,7 @@ fn reason(status: &Status) -> Option<Status> {
         .then(|| refusal("MESSAGE_TOO_LONG", "", "the message is longer than this call takes"))
 }
 
-/// Prost names message and field from the outside in, then what is wrong: `A.b: B.c: invalid …`. No value is in it.
+/// Prost names message and field from the inside out, then what is wrong: `B.c: A.b: invalid …`. No value is in it.
 fn field_and_why(text: &str) -> (String, &str) {
     let mut fields = Vec::new();
     let mut rest = text;
@@ -59,6 +59,7 @@ fn field_and_why(text: &str) -> (String, &str) {
         fields.push(field);
         rest = further;
     }
+    fields.reverse();
     (fields.join("."), rest)
 }
 
@@ -96,7 +97,10 @@ mod tests {
         let status = explain(Status::internal(error.to_string()));
         assert_eq!(status.code(), Code::InvalidArgument);
         let info = status.get_details_error_info().unwrap();
-        assert_eq!((info.reason.as_str(), info.metadata["field"].as_str()), ("MALFORMED_MESSAGE", "registration.name"));
+        assert_eq!(
+            (info.reason.as_str(), info.metadata["field"].as_str()),
+            ("MALFORMED_MESSAGE", "registration.name")
+        );
         let fields = status.get_details_bad_request().unwrap().field_violations;
         assert_eq!(fields[0].field, "registration.name");
     }

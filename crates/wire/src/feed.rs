@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use model::feed::{self, FromReceiver, FromSender};
-use model::{OriginId, Record};
+use model::{OriginId, Record, RecordKey};
 
 use crate::ConvertError;
 use crate::v1::{self, ship_reply, ship_request};
@@ -13,6 +13,28 @@ fn bad<T>(field: &'static str, rule: &'static str) -> Result<T, ConvertError> {
 
 fn origin(bytes: &[u8], field: &'static str) -> Result<OriginId, ConvertError> {
     OriginId::try_from(bytes).or_else(|_| bad(field, "must be 16 bytes"))
+}
+
+fn refused(records: Vec<v1::RefusedRecord>, incomplete: bool) -> Result<feed::Refused, ConvertError> {
+    if records.len() > feed::MAX_REFUSED {
+        return bad("refused", "names more records than its limit");
+    }
+    let mut refused = feed::Refused { incomplete, ..Default::default() };
+    for record in records {
+        let key = RecordKey::try_from(&record.key[..]).or_else(|_| bad("refused.key", "must be 16 bytes"))?;
+        let version = record.version.parse().or_else(|_| bad("refused.version", "must be term.epoch.seq"))?;
+        refused.push(key, version, &record.reason);
+    }
+    Ok(refused)
+}
+
+fn refused_records(refused: feed::Refused) -> Vec<v1::RefusedRecord> {
+    let record = |record: feed::RefusedRecord| v1::RefusedRecord {
+        key: Bytes::copy_from_slice(record.key.as_bytes()),
+        version: record.version.to_string(),
+        reason: record.reason,
+    };
+    refused.records.into_iter().map(record).collect()
 }
 
 impl TryFrom<v1::ShipRequest> for FromSender {
@@ -189,6 +211,7 @@ impl TryFrom<v1::ShipReply> for FromReceiver {
                 max_batch_bytes: welcome.max_batch_bytes,
                 max_in_flight: welcome.max_in_flight,
                 software: welcome.software.chars().take(64).collect(),
+                refused: refused(welcome.refused, welcome.refused_incomplete)?,
             }),
             Some(ship_reply::Frame::Ack(ack)) => Self::Ack(feed::Ack {
                 position: ack.position,
@@ -197,6 +220,7 @@ impl TryFrom<v1::ShipReply> for FromReceiver {
                 quarantined: ack.quarantined,
                 now_ms: ack.now_ms,
                 quarantined_total: ack.quarantined_total,
+                refused: refused(ack.refused, ack.refused_incomplete)?,
             }),
         })
     }
@@ -214,6 +238,8 @@ impl From<FromReceiver> for v1::ShipReply {
                 max_batch_bytes: welcome.max_batch_bytes,
                 max_in_flight: welcome.max_in_flight,
                 software: welcome.software,
+                refused_incomplete: welcome.refused.incomplete,
+                refused: refused_records(welcome.refused),
             }),
             FromReceiver::Ack(ack) => ship_reply::Frame::Ack(v1::FeedAck {
                 position: ack.position,
@@ -222,6 +248,8 @@ impl From<FromReceiver> for v1::ShipReply {
                 quarantined: ack.quarantined,
                 now_ms: ack.now_ms,
                 quarantined_total: ack.quarantined_total,
+                refused_incomplete: ack.refused.incomplete,
+                refused: refused_records(ack.refused),
             }),
         };
         Self { frame: Some(frame) }

@@ -7,7 +7,7 @@ use model::query::{DocumentAnswer, FoundDocument};
 use wire::v1;
 
 use crate::json;
-use crate::output::{cell, scope_line, table};
+use crate::output::{cell, not_above, scope_line, table};
 use crate::text::{bytes, plain, time};
 
 pub(super) fn submitted(document_id: &str, reply: &v1::SubmitDocumentReply) -> String {
@@ -18,10 +18,12 @@ pub(super) fn submitted(document_id: &str, reply: &v1::SubmitDocumentReply) -> S
     };
     let entry = place(said.durability);
     format!(
-        "{}: document {}, version {}; entry durable {entry}, {content}",
+        "{}: document {}, version {}; entry durable {entry}{}, {content}; key {}",
         said.outcome,
         plain(document_id),
-        plain(&said.version)
+        plain(&said.version),
+        not_above(&said.not_above),
+        said.key
     )
 }
 

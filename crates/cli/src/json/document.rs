@@ -16,6 +16,10 @@ pub(crate) struct Submitted {
     pub version: String,
     pub durability: &'static str,
     pub content_durability: &'static str,
+    /// For `document get`.
+    pub key: String,
+    /// Why it is not known to be durable at the parent, when that was asked for; empty otherwise.
+    pub not_above: String,
 }
 
 impl Submitted {
@@ -32,6 +36,8 @@ impl Submitted {
             version: reply.version.clone(),
             durability: durability(reply.durability()),
             content_durability: durability(reply.content_durability()),
+            key: hex(&reply.key),
+            not_above: reply.not_above.clone(),
         }
     }
 }

@@ -135,6 +135,8 @@ pub(crate) struct Registered {
     pub number: String,
     /// `local` or `parent`.
     pub durability: &'static str,
+    /// Why it is not known to be durable at the parent, when that was asked for; empty otherwise.
+    pub not_above: String,
 }
 
 impl From<&v1::RegisterReply> for Registered {
@@ -151,6 +153,7 @@ impl From<&v1::RegisterReply> for Registered {
             version: reply.version.clone(),
             number: reply.number.clone(),
             durability: durability(reply.durability()),
+            not_above: reply.not_above.clone(),
         }
     }
 }

@@ -8,7 +8,7 @@ use model::query::{FoundRegistration, PatientAnswer, Person};
 use wire::v1;
 
 use crate::json;
-use crate::output::{cell, scope_line, table};
+use crate::output::{cell, not_above, scope_line, table};
 use crate::text::{count, plain, time};
 
 pub(super) fn registered(reply: &v1::RegisterReply) -> String {
@@ -17,7 +17,13 @@ pub(super) fn registered(reply: &v1::RegisterReply) -> String {
         v1::Durability::Parent => "durable here and at the parent",
         _ => "durable at this node",
     };
-    format!("{}: number {}, version {}; {durable}", said.outcome, plain(&said.number), plain(&said.version))
+    format!(
+        "{}: number {}, version {}; {durable}{}",
+        said.outcome,
+        plain(&said.number),
+        plain(&said.version),
+        not_above(&said.not_above)
+    )
 }
 
 /// A table of persons, one line per registration.

@@ -125,6 +125,7 @@ impl PatientService for Behaviour {
             version: "1.1.7".into(),
             number: NUMBER.into(),
             durability: v1::Durability::Local as i32,
+            not_above: String::new(),
         }))
     }
 
@@ -173,8 +174,8 @@ impl DocumentService for Behaviour {
         loop {
             match parts.message().await {
                 Ok(None) => break,
-                Ok(Some(v1::SubmitDocumentRequest { part: Some(Part::Entry(first)) })) => entry = first,
-                Ok(Some(v1::SubmitDocumentRequest { part: Some(Part::Chunk(chunk)) })) => {
+                Ok(Some(v1::SubmitDocumentRequest { part: Some(Part::Entry(first)), .. })) => entry = first,
+                Ok(Some(v1::SubmitDocumentRequest { part: Some(Part::Chunk(chunk)), .. })) => {
                     self.largest_chunk.fetch_max(chunk.len() as u64, Ordering::Relaxed);
                     content.extend_from_slice(&chunk);
                 }
@@ -271,6 +272,8 @@ fn submitted(outcome: v1::SubmitOutcome) -> v1::SubmitDocumentReply {
         version: "1.1.8".into(),
         durability: v1::Durability::Local as i32,
         content_durability: v1::Durability::Local as i32,
+        key: vec![0xAB; 16].into(),
+        not_above: String::new(),
     }
 }
 

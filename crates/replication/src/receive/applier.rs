@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use model::body::RawRecord;
-use model::feed::{Ack, Batch, FromReceiver, Head};
+use model::feed::{Ack, Batch, FromReceiver, Head, Refused};
 use model::{OriginId, Record};
 use prost::Message;
 use sha2::{Digest, Sha256};
@@ -70,6 +70,7 @@ impl Applier {
     /// Works until the reader has nothing more.
     pub async fn run(mut self, mut work: mpsc::Receiver<Work>) -> Result<(), LinkError> {
         while let Some(work) = work.recv().await {
+            let mut refused = Refused::default();
             let counted = match work {
                 Work::Head(head) => {
                     self.heard(head.head);
@@ -79,10 +80,10 @@ impl Applier {
                 }
                 Work::Batch(batch) => {
                     self.heard(batch.head);
-                    self.apply(batch).await?
+                    self.apply(batch, &mut refused).await?
                 }
             };
-            let ack = self.ack(counted);
+            let ack = Ack { refused, ..self.ack(counted) };
             if self.outgoing.send(FromReceiver::Ack(ack)).await.is_err() {
                 // The child is gone; what was applied is durable.
                 return Ok(());
@@ -104,10 +105,11 @@ impl Applier {
             quarantined: counted.quarantined as u32,
             now_ms: self.shared.clock.now_ms(),
             quarantined_total: link.map_or(0, |link| link.quarantined),
+            refused: Refused::default(),
         }
     }
 
-    async fn apply(&mut self, batch: Batch) -> Result<Counted, LinkError> {
+    async fn apply(&mut self, batch: Batch, refused: &mut Refused) -> Result<Counted, LinkError> {
         let raws = batch::decode(&batch).map_err(|_| LinkRefusal::BadBatch("its payload cannot be read"))?;
         if raws.is_empty() && batch.upto - self.durable < LAZY_POSITIONS {
             self.position = batch.upto;
@@ -123,6 +125,7 @@ impl Applier {
         let newest = newest_by_writer(&judged.admitted, &self.shared);
         let counted = self.commit(&judged.admitted, &judged.quarantined, batch.upto).await?;
         self.publish(judged.facts);
+        judged.quarantined.iter().for_each(|one| name(one, refused));
         if let Some(first) = judged.quarantined.first() {
             // One line for a batch: a child that sends only bad records must not fill the log as well.
             let (count, reason) = (judged.quarantined.len(), &first.reason);
@@ -297,6 +300,14 @@ fn cut<T>(items: &[T], size: impl Fn(&T) -> usize) -> Vec<&[T]> {
         parts.push(&items[start..]);
     }
     parts
+}
+
+/// Names a quarantined record to its sender. One that is no record has no name; an honest sender has none.
+pub(super) fn name(one: &Quarantined, refused: &mut Refused) {
+    let raw = RawRecord::decode(&one.raw[..]).ok();
+    if let Some(record) = raw.and_then(|raw| Record::from_raw(raw).ok()) {
+        refused.push(record.key(), record.envelope().version, &one.reason);
+    }
 }
 
 /// The newest time of a record by each node that wrote one.

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use futures_util::{Stream, stream};
 use model::Clock;
 use model::body::EpochEntry;
-use model::feed::{Ack, Batch, Compression, Direction, FromReceiver, FromSender, Head, Hello, Welcome};
+use model::feed::{
+    Ack, Batch, Compression, Direction, FromReceiver, FromSender, Head, Hello, Refused, Welcome,
+};
 use model::{OriginId, Record};
 use replication::batch::{Place, encode};
 use replication::{LinkError, LinkRefusal};
@@ -308,6 +310,7 @@ fn a_sender_follows_only_answers_that_make_sense() {
             max_batch_bytes: 1 << 20,
             max_in_flight: 8,
             software: String::new(),
+            refused: Refused::default(),
         };
         let ack = |position| {
             FromReceiver::Ack(Ack {
@@ -317,6 +320,7 @@ fn a_sender_follows_only_answers_that_make_sense() {
                 quarantined: 0,
                 now_ms: 0,
                 quarantined_total: 0,
+                refused: Refused::default(),
             })
         };
         let welcomed = || FromReceiver::Welcome(welcome.clone());

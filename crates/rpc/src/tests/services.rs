@@ -89,6 +89,8 @@ async fn real_node(mesh: &Mesh, at: &str) -> RealNode {
         directory,
         links,
         receiver,
+        confirmations: sender.as_ref().map(Sender::confirmations),
+        acknowledge: exchange::Acknowledge::Local,
         peers: Arc::new(neighbours.clone()),
         terms,
         clock: clock(),
@@ -136,7 +138,8 @@ async fn register(channel: &Channel, registration: Registration) -> Result<v1::R
 }
 
 async fn submit(channel: &Channel, parts: Vec<Part>) -> Result<v1::SubmitDocumentReply, Status> {
-    let parts = parts.into_iter().map(|part| v1::SubmitDocumentRequest { part: Some(part) });
+    let parts =
+        parts.into_iter().map(|part| v1::SubmitDocumentRequest { part: Some(part), ..Default::default() });
     let parts: Vec<_> = parts.collect();
     channel.documents().submit(futures_util::stream::iter(parts)).await.map(tonic::Response::into_inner)
 }

@@ -130,6 +130,11 @@ fn a_registration_is_confirmed() {
         version: "1.1.7".into(),
         number: "ZM38P0QYQHH5CVC7".into(),
         durability: v1::Durability::Local as i32,
+        not_above: String::new(),
     };
     assert_eq!(registered(&reply), "created: number ZM38P0QYQHH5CVC7, version 1.1.7; durable at this node");
+    let late = v1::RegisterReply { not_above: "the parent cannot be reached".into(), ..reply };
+    assert!(
+        registered(&late).ends_with("durable at this node, not yet above (the parent cannot be reached)")
+    );
 }
