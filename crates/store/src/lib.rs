@@ -14,6 +14,7 @@
 //! write is decided before a record gets here.
 
 mod content;
+mod digest;
 mod error;
 mod feed;
 mod index;
@@ -27,8 +28,10 @@ mod shared;
 mod storage;
 mod store;
 mod types;
+mod view;
 mod writer;
 
+pub use digest::{BUCKETS, BucketDigest, Digest, OTHER_FLOWS, bucket_of, contribution};
 pub use error::{CommitError, OpenError, ReadError};
 pub use feed::FeedReader;
 pub use index::memory::MemoryIndex;

@@ -10,7 +10,7 @@ use std::time::Duration;
 use model::body::EpochEntry;
 use model::{EpochId, Record, RecordKey};
 
-use crate::content::{Change, Content, WriterState, changes, pointer_to};
+use crate::content::{Change, Content, WriterState, changes};
 use crate::error::CommitError;
 use crate::log::format::FLAG_OWN;
 use crate::log::item::{self, Item, Pointer};
@@ -252,7 +252,7 @@ impl Writer {
             span.offset += payload_offset as u32;
             match &item {
                 Item::Record { record, .. } => {
-                    let pointer = pointer_to(record, lsn, span);
+                    let pointer = Pointer::to(record, lsn, span);
                     pending.held.insert(record.key(), pointer);
                 }
                 Item::Position { feed, position } => drop(pending.feeds.insert(*feed, *position)),

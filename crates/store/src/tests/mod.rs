@@ -3,6 +3,7 @@
 mod basics;
 mod crash;
 mod damage;
+mod digest;
 mod disk;
 mod sled;
 pub(crate) mod support;
