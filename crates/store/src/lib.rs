@@ -17,6 +17,7 @@ mod content;
 mod digest;
 mod error;
 mod feed;
+mod heal;
 mod index;
 mod keys;
 mod log;
@@ -24,6 +25,7 @@ mod mark;
 mod open;
 mod options;
 mod overlay;
+mod scrub;
 mod shared;
 mod storage;
 mod store;
@@ -40,8 +42,8 @@ pub use storage::{Cut, Files, Memory, Storage};
 pub use store::Store;
 pub use types::{
     Applied, Apply, Committed, DamagedPlace, Direction, Draft, Expect, FeedId, FeedPosition, FeedSlice,
-    IndexKind, KindCount, MAX_COMMIT_BYTES, MAX_COMMIT_RECORDS, OpenReport, Quarantined, StoreStatus,
-    TailCut,
+    IndexKind, KindCount, MAX_COMMIT_BYTES, MAX_COMMIT_RECORDS, OpenReport, Quarantined, Recomputed,
+    ScrubPlace, Scrubbed, StoreStatus, TailCut,
 };
 
 #[cfg(test)]

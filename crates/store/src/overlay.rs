@@ -85,6 +85,10 @@ impl Overlay {
         self.records.range(bounds).map(|(key, held)| (key, &held.pointer))
     }
 
+    pub(crate) fn all_records(&self) -> impl Iterator<Item = (&RecordKey, &Pointer)> {
+        self.records.iter().map(|(key, held)| (key, &held.pointer))
+    }
+
     /// Links after `from` up to `to`, in order.
     pub(crate) fn links(&self, from: Key, to: Key) -> impl Iterator<Item = &Key> {
         use std::ops::Bound::{Excluded, Included};

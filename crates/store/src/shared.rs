@@ -195,7 +195,10 @@ impl Shared {
         places.into_iter().map(read).collect()
     }
 
-    fn index_read<T>(&self, read: impl FnOnce(&dyn Index) -> Result<T, IndexFailed>) -> Result<T, ReadError> {
+    pub(crate) fn index_read<T>(
+        &self,
+        read: impl FnOnce(&dyn Index) -> Result<T, IndexFailed>,
+    ) -> Result<T, ReadError> {
         read(self.index.as_ref()).map_err(|IndexFailed| self.index_broken())
     }
 

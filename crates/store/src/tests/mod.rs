@@ -5,6 +5,7 @@ mod crash;
 mod damage;
 mod digest;
 mod disk;
+mod scrub;
 mod sled;
 pub(crate) mod support;
 mod threads;
