@@ -177,7 +177,7 @@ fn record_changes(
 ) {
     let envelope = record.envelope();
     let key = record.key();
-    let pointer = pointer_to(record, content.lsn, span);
+    let pointer = Pointer::to(record, content.lsn, span);
     out.push(Change::Record { key, pointer, supersedes });
     if let Some(subject) = envelope.subject.filter(|subject| *subject != key) {
         let link = Key::About { subject, kind: envelope.kind, key };
@@ -191,19 +191,5 @@ fn record_changes(
         && let Ok(entry) = record.decode_body::<model::body::EpochEntry>()
     {
         out.push(Change::Epoch { counter: entry.counter, entry: record.body().to_vec() });
-    }
-}
-
-pub(crate) fn pointer_to(record: &model::Record, lsn: u64, span: item::Span) -> Pointer {
-    let envelope = record.envelope();
-    Pointer {
-        lsn,
-        offset: span.offset,
-        length: span.length,
-        term: envelope.version.term,
-        epoch: envelope.version.epoch,
-        seq: envelope.version.seq,
-        kind: envelope.kind,
-        tombstone: envelope.tombstone,
     }
 }

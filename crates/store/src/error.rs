@@ -55,6 +55,9 @@ pub enum CommitError {
     /// The version held is not lower than the one this writer would give: it is not the origin's writer any more.
     #[error("record {key} is held in a version of a later writer")]
     Outranked { key: RecordKey },
+    /// A record sent for repair is not the one that is damaged: ask another neighbour.
+    #[error("record {key} is not the one that is held, though its version is the same")]
+    Different { key: RecordKey },
     /// The disk is full: retry when there is room. Reading goes on.
     #[error("the disk is full")]
     Full,

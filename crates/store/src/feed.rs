@@ -6,14 +6,43 @@ use model::{Envelope, Record};
 
 use crate::content::Content;
 use crate::error::ReadError;
-use crate::log::Walk;
-use crate::log::item::Item;
-use crate::log::read::Frame;
+use crate::log::item::{Item, NotAnItem};
+use crate::log::skip::{Gap, Look};
+use crate::log::{Log, Walk};
 use crate::shared::Shared;
 use crate::types::FeedSlice;
 
 /// Most bytes of the log read for one slice: a call stays short where nearly everything is superseded or filtered out.
 const SCAN_BYTES: u64 = 16 * 1024 * 1024;
+
+/// A slice that is being filled.
+struct Filling<'a> {
+    slice: FeedSlice,
+    bytes: usize,
+    max_records: usize,
+    max_bytes: usize,
+    filter: &'a dyn Fn(&Envelope) -> bool,
+}
+
+impl Filling<'_> {
+    fn is_full(&self) -> bool {
+        self.slice.records.len() >= self.max_records || self.bytes >= self.max_bytes
+    }
+
+    /// Takes a commit's records, unless there is no room for them behind others.
+    fn take(&mut self, lsn: u64, records: Vec<Record>) -> bool {
+        let more: usize = records.iter().map(Record::size).sum();
+        let fits = self.slice.records.len() + records.len() <= self.max_records
+            && self.bytes + more <= self.max_bytes;
+        if !fits && !self.slice.records.is_empty() {
+            return false;
+        }
+        self.bytes += more;
+        self.slice.records.extend(records);
+        self.slice.upto = lsn;
+        true
+    }
+}
 
 /// A place in the log, moving on. Positions are log sequence numbers; all records of one commit have the same.
 ///
@@ -40,7 +69,9 @@ impl FeedReader {
     /// at least one commit, and a commit is never split. An empty slice with `upto` under `head` is no end: read on.
     /// Beyond the head (a position of another store) nothing is read.
     ///
-    /// After an error the same position is tried again.
+    /// A damaged place of the log is passed when every current record in it can be read by itself, or none is left there;
+    /// else the error is given, and at the next call the same position is tried again. The first time a damaged place is
+    /// met, all of the index is looked through.
     pub fn next(
         &mut self,
         max_records: usize,
@@ -48,42 +79,99 @@ impl FeedReader {
         filter: &dyn Fn(&Envelope) -> bool,
     ) -> Result<FeedSlice, ReadError> {
         let head = *self.shared.head.borrow();
-        let mut slice = FeedSlice { records: Vec::new(), upto: self.after, head };
-        if self.after >= head {
-            return Ok(slice);
+        let mut filling = Filling {
+            slice: FeedSlice { records: Vec::new(), upto: self.after, head },
+            bytes: 0,
+            max_records,
+            max_bytes,
+            filter,
+        };
+        let filled = if self.after < head { self.fill(&mut filling) } else { Ok(()) };
+        match filled {
+            Err(error) if filling.slice.upto == self.after => Err(error),
+            // What was read before an error is given; the next call begins with the error.
+            _ => {
+                self.after = filling.slice.upto;
+                Ok(filling.slice)
+            }
         }
+    }
+
+    fn fill(&mut self, filling: &mut Filling<'_>) -> Result<(), ReadError> {
+        let head = filling.slice.head;
+        let log = &self.shared.log;
         let mut walk = match self.walk.take() {
             Some(walk) => walk,
-            None => Walk::after(&self.shared.log, self.after)?,
+            None => Walk::seek(log, self.after, head)?,
         };
-        let (mut bytes, mut scanned) = (0, 0);
-        while slice.upto < head && scanned < SCAN_BYTES {
+        let mut scanned = 0;
+        while filling.slice.upto < head && scanned < SCAN_BYTES {
             let before = walk.clone();
-            let Some(frame) = walk.next(&self.shared.log)? else { break };
-            let records = self.current(&frame, filter)?;
-            let more: usize = records.iter().map(Record::size).sum();
-            let fits = slice.records.len() + records.len() <= max_records && bytes + more <= max_bytes;
-            if !fits && !slice.records.is_empty() {
-                walk = before;
-                break;
+            let gap = match walk.look(log, head).map_err(Log::io)? {
+                Look::End => break,
+                Look::Gap(gap) => gap,
+                Look::Frame(frame) => {
+                    scanned += frame.payload.len() as u64;
+                    let (place, lsn) = (frame.place, frame.header.lsn);
+                    match Content::of(&frame) {
+                        Ok(content) => {
+                            if !filling.take(lsn, self.current(content, filling.filter)?) {
+                                walk = before;
+                                break;
+                            }
+                            if filling.is_full() {
+                                break;
+                            }
+                            continue;
+                        }
+                        Err(NotAnItem) => Gap { place, lsn, upto: lsn },
+                    }
+                }
+            };
+            if !self.pass(&gap, filling)? || gap.upto >= head {
+                // The place is sought again next time.
+                return Ok(());
             }
-            bytes += more;
-            scanned += frame.payload.len() as u64;
-            slice.records.extend(records);
-            slice.upto = frame.header.lsn;
-            self.after = slice.upto;
-            if slice.records.len() >= max_records || bytes >= max_bytes {
+            if filling.is_full() {
                 break;
             }
         }
         self.walk = Some(walk);
-        Ok(slice)
+        Ok(())
     }
 
-    /// The frame's records that pass the filter and are still current.
-    fn current(&self, frame: &Frame, filter: &dyn Fn(&Envelope) -> bool) -> Result<Vec<Record>, ReadError> {
-        let lsn = frame.header.lsn;
-        let content = Content::of(frame).map_err(|_| self.shared.log.damaged(frame.place, lsn))?;
+    /// Takes what is still current in a damaged place, record by record. Whether this got to its end.
+    fn pass(&self, gap: &Gap, filling: &mut Filling<'_>) -> Result<bool, ReadError> {
+        let log = &self.shared.log;
+        log.note(gap.place, gap.lsn, gap.upto);
+        let Some(current) = self.shared.current_in(gap.lsn, gap.upto)? else {
+            return Err(log.damaged(gap.place, gap.lsn));
+        };
+        let after = filling.slice.upto;
+        let left = current.partition_point(|pointer| pointer.lsn <= after);
+        for commit in current[left..].chunk_by(|one, next| one.lsn == next.lsn) {
+            let mut records = Vec::with_capacity(commit.len());
+            for pointer in commit {
+                let record = log.record(pointer)?;
+                if (filling.filter)(record.envelope()) {
+                    records.push(record);
+                }
+            }
+            let lsn = commit[0].lsn;
+            if !filling.take(lsn, records) || filling.is_full() && lsn < gap.upto {
+                return Ok(false);
+            }
+        }
+        filling.slice.upto = gap.upto;
+        Ok(true)
+    }
+
+    /// The records of a frame that pass the filter and are still current.
+    fn current(
+        &self,
+        content: Content,
+        filter: &dyn Fn(&Envelope) -> bool,
+    ) -> Result<Vec<Record>, ReadError> {
         let mut records = Vec::new();
         for (span, item) in content.items {
             let Item::Record { record, .. } = item else { continue };
@@ -91,7 +179,7 @@ impl FeedReader {
                 continue;
             }
             let pointer = self.shared.pointer(&record.key())?;
-            if pointer.is_some_and(|pointer| (pointer.lsn, pointer.offset) == (lsn, span.offset)) {
+            if pointer.is_some_and(|pointer| (pointer.lsn, pointer.offset) == (content.lsn, span.offset)) {
                 records.push(record);
             }
         }

@@ -9,12 +9,14 @@
 //!              │ 4 Feed   │ peer 16 · direction u8                        → FeedPosition
 //!              │ 5 Quarantine │ hash 32 · peer 16 · direction u8          → ItemPlace
 //!              │ 6 Writer │                                               → WriterState
+//!              │ 7 Digest │ signer 16 · flow u32                          → PartitionDigest
 //! ```
 //! Numbers are big endian, so byte order is the order of the variants and of their fields: scan order. The partition is
 //! the top six bits of what the key is about, so an index need only be atomic within one.
 
-use model::{OriginId, RecordKey};
+use model::{KeyId, OriginId, RecordKey};
 
+use crate::digest::Class;
 use crate::types::{Direction, FeedId};
 
 /// Partitions of the index.
@@ -39,6 +41,8 @@ pub(crate) enum Key {
     Quarantine { hash: [u8; 32], from: FeedId },
     /// The own writer's last epoch and seq.
     Writer,
+    /// The partition's records that one key signed in one flow class, by bucket.
+    Digest { partition: u8, class: Class },
 }
 
 /// The partition of something about a thing whose hash begins with this byte.
@@ -49,7 +53,7 @@ fn partition_of(first: u8) -> u8 {
 impl Key {
     pub(crate) fn partition(&self) -> u8 {
         match self {
-            Self::Meta { partition } => *partition,
+            Self::Meta { partition } | Self::Digest { partition, .. } => *partition,
             Self::Record { key } => partition_of(key.0[0]),
             Self::About { subject, .. } => partition_of(subject.0[0]),
             Self::Term { term, .. } => partition_of(term[0]),
@@ -90,6 +94,11 @@ impl Key {
                 push_feed(from, &mut out);
             }
             Self::Writer => out.push(6),
+            Self::Digest { class, .. } => {
+                out.push(7);
+                out.extend_from_slice(&class.signer.0);
+                out.extend_from_slice(&class.flow.to_be_bytes());
+            }
         }
         out
     }
@@ -114,6 +123,10 @@ impl Key {
             4 => Self::Feed(take_feed(&mut rest)?),
             5 => Self::Quarantine { hash: take(&mut rest)?, from: take_feed(&mut rest)? },
             6 => Self::Writer,
+            7 => Self::Digest {
+                partition: *partition,
+                class: Class { signer: KeyId(take(&mut rest)?), flow: u32::from_be_bytes(take(&mut rest)?) },
+            },
             _ => return None,
         };
         (rest.is_empty() && key.partition() == *partition).then_some(key)
@@ -122,6 +135,16 @@ impl Key {
     /// First bytes of all feed keys of a partition.
     pub(crate) fn feed_table(partition: u8) -> Vec<u8> {
         vec![partition, 4]
+    }
+
+    /// First bytes of all record keys of a partition.
+    pub(crate) fn record_table(partition: u8) -> Vec<u8> {
+        vec![partition, 1]
+    }
+
+    /// First bytes of all digest keys of a partition.
+    pub(crate) fn digest_table(partition: u8) -> Vec<u8> {
+        vec![partition, 7]
     }
 
     /// First bytes of all quarantine keys of a partition.
@@ -185,6 +208,10 @@ mod tests {
                 from
             }),
             Just(Key::Writer),
+            (0u8..3, id(), 0u32..600).prop_map(|(partition, signer, flow)| Key::Digest {
+                partition,
+                class: Class { signer: KeyId(signer), flow }
+            }),
         ]
     }
 

@@ -14,8 +14,10 @@
 //! write is decided before a record gets here.
 
 mod content;
+mod digest;
 mod error;
 mod feed;
+mod heal;
 mod index;
 mod keys;
 mod log;
@@ -23,12 +25,15 @@ mod mark;
 mod open;
 mod options;
 mod overlay;
+mod scrub;
 mod shared;
 mod storage;
 mod store;
 mod types;
+mod view;
 mod writer;
 
+pub use digest::{BUCKETS, BucketDigest, Digest, OTHER_FLOWS, bucket_of, contribution};
 pub use error::{CommitError, OpenError, ReadError};
 pub use feed::FeedReader;
 pub use index::memory::MemoryIndex;
@@ -37,8 +42,8 @@ pub use storage::{Cut, Files, Memory, Storage};
 pub use store::Store;
 pub use types::{
     Applied, Apply, Committed, DamagedPlace, Direction, Draft, Expect, FeedId, FeedPosition, FeedSlice,
-    IndexKind, KindCount, MAX_COMMIT_BYTES, MAX_COMMIT_RECORDS, OpenReport, Quarantined, StoreStatus,
-    TailCut,
+    IndexKind, KindCount, MAX_COMMIT_BYTES, MAX_COMMIT_RECORDS, OpenReport, Quarantined, Recomputed,
+    ScrubPlace, Scrubbed, StoreStatus, TailCut,
 };
 
 #[cfg(test)]

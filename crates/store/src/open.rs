@@ -9,14 +9,13 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
 use std::time::Instant;
 
 use parking_lot::{Condvar, Mutex, RwLock};
-use prost::Message;
 use tokio::sync::watch;
 
-use crate::content::{Content, FeedValue, WriterState, changes};
+use crate::content::{Content, changes};
 use crate::error::{OpenError, ReadError, is_full};
 use crate::index::meta::{self, MadeFrom, Metas};
 use crate::index::sled::{self, SledError, SledIndex};
-use crate::index::{Index, IndexFailed, PartitionMeta, for_each};
+use crate::index::{Index, IndexFailed, PartitionMeta};
 use crate::keys::{Key, PARTITIONS};
 use crate::log::format::{SEGMENT_HEADER, segment_name};
 use crate::log::read::{Bad, Step, Walk};
@@ -25,8 +24,9 @@ use crate::log::tail::Tail;
 use crate::log::{Log, Place};
 use crate::mark::{self, Mark};
 use crate::options::{IndexChoice, Options};
-use crate::shared::{Gate, Shared, View};
+use crate::shared::{Gate, Shared};
 use crate::types::{IndexKind, OpenReport};
+use crate::view::View;
 
 /// Records up to which an index that was not closed is verified at every start: it takes half a second.
 const VERIFY_RECORDS: u64 = 300_000;
@@ -229,7 +229,7 @@ impl Opening<'_> {
             .min_by_key(|meta| meta.applied)
             .map_or((0, Place::default()), |meta| (meta.applied, meta.end()));
         self.check_log_reaches(&metas)?;
-        let view = load_view(index.as_ref(), &metas)
+        let view = View::load(index.as_ref(), &metas)
             .map_err(|IndexFailed| Stopped::Rebuild("it could not be read"))?;
         let shared = self.share(index, metas, view, start.0);
         let walk = self.replay(&shared, start, &covered)?;
@@ -242,6 +242,7 @@ impl Opening<'_> {
         let synced = shared.log.storage.sync_data(&segment_name(walk.place().segment));
         let synced = synced.and_then(|()| shared.log.storage.sync_dir());
         synced.map_err(|source| OpenError::Io { doing: "sync the log", source })?;
+        shared.view.write().lsn = last_lsn;
         shared.head.send_replace(last_lsn);
         self.report.replay = began.elapsed();
         Ok((shared, walk.place(), last_lsn + 1))
@@ -363,28 +364,6 @@ impl Opening<'_> {
         *shared.tail_cut.write() = Some(cut);
         Ok(())
     }
-}
-
-/// What is in memory of what the index covers.
-fn load_view(index: &dyn Index, metas: &[PartitionMeta]) -> Result<View, IndexFailed> {
-    let mut view = View::default();
-    for meta in metas {
-        view.totals.add_all(meta);
-    }
-    let mut bad = false;
-    for partition in 0..PARTITIONS as u8 {
-        for_each(index, &Key::feed_table(partition), &mut |key, value| match (
-            Key::decode(key),
-            FeedValue::decode(value).ok().and_then(|value| value.position()),
-        ) {
-            (Some(Key::Feed(feed)), Some(position)) => drop(view.feeds.insert(feed, position)),
-            _ => bad = true,
-        })?;
-    }
-    if let Some(value) = index.get(&Key::Writer.encode())? {
-        view.writer = WriterState::decode(value.as_slice()).map_err(|_| IndexFailed)?;
-    }
-    if bad { Err(IndexFailed) } else { Ok(view) }
 }
 
 fn fold(shared: &Shared) -> Result<(), Stopped> {

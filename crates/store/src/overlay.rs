@@ -4,12 +4,14 @@
 //! Readers ask the active one, then the folding one, then the index, in this order: the index gets everything before
 //! the folding overlay goes, so nothing is missed on the way.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 
 use model::RecordKey;
 use prost::Message;
 
 use crate::content::{Change, FeedValue, ItemPlace, WriterState};
+use crate::digest::{Class, NotADigest, PartitionDigest, bucket_of};
 use crate::index::meta::{CountChange, pair_hash};
 use crate::index::{Index, IndexFailed, Pair, PartitionMeta};
 use crate::keys::{Key, PARTITIONS};
@@ -18,7 +20,7 @@ use crate::log::item::Pointer;
 use crate::types::{FeedId, FeedPosition};
 
 /// Rough bytes of memory per entry, with its share of the tree.
-const RECORD_BYTES: usize = 200;
+const RECORD_BYTES: usize = 300;
 const LINK_BYTES: usize = 88;
 
 /// A record's current place, and the one that the index has or will have from the overlay before.
@@ -38,6 +40,9 @@ pub(crate) struct Overlay {
     quarantine: BTreeMap<([u8; 32], FeedId), ItemPlace>,
     writer: Option<WriterState>,
     counts: BTreeMap<u8, CountChange>,
+    /// Partitions and classes in which records were only in passing. They get digests all the same, so that it does not
+    /// matter how frames are grouped into overlays.
+    passed: BTreeSet<(u8, Class)>,
     bytes: usize,
     last_lsn: u64,
     end: Place,
@@ -62,6 +67,26 @@ impl Overlay {
 
     pub(crate) fn quarantined(&self) -> impl Iterator<Item = (&([u8; 32], FeedId), &ItemPlace)> {
         self.quarantine.iter()
+    }
+
+    /// Records whose keys are after `from` and up to `to`, in order of their keys.
+    pub(crate) fn records(
+        &self,
+        from: Bound<RecordKey>,
+        to: RecordKey,
+    ) -> impl Iterator<Item = (&RecordKey, &Pointer)> {
+        let empty = match from {
+            Bound::Included(from) => from > to,
+            Bound::Excluded(from) => from >= to,
+            Bound::Unbounded => false,
+        };
+        let bounds =
+            if empty { (Bound::Included(to), Bound::Excluded(to)) } else { (from, Bound::Included(to)) };
+        self.records.range(bounds).map(|(key, held)| (key, &held.pointer))
+    }
+
+    pub(crate) fn all_records(&self) -> impl Iterator<Item = (&RecordKey, &Pointer)> {
+        self.records.iter().map(|(key, held)| (key, &held.pointer))
     }
 
     /// Links after `from` up to `to`, in order.
@@ -106,7 +131,12 @@ impl Overlay {
             *bytes += RECORD_BYTES;
             Held { pointer, base: supersedes }
         });
-        held.pointer = pointer;
+        let before = std::mem::replace(&mut held.pointer, pointer);
+        if before.class() != pointer.class()
+            && self.passed.insert((Key::Record { key }.partition(), before.class()))
+        {
+            *bytes += LINK_BYTES;
+        }
     }
 
     /// What to put into the index, per partition and sorted, with the metas moved on accordingly.
@@ -120,6 +150,7 @@ impl Overlay {
             let old = held.base.map(|base| base.encode_to_vec());
             batches.put(&Key::Record { key: *key }, held.pointer.encode_to_vec(), old.as_deref());
         }
+        self.digests(index, &mut batches)?;
         for (key, fresh) in &self.links {
             let old = if *fresh { None } else { index.get(&key.encode())? };
             batches.put(key, Vec::new(), old.as_deref());
@@ -151,6 +182,48 @@ impl Overlay {
         }
         Ok(pairs)
     }
+}
+
+impl Overlay {
+    /// Adds to the digests in the index what this overlay changes.
+    fn digests(&self, index: &dyn Index, batches: &mut Batches<'_>) -> Result<(), IndexFailed> {
+        for partition in 0..PARTITIONS as u8 {
+            let passed = self.passed.iter().filter(|(passed, _)| *passed == partition);
+            let mut changed: BTreeMap<Class, PartitionDigest> =
+                passed.map(|(_, class)| (*class, PartitionDigest::default())).collect();
+            for (key, held) in self.records.range(first_of(partition)..=last_of(partition)) {
+                let bucket = bucket_of(key);
+                let Held { pointer, base } = held;
+                changed.entry(pointer.class()).or_default().add(bucket, pointer.digest());
+                if let Some(base) = base {
+                    changed.entry(base.class()).or_default().remove(bucket, base.digest());
+                }
+            }
+            for (class, mut digest) in changed {
+                let key = Key::Digest { partition, class };
+                let old = index.get(&key.encode())?;
+                if let Some(old) = &old {
+                    digest.merge(&PartitionDigest::of_value(old).map_err(|NotADigest| IndexFailed)?);
+                }
+                batches.put(&key, digest.to_value(), old.as_deref());
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The lowest record key of a partition.
+fn first_of(partition: u8) -> RecordKey {
+    let mut key = [0; 16];
+    key[0] = partition << 2;
+    RecordKey(key)
+}
+
+/// The highest record key of a partition.
+fn last_of(partition: u8) -> RecordKey {
+    let mut key = [0xFF; 16];
+    key[0] = partition << 2 | 0b11;
+    RecordKey(key)
 }
 
 struct Batches<'a> {

@@ -1,6 +1,7 @@
 //! What the writer, the folder and the readers share, and the reads.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
+use std::ops::Bound;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -10,9 +11,9 @@ use parking_lot::{Condvar, Mutex, RwLock};
 use prost::Message;
 use tokio::sync::watch;
 
-use crate::content::{Change, Content, ItemPlace, WriterState};
+use crate::content::ItemPlace;
+use crate::digest::keys_of;
 use crate::error::ReadError;
-use crate::index::meta::CountChange;
 use crate::index::{Index, IndexFailed, PartitionMeta, for_each};
 use crate::keys::{Key, PARTITIONS};
 use crate::log::Log;
@@ -20,48 +21,8 @@ use crate::log::item::{Item, Pointer};
 use crate::mark;
 use crate::options::{Derivation, Limits};
 use crate::overlay::Overlay;
-use crate::types::{FeedId, FeedPosition, IndexKind, Quarantined, TailCut};
-
-/// State of the store that changes with every commit. Invariant: it shows only what is durable in the log.
-#[derive(Debug, Default)]
-pub(crate) struct View {
-    pub active: Overlay,
-    pub folding: Option<Arc<Overlay>>,
-    pub feeds: BTreeMap<FeedId, FeedPosition>,
-    pub writer: WriterState,
-    /// Counts of everything, in the shape of one partition's.
-    pub totals: PartitionMeta,
-}
-
-impl View {
-    /// Takes the changes of one frame, but for the partitions that cover it already.
-    pub(crate) fn absorb(
-        &mut self,
-        content: &Content,
-        changes: &[Change],
-        covered: Option<&[u64; PARTITIONS]>,
-    ) {
-        let mut counts = CountChange::default();
-        for change in changes {
-            let partition = usize::from(change.key().partition());
-            if covered.is_some_and(|covered| covered[partition] >= content.lsn) {
-                continue;
-            }
-            if let Change::Feed { feed, position } = change {
-                self.feeds.insert(*feed, *position);
-            }
-            self.writer.follow(change);
-            counts.take(change);
-            self.active.take(change, &self.writer);
-        }
-        self.totals.add(&counts);
-        self.active.reach(content.lsn, content.end);
-    }
-
-    pub(crate) fn overlay_bytes(&self) -> usize {
-        self.active.bytes() + self.folding.as_ref().map_or(0, |folding| folding.bytes())
-    }
-}
+use crate::types::{FeedId, IndexKind, Quarantined, TailCut};
+use crate::view::View;
 
 /// What wakes the folder and holds the writer back.
 #[derive(Debug, Default)]
@@ -155,6 +116,39 @@ impl Shared {
             .collect())
     }
 
+    /// Keys of records in a bucket, in order, those after `after`.
+    pub(crate) fn bucket(
+        &self,
+        bucket: u16,
+        after: Option<RecordKey>,
+        limit: usize,
+    ) -> Result<Vec<RecordKey>, ReadError> {
+        let Some((first, last)) = keys_of(bucket) else { return Ok(Vec::new()) };
+        let from = after.filter(|after| *after >= first).map_or(Bound::Included(first), Bound::Excluded);
+        let mut found = BTreeSet::new();
+        {
+            let view = self.view.read();
+            let folding = view.folding.iter().flat_map(|folding| folding.records(from, last).take(limit));
+            found.extend(view.active.records(from, last).take(limit).chain(folding).map(|(key, _)| *key));
+        }
+        let table = Key::record_table(Key::Record { key: first }.partition());
+        // Shorter than the key of any record in the bucket, and so before all of them.
+        let before = [table.as_slice(), &first.0[..2]].concat();
+        let after = match from {
+            Bound::Excluded(key) => Key::Record { key }.encode(),
+            _ => before,
+        };
+        let pairs = self.index_read(|index| index.scan(&table, Some(&after), limit))?;
+        for (key, _) in &pairs {
+            match Key::decode(key) {
+                Some(Key::Record { key }) if key > last => break,
+                Some(Key::Record { key }) => drop(found.insert(key)),
+                _ => return Err(self.index_broken()),
+            }
+        }
+        Ok(found.into_iter().take(limit).collect())
+    }
+
     pub(crate) fn has_quarantined(&self, hash: &[u8; 32], from: &FeedId) -> Result<bool, ReadError> {
         {
             let view = self.view.read();
@@ -201,7 +195,10 @@ impl Shared {
         places.into_iter().map(read).collect()
     }
 
-    fn index_read<T>(&self, read: impl FnOnce(&dyn Index) -> Result<T, IndexFailed>) -> Result<T, ReadError> {
+    pub(crate) fn index_read<T>(
+        &self,
+        read: impl FnOnce(&dyn Index) -> Result<T, IndexFailed>,
+    ) -> Result<T, ReadError> {
         read(self.index.as_ref()).map_err(|IndexFailed| self.index_broken())
     }
 

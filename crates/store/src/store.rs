@@ -1,5 +1,7 @@
 //! The store as others see it.
 
+mod proof;
+
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;

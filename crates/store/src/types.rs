@@ -7,6 +7,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use model::{Flow, OriginId, Record, RecordId, RecordKey, Version};
 
+use crate::digest::Digest;
+
 /// Most records of one commit or apply.
 pub const MAX_COMMIT_RECORDS: usize = 1024;
 /// Most bytes of one commit or apply: records and quarantined ones together.
@@ -197,7 +199,41 @@ pub struct TailCut {
 pub struct DamagedPlace {
     pub segment: String,
     pub offset: u64,
+    /// The first position in it.
     pub lsn: u64,
+    /// The last position in it; less than the first if no record can be in it, as in a segment's header.
+    pub upto: u64,
+    /// [`crate::Store::damaged_keys`] found no record in it that is current and cannot be read.
+    pub healed: bool,
+}
+
+/// How far a scrub has come. The default is the start of the log; it may be kept and used after a restart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct ScrubPlace {
+    /// Everything up to this position has been read again.
+    pub position: u64,
+}
+
+/// What a scrub found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Scrubbed {
+    /// Bytes of the log that were read, damaged ones included.
+    pub bytes: u64,
+    /// Commits whose checksums were right.
+    pub frames: u64,
+    /// In the order of the log; also those that have been healed.
+    pub damaged: Vec<DamagedPlace>,
+    /// Where to go on; none if the head was reached.
+    pub next: Option<ScrubPlace>,
+}
+
+/// A digest as it is kept, and as the log's records say.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Recomputed {
+    /// The position at which both are meant to be the same.
+    pub lsn: u64,
+    pub kept: Digest,
+    pub found: Digest,
 }
 
 /// Records of one kind.
@@ -239,9 +275,9 @@ pub struct StoreStatus {
     pub disk_full: bool,
     /// A write or sync failed: no more writes until the next start.
     pub log_failed: bool,
-    /// Places that failed their checksum since the start; at most 64 are remembered.
+    /// Places that failed their checksum since the start; at most 64 are remembered, healed ones the shortest.
     pub damaged: Vec<DamagedPlace>,
-    /// How often such a place was met.
+    /// How often something in such a place could not be served.
     pub damaged_reads: u64,
     pub tail_cut: Option<TailCut>,
     /// Syncs of the log since the start, and commits that they covered.

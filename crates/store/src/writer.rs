@@ -10,7 +10,7 @@ use std::time::Duration;
 use model::body::EpochEntry;
 use model::{EpochId, Record, RecordKey};
 
-use crate::content::{Change, Content, WriterState, changes, pointer_to};
+use crate::content::{Change, Content, WriterState, changes};
 use crate::error::CommitError;
 use crate::log::format::FLAG_OWN;
 use crate::log::item::{self, Item, Pointer};
@@ -25,6 +25,7 @@ pub(crate) enum Request {
     Commit(Vec<Draft>),
     BeginEpoch(EpochId, Vec<Draft>),
     Apply(Apply),
+    Repair(Box<Record>),
 }
 
 #[derive(Debug)]
@@ -32,6 +33,8 @@ pub(crate) enum Answer {
     Committed(Committed),
     Epoch(EpochEntry),
     Applied(Applied),
+    /// Whether there was something to repair.
+    Repaired(bool),
 }
 
 impl Request {
@@ -40,6 +43,7 @@ impl Request {
         let drafts = |drafts: &[Draft]| drafts.iter().map(|draft| draft.body.len() + 256).sum::<usize>();
         match self {
             Self::Commit(all) | Self::BeginEpoch(_, all) => drafts(all),
+            Self::Repair(record) => record.size(),
             Self::Apply(apply) => {
                 let quarantined =
                     apply.quarantined.iter().map(|held| held.raw.len() + held.reason.len() + 64);
@@ -52,6 +56,7 @@ impl Request {
         match self {
             Self::Commit(all) | Self::BeginEpoch(_, all) => all.len(),
             Self::Apply(apply) => apply.records.len() + apply.quarantined.len(),
+            Self::Repair(_) => 1,
         }
     }
 }
@@ -226,6 +231,7 @@ impl Writer {
             }
             Request::BeginEpoch(id, extra) => self.decide_epoch(id, extra, pending)?,
             Request::Apply(apply) => self.decide_apply(apply, pending)?,
+            Request::Repair(record) => self.decide_repair(*record, pending)?,
         };
         let mut answer = decided.answer;
         if !decided.items.is_empty() {
@@ -237,7 +243,7 @@ impl Writer {
         match &mut answer {
             Answer::Committed(committed) => committed.lsn = pending.lsn,
             Answer::Applied(applied) => applied.lsn = pending.lsn,
-            Answer::Epoch(_) => {}
+            Answer::Epoch(_) | Answer::Repaired(_) => {}
         }
         Ok(answer)
     }
@@ -252,7 +258,7 @@ impl Writer {
             span.offset += payload_offset as u32;
             match &item {
                 Item::Record { record, .. } => {
-                    let pointer = pointer_to(record, lsn, span);
+                    let pointer = Pointer::to(record, lsn, span);
                     pending.held.insert(record.key(), pointer);
                 }
                 Item::Position { feed, position } => drop(pending.feeds.insert(*feed, *position)),

@@ -10,7 +10,7 @@ pub(crate) const MAX_PAYLOAD: usize = 6 * 1024 * 1024;
 
 const SEGMENT_MAGIC: &[u8; 8] = b"TMSHLOG1";
 pub(crate) const FRAME_MAGIC: &[u8; 4] = b"\xF7TMF";
-const FORMAT: u16 = 1;
+const FORMAT: u16 = 2;
 
 /// Frame flag: a commit of this node's own writer.
 pub(crate) const FLAG_OWN: u8 = 1;
@@ -71,7 +71,7 @@ impl SegmentHeader {
             return Err(HeaderError::Bad("not a log segment"));
         }
         if u16_at(bytes, 8) != FORMAT {
-            return Err(HeaderError::Unsupported("a later log format"));
+            return Err(HeaderError::Unsupported("another log format"));
         }
         let identity = Identity {
             store_id: array_at(bytes, 12),

@@ -2,10 +2,11 @@
 
 use bytes::Bytes;
 use model::body::RawRecord;
-use model::{OriginId, Record, Version};
+use model::{KeyId, OriginId, Record, Version};
 use prost::Message;
 
 use super::format::{self, ITEM_HEADER};
+use crate::digest::{Class, OTHER_FLOWS, contribution};
 use crate::types::{Direction, FeedId, FeedPosition, Quarantined};
 
 /// Where a record's current version is, and what is needed to decide without reading it. Stored in the index under the
@@ -29,12 +30,63 @@ pub(crate) struct Pointer {
     pub kind: u32,
     #[prost(bool, tag = "8")]
     pub tombstone: bool,
+    #[prost(uint32, tag = "9")]
+    flow: u32,
+    // The key that signed the record and what the record adds to digests, 16 bytes each, in halves.
+    #[prost(fixed64, tag = "10")]
+    signer_high: u64,
+    #[prost(fixed64, tag = "11")]
+    signer_low: u64,
+    #[prost(fixed64, tag = "12")]
+    digest_high: u64,
+    #[prost(fixed64, tag = "13")]
+    digest_low: u64,
 }
 
 impl Pointer {
+    pub(crate) fn to(record: &Record, lsn: u64, span: Span) -> Self {
+        let envelope = record.envelope();
+        let (signer_high, signer_low) = halves(u128::from_be_bytes(envelope.key_id.0));
+        let (digest_high, digest_low) = halves(contribution(record));
+        Self {
+            lsn,
+            offset: span.offset,
+            length: span.length,
+            term: envelope.version.term,
+            epoch: envelope.version.epoch,
+            seq: envelope.version.seq,
+            kind: envelope.kind,
+            tombstone: envelope.tombstone,
+            flow: envelope.flow as u32,
+            signer_high,
+            signer_low,
+            digest_high,
+            digest_low,
+        }
+    }
+
+    /// The record's contribution to digests.
+    pub(crate) fn digest(&self) -> u128 {
+        joined(self.digest_high, self.digest_low)
+    }
+
+    /// With which records it is counted together.
+    pub(crate) fn class(&self) -> Class {
+        let signer = KeyId(joined(self.signer_high, self.signer_low).to_be_bytes());
+        Class { signer, flow: self.flow.min(OTHER_FLOWS) }
+    }
+
     pub(crate) fn version(&self) -> Version {
         Version { term: self.term, epoch: self.epoch, seq: self.seq }
     }
+}
+
+fn halves(value: u128) -> (u64, u64) {
+    ((value >> 64) as u64, value as u64)
+}
+
+fn joined(high: u64, low: u64) -> u128 {
+    u128::from(high) << 64 | u128::from(low)
 }
 
 /// Wire form of one item.

@@ -24,11 +24,13 @@
 //!
 //! Does not decide what is written, and does not know what records mean. Reclaiming does not exist yet.
 
+mod damage;
 pub(crate) mod format;
 pub(crate) mod item;
 pub(crate) mod read;
 pub(crate) mod scan;
 mod segments;
+pub(crate) mod skip;
 pub(crate) mod tail;
 
 pub(crate) use read::Walk;

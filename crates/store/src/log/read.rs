@@ -6,6 +6,7 @@ use bytes::Bytes;
 
 use super::format::{FRAME_HEADER, FrameHeader, HeaderError, SEGMENT_HEADER, segment_name};
 use super::segments::{Log, Place};
+use super::skip::is_damage;
 use crate::error::ReadError;
 
 /// Bytes read at a time.
@@ -154,7 +155,15 @@ impl Walk {
             // Never past what is readable: a write that fails is cut back, and other bytes take its place.
             let len = log.len_of(self.place.segment).unwrap_or_default();
             let mut chunk = vec![0; CHUNK.max(length).min(len.saturating_sub(from) as usize)];
-            let read = log.storage.read_at(&segment_name(self.place.segment), from, &mut chunk)?;
+            let name = segment_name(self.place.segment);
+            let read = match log.storage.read_at(&name, from, &mut chunk) {
+                Err(error) if is_damage(&error) && chunk.len() > length => {
+                    // What cannot be read may be behind what is wanted.
+                    chunk.truncate(length);
+                    log.storage.read_at(&name, from, &mut chunk)?
+                }
+                read => read?,
+            };
             chunk.truncate(read);
             self.chunk = Bytes::from(chunk);
             self.chunk_at = Place { segment: self.place.segment, offset: from };

@@ -5,8 +5,10 @@ use std::io;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use model::RecordKey;
 use parking_lot::{Mutex, RwLock};
 
+use super::damage::Damage;
 use super::format::{self, ITEM_HEADER, Identity};
 use super::item::{self, Item, Pointer};
 use crate::error::ReadError;
@@ -16,8 +18,6 @@ use crate::types::DamagedPlace;
 /// Bytes between two remembered places of a segment: a seek reads at most so much, and the places of a log of 100 GB
 /// take a few megabytes.
 const MARK_BYTES: u64 = 1024 * 1024;
-/// Most damaged places remembered; more are only counted.
-const DAMAGED_PLACES: usize = 64;
 
 /// A byte of the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
@@ -33,12 +33,6 @@ struct Segment {
     len: u64,
     /// Where frames begin: position to offset, sparse.
     marks: BTreeMap<u64, u64>,
-}
-
-#[derive(Debug, Default)]
-struct Damage {
-    places: Vec<DamagedPlace>,
-    reads: u64,
 }
 
 /// The log as its readers see it.
@@ -67,6 +61,11 @@ impl Log {
     /// First position of the segment that holds this one.
     pub(crate) fn segment_with(&self, lsn: u64) -> Option<u64> {
         self.segments.read().range(..=lsn).next_back().map(|(first, _)| *first)
+    }
+
+    /// First position of the segment after this one.
+    pub(crate) fn segment_after(&self, segment: u64) -> Option<u64> {
+        self.segments.read().range(segment + 1..).next().map(|(first, _)| *first)
     }
 
     pub(crate) fn has_segment(&self, first_lsn: u64) -> bool {
@@ -136,23 +135,45 @@ impl Log {
         }
     }
 
-    /// Remembers and reports a place that failed its checksum.
+    /// Remembers and reports a place that failed its checksum and so could not be served.
     pub(crate) fn damaged(&self, place: Place, lsn: u64) -> ReadError {
-        let segment = format::segment_name(place.segment);
-        tracing::error!(segment, offset = place.offset, lsn, "log is damaged; the record is not served");
-        let found = DamagedPlace { segment: segment.clone(), offset: place.offset, lsn };
-        let mut damage = self.damage.lock();
-        damage.reads += 1;
-        if damage.places.len() < DAMAGED_PLACES && !damage.places.contains(&found) {
-            damage.places.push(found);
-        }
+        let segment = self.note(place, lsn, lsn).segment;
+        self.damage.lock().met(lsn);
         ReadError::Corrupt { segment, offset: place.offset, lsn }
     }
 
-    /// Damaged places met so far, and how often.
+    /// Remembers a place that failed its checksum.
+    pub(crate) fn note(&self, place: Place, lsn: u64, upto: u64) -> DamagedPlace {
+        let segment = format::segment_name(place.segment);
+        let mut found = DamagedPlace { segment, offset: place.offset, lsn, upto, healed: false };
+        if self.damage.lock().note(&mut found) {
+            tracing::error!(segment = found.segment, offset = found.offset, lsn, upto, "log is damaged");
+        }
+        found
+    }
+
+    /// Damaged places met so far, and how often something there could not be served.
     pub(crate) fn damage(&self) -> (Vec<DamagedPlace>, u64) {
         let damage = self.damage.lock();
-        (damage.places.clone(), damage.reads)
+        (damage.places(), damage.reads())
+    }
+
+    /// Records that may be current between two positions of a damaged place, if they were looked for already.
+    pub(crate) fn known_keys(&self, lsn: u64, upto: u64) -> Option<Arc<Vec<RecordKey>>> {
+        self.damage.lock().keys(lsn, upto)
+    }
+
+    /// Ranges of positions of damaged places whose records have not been looked for.
+    pub(crate) fn unexplored(&self) -> Vec<(u64, u64)> {
+        self.damage.lock().unexplored()
+    }
+
+    pub(crate) fn explored(&self, lsn: u64, upto: u64, keys: Arc<Vec<RecordKey>>) {
+        self.damage.lock().explored(lsn, upto, keys);
+    }
+
+    pub(crate) fn heal(&self, place: &DamagedPlace) {
+        self.damage.lock().heal(place);
     }
 
     pub(crate) fn io(error: io::Error) -> ReadError {

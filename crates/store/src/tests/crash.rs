@@ -7,6 +7,7 @@ use model::{EpochId, Record, RecordKey};
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 
+use super::digest::check_digests;
 use super::support::*;
 use crate::*;
 
@@ -44,6 +45,7 @@ impl Oracle {
             assert_eq!(store.get(key).unwrap().as_ref(), Some(record), "{context}");
         }
         assert_eq!(whole_feed(store), self.feed(), "{context}");
+        check_digests(store, &self.feed(), context);
         for (feed, at) in &self.positions {
             assert_eq!(store.position(feed), Some(position(*at)), "{context}");
         }

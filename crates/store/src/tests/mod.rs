@@ -3,7 +3,9 @@
 mod basics;
 mod crash;
 mod damage;
+mod digest;
 mod disk;
+mod scrub;
 mod sled;
 pub(crate) mod support;
 mod threads;

@@ -9,6 +9,7 @@ use model::{EpochId, Flow, Kind, Record, RecordError, RecordId, RecordKey, Versi
 use prost::Message;
 
 use super::{Answer, Decided, Pending, Writer};
+use crate::digest::contribution;
 use crate::error::{CommitError, ReadError};
 use crate::log::item::{Item, Pointer};
 use crate::types::{Applied, Apply, Committed, Draft, Expect, FeedId, FeedPosition};
@@ -143,6 +144,30 @@ impl Writer {
             items.push(Item::Position { feed, position });
         }
         Ok(Decided { items, own: false, answer: Answer::Applied(applied) })
+    }
+
+    /// Writes a damaged record anew if this is the one.
+    pub(super) fn decide_repair(&self, record: Record, pending: &Pending) -> Result<Decided, CommitError> {
+        let key = record.key();
+        let nothing = Decided { items: Vec::new(), own: false, answer: Answer::Repaired(false) };
+        // What this group puts under the key is no damaged bytes, and cannot be read yet.
+        if pending.held.contains_key(&key) {
+            return Ok(nothing);
+        }
+        let Some(held) = self.shared.pointer(&key)? else { return Ok(nothing) };
+        if held.version() != record.envelope().version {
+            return Ok(nothing);
+        }
+        match self.shared.log.record(&held) {
+            Ok(_) => return Ok(nothing),
+            Err(ReadError::Index) => return Err(CommitError::Index),
+            Err(ReadError::Corrupt { .. } | ReadError::Io(_)) => {}
+        }
+        if held.digest() != contribution(&record) {
+            return Err(CommitError::Different { key });
+        }
+        let items = vec![Item::Record { record, supersedes: Some(held) }];
+        Ok(Decided { items, own: false, answer: Answer::Repaired(true) })
     }
 
     fn held(&self, key: &RecordKey, pending: &Pending) -> Result<Option<Pointer>, ReadError> {

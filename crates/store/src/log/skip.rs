@@ -1,0 +1,125 @@
+//! Walking the log over damaged places, to the next frame that can be read.
+//!
+//! For feeds and the scrub, which must get on behind a place that is damaged. Opening does not: what it cannot read
+//! it refuses. A frame is recognised by its magic and a header checksum with the log's secret salt, so nothing inside a
+//! record passes for one.
+
+use std::io;
+
+use super::format::{FRAME_HEADER, FRAME_MAGIC, FrameHeader, SEGMENT_HEADER, segment_name};
+use super::read::{Frame, Step, Walk};
+use super::segments::{Log, Place};
+use crate::error::ReadError;
+
+/// Bytes looked through at a time.
+const CHUNK: usize = 256 * 1024;
+/// What is given up at a time where the disk cannot read: a block.
+const BLOCK: u64 = 4096;
+
+/// Bytes in which no frame can be read, up to the next good one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Gap {
+    pub place: Place,
+    /// The first position in it.
+    pub lsn: u64,
+    /// The last position in it.
+    pub upto: u64,
+}
+
+/// What comes next on a walk that nothing stops.
+#[derive(Debug)]
+pub(crate) enum Look {
+    Frame(Frame),
+    Gap(Gap),
+    /// The log ends here.
+    End,
+}
+
+impl Walk {
+    /// A walk whose next frame is the one after `lsn`, over whatever is damaged before it. If that frame itself is in a
+    /// damaged place, the walk stands before the place.
+    pub(crate) fn seek(log: &Log, lsn: u64, head: u64) -> Result<Self, ReadError> {
+        let target = lsn + 1;
+        let Some((near, place)) = log.near(target) else {
+            return Err(log.damaged(Place::default(), target));
+        };
+        let mut walk = Self::from(near, place);
+        while walk.next_lsn() < target {
+            let before = walk.clone();
+            match walk.look(log, head).map_err(Log::io)? {
+                Look::Gap(gap) if gap.upto >= target => return Ok(before),
+                Look::Gap(_) | Look::Frame(_) => {}
+                Look::End => break,
+            }
+        }
+        Ok(walk)
+    }
+
+    /// Steps over the next frame, or over all that is damaged before it. A gap up to `head` leaves the walk where it is
+    /// of no further use: what is behind it was not there yet when it was looked for.
+    pub(crate) fn look(&mut self, log: &Log, head: u64) -> io::Result<Look> {
+        match self.step(log) {
+            Ok(Step::Frame(frame)) => Ok(Look::Frame(frame)),
+            Ok(Step::End) if self.next_lsn() > head => Ok(Look::End),
+            Ok(Step::End | Step::Bad(_)) => self.skip(log, head).map(Look::Gap),
+            Err(error) if is_damage(&error) => self.skip(log, head).map(Look::Gap),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn skip(&mut self, log: &Log, head: u64) -> io::Result<Gap> {
+        let (place, lsn) = (self.place(), self.next_lsn());
+        let next_segment = log.segment_after(place.segment);
+        let most = next_segment.map_or(u64::MAX, |next| next - 1);
+        let (next_lsn, next) = match find_frame(log, place, lsn + 1, most)? {
+            Some((lsn, offset)) => (lsn, Place { segment: place.segment, offset }),
+            None => match next_segment {
+                Some(next) => (next, Place { segment: next, offset: SEGMENT_HEADER as u64 }),
+                None => (head.max(lsn) + 1, place),
+            },
+        };
+        *self = Self::from(next_lsn, next);
+        Ok(Gap { place, lsn, upto: (next_lsn - 1).min(head.max(lsn)) })
+    }
+}
+
+/// The first frame header behind a place of a segment, with a position in these bounds: its position and offset.
+fn find_frame(log: &Log, place: Place, least: u64, most: u64) -> io::Result<Option<(u64, u64)>> {
+    let name = segment_name(place.segment);
+    let len = log.len_of(place.segment).unwrap_or_default();
+    let mut at = place.offset + 1;
+    let mut chunk = vec![0; CHUNK];
+    let mut wanted = CHUNK;
+    while at + (FRAME_HEADER as u64) <= len {
+        let end = wanted.min((len - at) as usize);
+        let read = match log.storage.read_at(&name, at, &mut chunk[..end]) {
+            Ok(read) => read,
+            Err(error) if is_damage(&error) && wanted as u64 > BLOCK => {
+                wanted = BLOCK as usize;
+                continue;
+            }
+            Err(error) if is_damage(&error) => {
+                at += BLOCK;
+                continue;
+            }
+            Err(error) => return Err(error),
+        };
+        let Some(last) = read.checked_sub(FRAME_HEADER) else { return Ok(None) };
+        for start in (0..=last).filter(|start| chunk[*start] == FRAME_MAGIC[0]) {
+            if let Ok(header) = FrameHeader::decode(&chunk[start..start + FRAME_HEADER], log.identity.salt)
+                && (least..=most).contains(&header.lsn)
+            {
+                return Ok(Some((header.lsn, at + start as u64)));
+            }
+        }
+        at += last as u64 + 1;
+        wanted = CHUNK;
+    }
+    Ok(None)
+}
+
+/// Whether reading will not succeed later either: the disk lost the bytes, or the file is gone.
+pub(crate) fn is_damage(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::UnexpectedEof)
+        || error.raw_os_error() == Some(rustix::io::Errno::IO.raw_os_error())
+}

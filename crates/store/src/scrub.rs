@@ -1,0 +1,102 @@
+//! The scrub: reads the log's bytes again, so that damage is found while somebody else still has what was there.
+//!
+//! It reads the files (through the system's cache: what is cached proves nothing about the disk under it) and
+//! checks every checksum that opening and reading check. Does not repair anything: see [`crate::Store::repair`].
+
+use model::KeyId;
+
+use crate::content::Content;
+use crate::digest::{Class, Digest};
+use crate::error::ReadError;
+use crate::log::format::{FRAME_HEADER, SEGMENT_HEADER, SegmentHeader, segment_name};
+use crate::log::item::{Item, Pointer};
+use crate::log::skip::{Gap, Look, is_damage};
+use crate::log::{Log, Place, Walk};
+use crate::shared::Shared;
+use crate::types::{Recomputed, ScrubPlace, Scrubbed};
+
+/// Most damaged places of one call; the next one goes on behind them.
+const MOST_DAMAGED: usize = 64;
+
+impl Shared {
+    pub(crate) fn scrub(&self, from: ScrubPlace, max_bytes: u64) -> Result<Scrubbed, ReadError> {
+        let head = *self.head.borrow();
+        let mut done = Scrubbed { bytes: 0, frames: 0, damaged: Vec::new(), next: None };
+        let mut position = from.position;
+        if position >= head {
+            return Ok(done);
+        }
+        let mut walk = Walk::seek(&self.log, position, head)?;
+        while position < head {
+            if done.bytes > 0 && done.bytes >= max_bytes || done.damaged.len() >= MOST_DAMAGED {
+                done.next = Some(ScrubPlace { position });
+                break;
+            }
+            let found = match walk.look(&self.log, head).map_err(Log::io)? {
+                Look::Frame(frame) => {
+                    position = frame.header.lsn;
+                    done.frames += 1;
+                    done.bytes += (FRAME_HEADER + frame.payload.len()) as u64;
+                    let unreadable = Content::of(&frame).is_err();
+                    let gap = Gap { place: frame.place, lsn: position, upto: position };
+                    (frame.place, unreadable.then_some(gap))
+                }
+                Look::Gap(gap) => {
+                    position = gap.upto;
+                    done.bytes += self.bytes_between(gap.place, walk.place());
+                    (gap.place, Some(gap))
+                }
+                Look::End => break,
+            };
+            let (place, gap) = found;
+            if place.offset == SEGMENT_HEADER as u64 && !self.header_is_good(place.segment)? {
+                let place = Place { segment: place.segment, offset: 0 };
+                done.damaged.push(self.log.note(place, place.segment, place.segment - 1));
+            }
+            done.damaged.extend(gap.map(|gap| self.log.note(gap.place, gap.lsn, gap.upto)));
+        }
+        Ok(done)
+    }
+
+    fn bytes_between(&self, from: Place, to: Place) -> u64 {
+        let end = if to.segment == from.segment && to.offset > from.offset {
+            to.offset
+        } else {
+            self.log.len_of(from.segment).unwrap_or_default()
+        };
+        end.saturating_sub(from.offset).max(1)
+    }
+
+    fn header_is_good(&self, segment: u64) -> Result<bool, ReadError> {
+        let mut bytes = [0; SEGMENT_HEADER];
+        let read = match self.log.storage.read_at(&segment_name(segment), 0, &mut bytes) {
+            Ok(read) => read,
+            Err(error) if is_damage(&error) => return Ok(false),
+            Err(error) => return Err(Log::io(error)),
+        };
+        let header = SegmentHeader::decode(&bytes[..read]);
+        Ok(header.is_ok_and(|header| header.first_lsn == segment && header.identity == self.log.identity))
+    }
+
+    pub(crate) fn recompute_digest(&self, of: &dyn Fn(&KeyId, u32) -> bool) -> Result<Recomputed, ReadError> {
+        let (lsn, kept) = self.view.read().digest(of);
+        let mut found = Digest::default();
+        let mut walk = Walk::after(&self.log, 0)?;
+        while walk.next_lsn() <= lsn {
+            let Some(frame) = walk.next(&self.log)? else { break };
+            let content = Content::of(&frame).map_err(|_| self.log.damaged(frame.place, frame.header.lsn))?;
+            for (span, item) in &content.items {
+                let Item::Record { record, supersedes } = item else { continue };
+                let pointer = Pointer::to(record, content.lsn, *span);
+                let accepted = |class: Class| of(&class.signer, class.flow);
+                if accepted(pointer.class()) {
+                    found.add(&record.key(), pointer.digest());
+                }
+                if let Some(old) = supersedes.filter(|old| accepted(old.class())) {
+                    found.remove(&record.key(), old.digest());
+                }
+            }
+        }
+        Ok(Recomputed { lsn, kept, found })
+    }
+}

@@ -1,0 +1,65 @@
+//! What proves that a store holds what it should, and mends what it does not: digests, keys by bucket, scrub, repair.
+
+use model::{KeyId, Record, RecordKey};
+
+use super::Store;
+use crate::digest::Digest;
+use crate::error::{CommitError, ReadError};
+use crate::types::{Recomputed, ScrubPlace, Scrubbed};
+use crate::writer::{Answer, Request};
+
+impl Store {
+    /// The digest of the current records (tombstones as well) whose signing key and flow class `of` accepts, and the
+    /// position at exactly which it is that. Flow classes from [`crate::OTHER_FLOWS`] on are asked about as that one.
+    /// Quarantined records are not in it. The position may be ahead of what [`Store::watch_head`] has announced.
+    pub fn digest(&self, of: &dyn Fn(&KeyId, u32) -> bool) -> (u64, Digest) {
+        self.handle.shared.view.read().digest(of)
+    }
+
+    /// Keys of the records held in a bucket (see [`crate::bucket_of`]), ascending, those after `after`, at most `limit`.
+    pub fn bucket(
+        &self,
+        bucket: u16,
+        after: Option<RecordKey>,
+        limit: usize,
+    ) -> Result<Vec<RecordKey>, ReadError> {
+        self.handle.shared.bucket(bucket, after, limit)
+    }
+
+    /// The position of the commit that the held version of a record came with.
+    pub fn lsn(&self, key: &RecordKey) -> Result<Option<u64>, ReadError> {
+        Ok(self.handle.shared.pointer(key)?.map(|pointer| pointer.lsn))
+    }
+
+    /// Reads the log's bytes again from a place on, at most about `max_bytes` (but at least one commit, and all of a
+    /// damaged place), and checks their checksums up to the head as it is now. Blocks.
+    ///
+    /// [`ReadError::Io`] if the log cannot be read for another reason than damage: try again.
+    pub fn scrub(&self, from: ScrubPlace, max_bytes: u64) -> Result<Scrubbed, ReadError> {
+        self.handle.shared.scrub(from, max_bytes)
+    }
+
+    /// The digest as it is kept and as the log's records say, both at the same position. Blocks: reads all of the log up
+    /// to the head. Fails where the log is damaged, also where that was repaired since: the damaged bytes stay in the log.
+    pub fn recompute_digest(&self, of: &dyn Fn(&KeyId, u32) -> bool) -> Result<Recomputed, ReadError> {
+        self.handle.shared.recompute_digest(of)
+    }
+
+    /// Keys of up to `limit` records whose current version is in a damaged place known since the start (by a read or a
+    /// scrub) and cannot be read. Blocks: the first time after a place was found it looks through all of the index.
+    pub fn damaged_keys(&self, limit: usize) -> Result<Vec<RecordKey>, ReadError> {
+        self.handle.shared.damaged_keys(limit)
+    }
+
+    /// Writes a record anew whose bytes here are damaged, at the end of the feed. False, and nothing is done, if another
+    /// version or none is held or the held one can be read. The caller has verified the record's signature, as for
+    /// [`Store::apply`]; that it is the very record that was here is checked by its digest.
+    ///
+    /// [`CommitError::Different`] if it is another record of the same version, else as [`Store::apply`].
+    pub async fn repair(&self, record: Record) -> Result<bool, CommitError> {
+        match self.ask(Request::Repair(Box::new(record))).await? {
+            Answer::Repaired(repaired) => Ok(repaired),
+            _ => unreachable!("the writer answers what it was asked"),
+        }
+    }
+}

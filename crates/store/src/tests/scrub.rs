@@ -1,0 +1,382 @@
+//! Damage that comes while the store is in use: found by the scrub, told by key, repaired with the same record from
+//! elsewhere, and passed by feeds.
+
+use model::{Record, RecordKey};
+use rand::rngs::SmallRng;
+use rand::{Rng, SeedableRng};
+
+use super::digest::check_digests;
+use super::support::*;
+use crate::log::format::{FRAME_HEADER, FRAME_MAGIC, ITEM_HEADER, SEGMENT_HEADER, segment_of};
+use crate::*;
+
+/// A store of several segments with some records superseded, and its current records in the order of the feed.
+fn filled(fold: bool) -> (Memory, Store, Vec<Record>) {
+    let (storage, index) = (Memory::new(1), MemoryIndex::default());
+    let limits = Limits { overlay_bytes: 4 << 20, ..small() };
+    let store = open(Options { limits, ..options(&storage, &index) });
+    for at in 0..90 {
+        let drafts = (0..1 + at % 3).map(|part| draft(&format!("r{}-{part}", at % 60), &"x".repeat(90 + at)));
+        now(store.commit(drafts.collect())).unwrap();
+    }
+    if fold {
+        store.dump_index().unwrap();
+    }
+    let records = whole_feed(&store);
+    assert!(store.status().segments > 3);
+    (storage, store, records)
+}
+
+/// Scrubs everything, a little at a time.
+fn scrub_all(store: &Store, max_bytes: u64) -> (u64, Vec<DamagedPlace>) {
+    let (mut place, mut frames, mut damaged) = (Some(ScrubPlace::default()), 0, Vec::new());
+    while let Some(from) = place {
+        let done = store.scrub(from, max_bytes).unwrap();
+        assert!(done.next.is_none_or(|next| next.position > from.position));
+        frames += done.frames;
+        damaged.extend(done.damaged);
+        place = done.next;
+    }
+    (frames, damaged)
+}
+
+fn segments(storage: &Memory) -> Vec<String> {
+    let mut names: Vec<_> =
+        storage.list().unwrap().into_iter().filter(|name| segment_of(name).is_some()).collect();
+    names.sort_unstable();
+    names
+}
+
+fn bytes_of(storage: &Memory, name: &str) -> Vec<u8> {
+    let mut bytes = vec![0; storage.len(name).unwrap() as usize];
+    storage.read_at(name, 0, &mut bytes).unwrap();
+    bytes
+}
+
+/// Every frame: its segment, where it begins and ends in it, and its position.
+fn frames(storage: &Memory) -> Vec<(String, usize, usize, u64)> {
+    let mut found = Vec::new();
+    for name in segments(storage) {
+        let bytes = bytes_of(storage, &name);
+        let mut at = SEGMENT_HEADER;
+        while at < bytes.len() {
+            assert!(bytes[at..].starts_with(FRAME_MAGIC));
+            let length = u32::from_le_bytes(bytes[at + 4..at + 8].try_into().unwrap()) as usize;
+            let lsn = u64::from_le_bytes(bytes[at + 8..at + 16].try_into().unwrap());
+            let end = at + FRAME_HEADER + length;
+            found.push((name.clone(), at, end, lsn));
+            at = end;
+        }
+    }
+    found
+}
+
+/// What a reader that begins after `after` gets until it meets an error or the head.
+fn feed_after(store: &Store, after: u64) -> (Vec<Record>, Option<ReadError>) {
+    let mut reader = store.feed_reader(after);
+    let mut records = Vec::new();
+    loop {
+        match reader.next(4, 2048, &|_| true) {
+            Ok(slice) => {
+                records.extend(slice.records);
+                if slice.upto >= slice.head {
+                    return (records, None);
+                }
+            }
+            Err(error) => return (records, Some(error)),
+        }
+    }
+}
+
+fn repair(store: &Store, record: &Record) -> Result<bool, CommitError> {
+    now(store.repair(record.clone()))
+}
+
+/// Repairs what is damaged from `held`, a few records at a time. Which ones that were.
+fn repair_all(store: &Store, held: &[Record]) -> Vec<RecordKey> {
+    let mut repaired = Vec::new();
+    loop {
+        let keys = store.damaged_keys(3).unwrap();
+        if keys.is_empty() {
+            return repaired;
+        }
+        for key in keys {
+            let record = held.iter().find(|record| record.key() == key).unwrap();
+            assert!(matches!(store.get(&key), Err(ReadError::Corrupt { .. })));
+            assert_eq!(repair(store, record), Ok(true));
+            assert_eq!(repair(store, record), Ok(false), "it can be read now");
+            assert_eq!(store.get(&key).unwrap().as_ref(), Some(record));
+            repaired.push(key);
+        }
+    }
+}
+
+/// The records are those that were there before, whatever order the feed has now.
+fn check_healed(store: &Store, held: &[Record], repaired: &[RecordKey], context: &str) {
+    let (fed, error) = feed_after(store, 0);
+    assert_eq!(error, None, "{context}");
+    let left = |records: &[Record]| -> Vec<Record> {
+        records.iter().filter(|record| !repaired.contains(&record.key())).cloned().collect()
+    };
+    assert_eq!(left(&fed), left(held), "{context}: the order of what was not repaired");
+    assert_eq!(fed.len(), held.len(), "{context}");
+    assert!(fed.iter().all(|record| held.contains(record)), "{context}");
+    check_digests(store, held, context);
+    assert!(store.status().damaged.iter().all(|place| place.healed), "{context}");
+}
+
+#[test]
+fn a_sound_log_passes_the_scrub_at_any_pace() {
+    let (_, store, _) = filled(true);
+    for max_bytes in [0, 1, 500, 20_000, u64::MAX] {
+        assert_eq!(scrub_all(&store, max_bytes), (store.head(), vec![]));
+    }
+    let done = store.scrub(ScrubPlace { position: store.head() }, 100).unwrap();
+    assert_eq!((done.frames, done.next), (0, None));
+    let part = store.scrub(ScrubPlace::default(), 5_000).unwrap();
+    assert!((5_000..8_000).contains(&part.bytes), "{}", part.bytes);
+}
+
+#[test]
+fn a_flipped_bit_is_found_told_by_key_repaired_and_passed() {
+    let mut rng = SmallRng::seed_from_u64(3);
+    let (mut unread, mut repaired) = (0, 0);
+    for round in 0..60 {
+        let (storage, store, held) = filled(round % 2 == 0);
+        let all = frames(&storage);
+        let (name, start, end, lsn) = all[rng.random_range(0..all.len())].clone();
+        let bit = rng.random_range(start * 8..end * 8);
+        let context = format!("round {round}, bit {} of frame {lsn}", bit - start * 8);
+        storage.damage(&name, |bytes| bytes[bit / 8] ^= 1 << (bit % 8));
+        let (frames, damaged) = scrub_all(&store, 3_000);
+        assert_eq!(damaged.len(), 1, "{context}");
+        let place = &damaged[0];
+        assert_eq!((&place.segment, place.offset, place.lsn, place.upto), (&name, start as u64, lsn, lsn));
+        assert_eq!(frames, all.len() as u64 - 1, "{context}: all others were read");
+        let bad = store.damaged_keys(100).unwrap();
+        let current: Vec<_> =
+            held.iter().filter(|record| store.lsn(&record.key()).unwrap() == Some(lsn)).collect();
+        assert!(bad.len() <= 1 && bad.iter().all(|key| current.iter().any(|record| record.key() == *key)));
+        let (before, error) = feed_after(&store, 0);
+        assert_eq!(error.is_some(), !bad.is_empty(), "{context}");
+        let earlier = held.iter().filter(|record| store.lsn(&record.key()).unwrap() < Some(lsn)).count();
+        if bad.is_empty() {
+            assert_eq!(before, held, "{context}: what can be read is served");
+            unread += 1;
+        } else {
+            assert!(before.len() >= earlier && before[..] == held[..before.len()], "{context}");
+        }
+        assert_eq!(feed_after(&store, lsn).1, None, "{context}: behind it nothing is wrong");
+        let keys = repair_all(&store, &held);
+        assert_eq!(keys, bad, "{context}");
+        repaired += keys.len();
+        check_healed(&store, &held, &keys, &context);
+        assert!(scrub_all(&store, u64::MAX).1.iter().all(|place| place.healed), "{context}");
+    }
+    assert!(unread > 5 && repaired > 20, "{unread} without loss, {repaired} repaired");
+}
+
+#[test]
+fn larger_damage_is_passed_and_repaired_as_a_whole() {
+    let mut rng = SmallRng::seed_from_u64(4);
+    for round in 0..24 {
+        let (storage, store, held) = filled(round % 2 == 0);
+        let names = segments(&storage);
+        let at = round % names.len();
+        let len = storage.len(&names[at]).unwrap() as usize;
+        // From anywhere to anywhere, some of them to the very end of the segment.
+        let from = rng.random_range(SEGMENT_HEADER..len);
+        let to = if round % 3 == 0 { len } else { rng.random_range(from..len) + 1 };
+        storage.damage(&names[at], |bytes| {
+            if round % 4 == 3 {
+                bytes.truncate(from)
+            } else {
+                bytes[from..to].iter_mut().for_each(|byte| *byte ^= 0xA5)
+            }
+        });
+        let context = format!("round {round}, {from} to {to} of {len} in segment {at} of {}", names.len());
+        let damaged = scrub_all(&store, 10_000).1;
+        assert!((1..=2).contains(&damaged.len()), "{context}: {damaged:?}");
+        let lost = store.damaged_keys(1000).unwrap();
+        for record in &held {
+            let inside = damaged
+                .iter()
+                .any(|place| (place.lsn..=place.upto).contains(&store.lsn(&record.key()).unwrap().unwrap()));
+            let read = store.get(&record.key());
+            assert!(inside || read.is_ok(), "{context}");
+            assert_eq!(read.is_err(), lost.contains(&record.key()), "{context}");
+        }
+        assert_eq!(feed_after(&store, 0).1.is_some(), !lost.is_empty(), "{context}");
+        let mut repaired = repair_all(&store, &held);
+        repaired.sort_unstable();
+        let mut wanted = lost;
+        wanted.sort_unstable();
+        assert_eq!(repaired, wanted, "{context}");
+        check_healed(&store, &held, &repaired, &context);
+        for after in (0..store.head()).step_by(7) {
+            assert_eq!(feed_after(&store, after).1, None, "{context}, after {after}");
+        }
+    }
+}
+
+#[test]
+fn a_lost_segment_is_repaired_record_by_record() {
+    let (storage, store, held) = filled(true);
+    let names = segments(&storage);
+    let [.., gone, after] = names.as_slice() else { panic!("several segments") };
+    storage.remove(gone).unwrap();
+    let damaged = scrub_all(&store, u64::MAX).1;
+    let (first, next) = (segment_of(gone).unwrap(), segment_of(after).unwrap());
+    assert!(damaged.iter().any(|place| (place.lsn, place.upto) == (first, next - 1)), "{damaged:?}");
+    assert!(damaged.iter().any(|place| (place.lsn, place.upto) == (first, first - 1)), "its header as well");
+    let lost = store.damaged_keys(1000).unwrap();
+    assert!(lost.len() > 5);
+    for key in &lost {
+        let record = held.iter().find(|record| record.key() == *key).unwrap();
+        assert_eq!(repair(&store, record), Ok(true));
+    }
+    assert_eq!(store.damaged_keys(1000).unwrap(), []);
+    check_healed(&store, &held, &lost, "a lost segment");
+}
+
+#[test]
+fn only_the_very_record_repairs() {
+    let (storage, store, held) = filled(true);
+    let record = &held[0];
+    let lsn = store.lsn(&record.key()).unwrap().unwrap();
+    let (name, _, end, _) = frames(&storage).into_iter().find(|frame| frame.3 == lsn).unwrap();
+    assert_eq!(repair(&store, record), Ok(false), "nothing is wrong with it yet");
+    storage.damage(&name, |bytes| bytes[end - 1] ^= 1);
+    let record = held.iter().find(|held| store.get(&held.key()).is_err()).unwrap();
+    let head = store.head();
+    let like = |seq, name: &str| {
+        let envelope = record.envelope();
+        let unsigned = model::record::Unsigned {
+            flow: envelope.known_flow().unwrap(),
+            kind: envelope.kind,
+            id: if name.is_empty() { envelope.id } else { draft(name, "").id },
+            origin: envelope.origin,
+            subject: None,
+            tombstone: false,
+            body: bytes::Bytes::from_static(b"forged"),
+        };
+        let version = model::Version { seq, ..envelope.version };
+        Record::sign(unsigned, version, 1, &signing()).unwrap()
+    };
+    let seq = record.envelope().version.seq;
+    let key = record.key();
+    assert_eq!(repair(&store, &like(seq, "")), Err(CommitError::Different { key }));
+    assert_eq!(repair(&store, &like(seq + 1, "")), Ok(false), "a higher version is applied, not repaired");
+    assert_eq!(repair(&store, &like(seq, "never held")), Ok(false));
+    assert_eq!(store.head(), head, "nothing was written");
+    assert_eq!(repair(&store, record), Ok(true));
+    assert_eq!(store.lsn(&key).unwrap(), Some(head + 1));
+}
+
+#[test]
+fn what_is_superseded_needs_no_repair() {
+    let (storage, store, held) = filled(true);
+    let lsn = store.lsn(&held[40].key()).unwrap().unwrap();
+    let (name, start, end, _) = frames(&storage).into_iter().find(|frame| frame.3 == lsn).unwrap();
+    storage.damage(&name, |bytes| bytes[start + FRAME_HEADER + ITEM_HEADER..end].fill(0));
+    assert!(feed_after(&store, 0).1.is_some());
+    let lost = store.damaged_keys(100).unwrap();
+    assert!(!lost.is_empty());
+    let drafts = held.iter().filter(|record| lost.contains(&record.key())).map(|record| Draft {
+        id: record.envelope().id,
+        body: bytes::Bytes::from_static(b"anew"),
+        ..draft("", "")
+    });
+    now(store.commit(drafts.collect())).unwrap();
+    assert_eq!(store.damaged_keys(100).unwrap(), []);
+    let (fed, error) = feed_after(&store, 0);
+    assert_eq!((fed.len(), error), (held.len(), None));
+    check_digests(&store, &fed, "superseded");
+}
+
+#[test]
+fn a_slice_ends_before_damage_and_the_next_begins_with_it() {
+    let (storage, store, held) = filled(true);
+    let lsn = store.lsn(&held[60].key()).unwrap().unwrap();
+    let (name, start, end, _) = frames(&storage).into_iter().find(|frame| frame.3 == lsn).unwrap();
+    storage.damage(&name, |bytes| bytes[start + FRAME_HEADER + ITEM_HEADER..end].fill(0));
+    let mut reader = store.feed_reader(0);
+    let slice = reader.next(10_000, usize::MAX, &|_| true).unwrap();
+    assert_eq!(slice.upto, lsn - 1);
+    assert!(slice.records.len() > 50 && slice.records[..] == held[..slice.records.len()]);
+    for _ in 0..2 {
+        assert!(matches!(reader.next(10_000, usize::MAX, &|_| true), Err(ReadError::Corrupt { .. })));
+        assert_eq!(reader.position(), lsn - 1);
+    }
+    let repaired = repair_all(&store, &held);
+    let rest = reader.next(10_000, usize::MAX, &|_| true).unwrap();
+    assert_eq!(rest.records.len() + slice.records.len(), held.len());
+    assert!(
+        rest.records[rest.records.len() - repaired.len()..]
+            .iter()
+            .all(|record| repaired.contains(&record.key()))
+    );
+}
+
+#[test]
+fn a_repaired_store_starts_again_with_its_index() {
+    let (storage, index) = (Memory::new(1), MemoryIndex::default());
+    let store = open(options(&storage, &index));
+    for at in 0..40 {
+        now(store.commit(vec![draft(&format!("r{at}"), &"x".repeat(200))])).unwrap();
+    }
+    let held = whole_feed(&store);
+    let (name, start, end, _) = frames(&storage)[10].clone();
+    storage.damage(&name, |bytes| bytes[start + FRAME_HEADER + ITEM_HEADER..end].fill(0));
+    assert_eq!(scrub_all(&store, u64::MAX).1.len(), 1);
+    let repaired = repair_all(&store, &held);
+    assert_eq!(repaired.len(), 1);
+    now(store.close()).unwrap();
+    let store = Store::open(options(&storage, &index)).unwrap().0;
+    assert_eq!(store.status().damaged, []);
+    assert_eq!(feed_after(&store, 0).1, None, "found again, and passed");
+    assert_eq!(scrub_all(&store, u64::MAX).1.len(), 1);
+    assert_eq!(store.damaged_keys(10).unwrap(), []);
+    check_healed(&store, &held, &repaired, "after a restart");
+}
+
+#[test]
+fn a_damaged_segment_header_is_found() {
+    let (storage, store, _) = filled(true);
+    for name in segments(&storage) {
+        let damaged = storage.copy();
+        storage.damage(&name, |bytes| bytes[20] ^= 1);
+        let found = scrub_all(&store, u64::MAX).1;
+        assert_eq!(found.len(), 1, "{name}");
+        assert_eq!((&found[0].segment, found[0].offset), (&name, 0));
+        let bytes = bytes_of(&damaged, &name);
+        storage.damage(&name, |held| *held = bytes);
+    }
+}
+
+#[test]
+fn the_digest_of_the_log_is_the_one_that_is_kept() {
+    let (storage, index) = (Memory::new(1), MemoryIndex::default());
+    let store = open(options(&storage, &index));
+    for at in 0..200 {
+        now(store.commit(vec![draft(&format!("r{}", at % 50), "x")])).unwrap();
+    }
+    now(store.apply(Apply { records: vec![foreign("a", 1, "")], quarantined: vec![], position: None }))
+        .unwrap();
+    for own in [true, false] {
+        let again = store.recompute_digest(&|signer, _| (*signer == signing().id()) == own).unwrap();
+        assert_eq!((again.lsn, &again.kept), (store.head(), &again.found));
+        assert_eq!(again.kept.total().count, if own { 51 } else { 1 });
+    }
+    // A pair of the index that changes while the store is closed is noticed by nothing else.
+    let pairs = store.dump_index().unwrap();
+    let wrong = pairs.iter().rposition(|(key, value)| key[1] == 7 && value.len() > 2).unwrap();
+    now(store.close()).unwrap();
+    index.damage(wrong, |value| value[5] ^= 1);
+    let store = Store::open(options(&storage, &index)).unwrap().0;
+    let again = store.recompute_digest(&|_, _| true).unwrap();
+    assert_eq!(again.kept.differing(&again.found).len(), 1);
+    let (name, start, ..) = frames(&storage)[20].clone();
+    storage.damage(&name, |bytes| bytes[start + FRAME_HEADER + 20] ^= 1);
+    assert!(matches!(store.recompute_digest(&|_, _| true), Err(ReadError::Corrupt { .. })));
+}
