@@ -111,13 +111,19 @@ pub fn build_with(
         trust_domain: identity.trust_domain.clone(),
         software: SOFTWARE.into(),
     };
-    let receiver =
-        Receiver::new(store.clone(), directory.clone(), keyring, links.clone(), clock.clone(), own.clone());
+    let receiver = Receiver::new(
+        store.clone(),
+        directory.clone(),
+        keyring.clone(),
+        links.clone(),
+        clock.clone(),
+        own.clone(),
+    );
     let neighbours = Neighbours::new(identity.path.clone(), clock.clone());
     let parent = parent_config(config, &identity, &Seams::new(clock.clone()))?;
-    let sender = parent
-        .as_ref()
-        .map(|_| Sender::new(store.clone(), directory.clone(), links.clone(), clock.clone(), own));
+    let sender = parent.as_ref().map(|_| {
+        Sender::new(store.clone(), directory.clone(), keyring.clone(), links.clone(), clock.clone(), own)
+    });
     let exchange = Exchange::new(Parts {
         node: exchange::Node {
             path: identity.path.clone(),

@@ -121,6 +121,50 @@ pub struct Head {
     pub now_ms: u64,
     /// At most [`MAX_BELOW`].
     pub below: Vec<NodeSeen>,
+    /// What the sender holds of this feed.
+    pub proof: Option<Proof>,
+}
+
+/// Buckets of a digest: the top ten bits of a record's key.
+pub const BUCKETS: u16 = 1024;
+/// Most records that a verdict gives back.
+pub const MAX_GIVEN_BACK: usize = 4096;
+
+/// A bucket of a digest, or a total.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BucketSum {
+    pub bucket: u16,
+    pub sum: u128,
+    pub records: u64,
+}
+
+/// A digest of a feed at a position; see `proto/tiermesh/v1/feed.proto`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Proof {
+    pub position: u64,
+    pub total: BucketSum,
+    /// Those that are not empty, if the receiver asked for them.
+    pub buckets: Vec<BucketSum>,
+}
+
+/// How the receiver's digest compares.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Comparison {
+    Equal,
+    Different,
+    /// It is at another position.
+    NotYet,
+}
+
+/// The receiver's answer to a proof.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Verdict {
+    pub position: u64,
+    pub comparison: Comparison,
+    /// Buckets that differ; empty if the proof gave only its total.
+    pub differing: Vec<u16>,
+    /// What the receiver holds in one of them, when shipping it again was not enough.
+    pub given_back: Vec<Record>,
 }
 
 /// Most nodes that a head names.
@@ -149,6 +193,8 @@ pub struct Ack {
     pub quarantined_total: u64,
     /// The quarantined ones of the batch.
     pub refused: Refused,
+    /// Answers a proof.
+    pub verdict: Option<Verdict>,
 }
 
 /// What a sender says.

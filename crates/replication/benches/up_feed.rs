@@ -192,6 +192,7 @@ async fn drain(what: &str, count: usize, child: &Node, parent: &Node) {
     let sender = Sender::new(
         child.store.clone(),
         child.directory.clone(),
+        Arc::new(PlainKeyring),
         links.clone(),
         child.clock.clone(),
         child.own.clone(),

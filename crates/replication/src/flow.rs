@@ -4,7 +4,16 @@ use model::{Envelope, Flow};
 
 /// Whether a record of this flow class goes up (design.md, *Records*). Today all do, each for its own reason.
 pub fn flows_up(envelope: &Envelope) -> bool {
-    match envelope.known_flow() {
+    goes_up(envelope.known_flow())
+}
+
+/// The same by the number of the class; a class of a later release goes up only.
+pub(crate) fn class_goes_up(flow: u32) -> bool {
+    goes_up(i32::try_from(flow).ok().and_then(|flow| Flow::try_from(flow).ok()))
+}
+
+fn goes_up(flow: Option<Flow>) -> bool {
+    match flow {
         Some(
             // To every ancestor.
             Flow::Registration | Flow::Link | Flow::DocumentEntry | Flow::Consent

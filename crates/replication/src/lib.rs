@@ -20,6 +20,7 @@ mod error;
 mod flow;
 mod keyring;
 mod links;
+mod proof;
 mod receive;
 mod send;
 #[cfg(test)]

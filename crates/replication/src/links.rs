@@ -57,6 +57,14 @@ pub struct LinkView {
     /// The nodes below a child as it last told, and this node's clock then.
     pub below: BTreeMap<NodePath, NodeSeen>,
     pub below_ms: u64,
+    /// This node's clock when both ends last held the same of this feed, proven by digests; 0: not since the start.
+    pub proven_ms: u64,
+    /// Records that they held then.
+    pub proven_records: u64,
+    /// Records that a comparison found missing at one end and that were shipped again or given back, since the start.
+    pub repaired: u64,
+    /// Why the ends do not hold the same although what differed was shipped again; none while nothing is known against it.
+    pub disproven: Option<String>,
 }
 
 /// Why a link does not work.
@@ -88,6 +96,10 @@ impl LinkView {
             stalled: None,
             below: BTreeMap::new(),
             below_ms: 0,
+            proven_ms: 0,
+            proven_records: 0,
+            repaired: 0,
+            disproven: None,
         }
     }
 
@@ -129,6 +141,9 @@ impl LinkView {
                     "{behind} commits behind without progress for {still_s} s; look at the receiver's log and disk"
                 ),
             );
+        }
+        if let Some(why) = &self.disproven {
+            return (Health::Red, why.clone());
         }
         if !self.connected {
             return (Health::Amber, format!("not connected{last}; it connects again by itself"));
@@ -278,6 +293,19 @@ impl Links {
             link.heard_ms = now_ms;
             link.head = head.unwrap_or(link.head).max(link.position);
         });
+    }
+
+    /// Both ends hold the same.
+    pub(crate) fn proven(&self, path: &NodePath, records: u64, now_ms: u64) {
+        self.change(path, |link| {
+            (link.proven_ms, link.proven_records, link.disproven) = (now_ms, records, None);
+        });
+    }
+
+    /// They do not, and shipping again does not help.
+    pub(crate) fn disproven(&self, path: &NodePath, why: String) {
+        tracing::error!(neighbour = %path, why, "the two ends of a link hold different records");
+        self.change(path, |link| link.disproven = Some(why));
     }
 
     /// The position moved, or was confirmed.

@@ -5,6 +5,8 @@
 
 mod cover;
 mod introduction;
+mod proving;
+mod repair;
 mod shipping;
 #[cfg(test)]
 mod tests;
@@ -16,16 +18,19 @@ use std::time::Duration;
 
 use futures_util::{Stream, StreamExt};
 use model::Clock;
-use model::feed::{Batch, Direction, FromReceiver, FromSender, Head, Hello, PROTOCOLS, Welcome};
+use model::feed::{Ack, Batch, Direction, FromReceiver, FromSender, Head, Hello, PROTOCOLS, Welcome};
 use store::{FeedReader, Store};
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
 use self::cover::Cover;
+use self::proving::Proving;
 use self::shipping::{Shipping, cut};
 use crate::batch::Place;
 use crate::links::Counted;
-use crate::{Confirmations, Directory, LinkError, Links, NodeIdentity, batch, entitlement, flows_up};
+use crate::{
+    Confirmations, Directory, Keyring, LinkError, Links, NodeIdentity, batch, entitlement, flows_up, proof,
+};
 
 /// How a sender behaves.
 #[derive(Debug, Clone)]
@@ -65,12 +70,14 @@ pub struct Sender {
     settings: SenderSettings,
     welcome: Arc<watch::Sender<Option<Welcome>>>,
     confirmations: Confirmations,
+    keyring: Arc<dyn Keyring>,
 }
 
 impl Sender {
     pub fn new(
         store: Store,
         directory: Directory,
+        keyring: Arc<dyn Keyring>,
         links: Links,
         clock: Arc<dyn Clock>,
         own: NodeIdentity,
@@ -88,6 +95,7 @@ impl Sender {
             settings: SenderSettings::default(),
             welcome,
             confirmations: Confirmations::default(),
+            keyring,
         }
     }
 
@@ -200,6 +208,7 @@ struct Course<'a> {
     reader: FeedReader,
     shipping: Shipping,
     cover: Cover,
+    proving: Proving,
     max_batch_bytes: usize,
     /// Parts of the last slice that was read.
     ready: VecDeque<Batch>,
@@ -215,6 +224,8 @@ struct Course<'a> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Next {
     Batch,
+    /// Nothing new; what differs at the other end is shipped again.
+    Repair,
     Head,
     /// Everything is shipped.
     WaitForRecords,
@@ -235,6 +246,7 @@ impl<'a> Course<'a> {
                 settings.max_in_flight.min(welcome.max_in_flight as usize),
             ),
             cover: Cover::default(),
+            proving: Proving::new(now),
             max_batch_bytes: settings.max_batch_bytes.min(welcome.max_batch_bytes as usize),
             ready: VecDeque::new(),
             next_head: now + settings.head_interval,
@@ -256,13 +268,15 @@ impl<'a> Course<'a> {
             tokio::select! {
                 biased;
                 frame = incoming.next() => match frame.ok_or_else(closed)?? {
-                    FromReceiver::Ack(ack) => self.acknowledged(&ack)?,
+                    FromReceiver::Ack(ack) => self.acknowledged(ack).await?,
                     FromReceiver::Welcome(_) => return Err(LinkError::Protocol("a second welcome")),
                 },
-                permit = outgoing.reserve(), if matches!(next, Next::Batch | Next::Head) => {
+                permit = outgoing.reserve(), if matches!(next, Next::Batch | Next::Repair | Next::Head) => {
                     let permit = permit.map_err(|_| closed())?;
                     if next == Next::Head {
                         permit.send(self.head(head));
+                    } else if next == Next::Repair {
+                        permit.send(FromSender::Batch(self.repair_batch(head)?));
                     } else if let Some(batch) = self.batch()? {
                         permit.send(FromSender::Batch(batch));
                     } else {
@@ -280,8 +294,10 @@ impl<'a> Course<'a> {
         let more = !self.ready.is_empty() || self.shipping.sent().max(self.read_out) < head;
         if more && self.shipping.has_room() {
             Next::Batch
-        } else if Instant::now() >= self.next_head {
+        } else if Instant::now() >= self.next_head || self.proof_wanted(head) {
             Next::Head
+        } else if !more && self.proving.repairing().is_some() && self.shipping.has_room() {
+            Next::Repair
         } else if more {
             Next::WaitForAck
         } else {
@@ -294,7 +310,7 @@ impl<'a> Course<'a> {
         self.next_head = Instant::now() + self.sender.settings.head_interval;
         self.asked_ms = self.shipping.is_idle().then_some(now_ms);
         let below = self.sender.links.below(&self.sender.own.path, &self.sender.directory.snapshot(), now_ms);
-        FromSender::Head(Head { head, now_ms, below })
+        FromSender::Head(Head { head, now_ms, below, proof: self.proof() })
     }
 
     /// The next batch; none if the log had nothing more after all.
@@ -315,10 +331,7 @@ impl<'a> Course<'a> {
         let sender = self.sender;
         let directory = sender.directory.snapshot();
         let mine = |envelope: &model::Envelope| {
-            // What came from above or beside does not go up again.
-            let from_here =
-                directory.key_path(&envelope.key_id).is_none_or(|path| sender.own.path.contains(path));
-            from_here && flows_up(envelope)
+            proof::ships_up(&directory, &envelope.key_id, &sender.own.path) && flows_up(envelope)
         };
         let after = self.shipping.sent();
         let slice = self.reader.next(sender.settings.max_batch_records, self.max_batch_bytes, &mine)?;
@@ -341,7 +354,7 @@ impl<'a> Course<'a> {
         Ok(())
     }
 
-    fn acknowledged(&mut self, ack: &model::feed::Ack) -> Result<(), LinkError> {
+    async fn acknowledged(&mut self, ack: Ack) -> Result<(), LinkError> {
         self.shipping.acknowledge(ack.position)?;
         self.heard = Instant::now();
         let now_ms = self.sender.clock.now_ms();
@@ -360,7 +373,10 @@ impl<'a> Course<'a> {
             link.quarantined = ack.quarantined_total;
             link.clock_offset_ms = offset.unwrap_or(link.clock_offset_ms);
         });
-        Ok(())
+        match ack.verdict {
+            Some(verdict) => self.judged(verdict, now_ms).await,
+            None => Ok(()),
+        }
     }
 }
 

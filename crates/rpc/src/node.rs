@@ -105,5 +105,8 @@ fn link_status(status: exchange::LinkStatus) -> v1::LinkStatus {
         heard_ms: link.heard_ms,
         clock_offset_ms: link.clock_offset_ms,
         progress_ms: link.progress_ms,
+        proven_ms: link.proven_ms,
+        proven_records: link.proven_records,
+        repaired: link.repaired,
     }
 }

@@ -151,11 +151,6 @@ impl Store {
         Ok(self.handle.shared.pointer(key)?.map(|pointer| pointer.version()))
     }
 
-    /// Position in the log of the version held under this key: where a feed ships it.
-    pub fn lsn(&self, key: &RecordKey) -> Result<Option<u64>, ReadError> {
-        Ok(self.handle.shared.pointer(key)?.map(|pointer| pointer.lsn))
-    }
-
     /// Keys of records of a kind that name `subject` as theirs (now or in an earlier version; not itself), ascending,
     /// those after `after`, at most `limit`.
     pub fn about(

@@ -1,5 +1,7 @@
 //! Wire ↔ model for the feed.
 
+mod proof;
+
 use bytes::Bytes;
 use model::feed::{self, FromReceiver, FromSender};
 use model::{OriginId, Record, RecordKey};
@@ -142,7 +144,8 @@ impl TryFrom<v1::FeedHead> for feed::Head {
             })
         };
         let below = head.below.into_iter().map(seen).collect::<Result<_, ConvertError>>()?;
-        Ok(Self { head: head.head, now_ms: head.now_ms, below })
+        let proof = head.proof.map(proof::proof).transpose()?;
+        Ok(Self { head: head.head, now_ms: head.now_ms, below, proof })
     }
 }
 
@@ -154,7 +157,12 @@ impl From<feed::Head> for v1::FeedHead {
             heard_ago_ms: seen.heard_ago_ms,
             behind: seen.behind,
         };
-        Self { head: head.head, now_ms: head.now_ms, below: head.below.into_iter().map(seen).collect() }
+        Self {
+            head: head.head,
+            now_ms: head.now_ms,
+            below: head.below.into_iter().map(seen).collect(),
+            proof: head.proof.map(proof::to_wire),
+        }
     }
 }
 
@@ -221,6 +229,7 @@ impl TryFrom<v1::ShipReply> for FromReceiver {
                 now_ms: ack.now_ms,
                 quarantined_total: ack.quarantined_total,
                 refused: refused(ack.refused, ack.refused_incomplete)?,
+                verdict: ack.verdict.map(proof::verdict).transpose()?,
             }),
         })
     }
@@ -250,6 +259,7 @@ impl From<FromReceiver> for v1::ShipReply {
                 quarantined_total: ack.quarantined_total,
                 refused_incomplete: ack.refused.incomplete,
                 refused: refused_records(ack.refused),
+                verdict: ack.verdict.map(proof::verdict_to_wire),
             }),
         };
         Self { frame: Some(frame) }

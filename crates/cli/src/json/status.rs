@@ -63,6 +63,9 @@ pub(crate) struct Link {
     pub heard_ms: u64,
     pub clock_offset_ms: i64,
     pub progress_ms: u64,
+    pub proven_ms: u64,
+    pub proven_records: u64,
+    pub repaired: u64,
 }
 
 /// The word for a link's health.
@@ -130,6 +133,9 @@ impl From<v1::LinkStatus> for Link {
             heard_ms: link.heard_ms,
             clock_offset_ms: link.clock_offset_ms,
             progress_ms: link.progress_ms,
+            proven_ms: link.proven_ms,
+            proven_records: link.proven_records,
+            repaired: link.repaired,
         }
     }
 }

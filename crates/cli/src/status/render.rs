@@ -95,6 +95,7 @@ fn links(status: &Status, most: usize) -> String {
         ">behind",
         ">applied",
         ">quarantined",
+        "proven equal",
         "heard",
         ">clock offset",
         "reason",
@@ -109,6 +110,7 @@ fn links(status: &Status, most: usize) -> String {
             cell(link.head.saturating_sub(link.position).to_string()),
             cell(link.applied.to_string()),
             cell(link.quarantined.to_string()),
+            cell(proven(status.now_ms, link)),
             cell(heard(status.now_ms, link)),
             cell(format!("{:+.3} s", link.clock_offset_ms as f64 / 1000.0)),
             cell(&link.reason),
@@ -128,6 +130,14 @@ fn connections(link: &Link) -> &'static str {
         (true, false) => "up only",
         (false, true) => "down only",
         (false, false) => "closed",
+    }
+}
+
+/// When both ends were last proven to hold the same, and how many records.
+fn proven(now_ms: u64, link: &Link) -> String {
+    match link.proven_ms {
+        0 => "not yet".to_owned(),
+        at => format!("{} ago, {}", span(now_ms.saturating_sub(at)), link.proven_records),
     }
 }
 

@@ -1,12 +1,12 @@
 //! Applies one child's batches in their order and acknowledges them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 
 use model::body::RawRecord;
-use model::feed::{Ack, Batch, FromReceiver, Head, Refused};
+use model::feed::{Ack, Batch, Comparison, FromReceiver, Head, Proof, Refused, Verdict as Compared};
 use model::{OriginId, Record};
 use prost::Message;
 use sha2::{Digest, Sha256};
@@ -20,7 +20,7 @@ use super::{Session, Shared};
 use crate::entitlement::{Judging, Reason, Rules, Staged, Verdict, is_directory};
 use crate::epoch::epoch_id;
 use crate::links::Counted;
-use crate::{Fact, LinkError, LinkRefusal, batch};
+use crate::{Fact, LinkError, LinkRefusal, batch, proof};
 
 /// A position that covers nothing new here is kept in memory until it is this far ahead of the durable one: making every such
 /// step durable would grow this node's own feed, and so the next node's, for nothing.
@@ -46,6 +46,8 @@ pub(super) struct Applier {
     position: u64,
     /// The position that the store holds.
     durable: u64,
+    /// Buckets in which the child held other records at its last proof, and which it has shipped again since.
+    differing: BTreeSet<u16>,
     outgoing: mpsc::Sender<FromReceiver>,
 }
 
@@ -64,15 +66,16 @@ impl Applier {
         outgoing: mpsc::Sender<FromReceiver>,
     ) -> Self {
         let feed = FeedId { peer: session.origin, direction: Direction::Up };
-        Self { shared, session, feed, position, durable: position, outgoing }
+        Self { shared, session, feed, position, durable: position, differing: BTreeSet::new(), outgoing }
     }
 
     /// Works until the reader has nothing more.
     pub async fn run(mut self, mut work: mpsc::Receiver<Work>) -> Result<(), LinkError> {
         while let Some(work) = work.recv().await {
-            let mut refused = Refused::default();
+            let (mut refused, mut verdict) = (Refused::default(), None);
             let counted = match work {
                 Work::Head(head) => {
+                    verdict = head.proof.map(|proof| self.compare(&proof)).transpose()?;
                     self.heard(head.head);
                     let (path, now_ms) = (&self.session.path, self.shared.clock.now_ms());
                     self.shared.links.told_of(path, head.below, now_ms);
@@ -83,7 +86,7 @@ impl Applier {
                     self.apply(batch, &mut refused).await?
                 }
             };
-            let ack = Ack { refused, ..self.ack(counted) };
+            let ack = Ack { refused, verdict, ..self.ack(counted) };
             if self.outgoing.send(FromReceiver::Ack(ack)).await.is_err() {
                 // The child is gone; what was applied is durable.
                 return Ok(());
@@ -106,7 +109,35 @@ impl Applier {
             now_ms: self.shared.clock.now_ms(),
             quarantined_total: link.map_or(0, |link| link.quarantined),
             refused: Refused::default(),
+            verdict: None,
         }
+    }
+
+    /// Compares what the child holds of its feed with what came here.
+    fn compare(&mut self, proof: &Proof) -> Result<Compared, LinkError> {
+        if proof.position != self.position {
+            return Ok(proof::not_yet(proof.position));
+        }
+        let (shared, path) = (&self.shared, &self.session.path);
+        let view = shared.directory.snapshot();
+        let Some(held) = proof::received(&shared.store, &view, path, &self.feed)? else {
+            return Ok(proof::not_yet(proof.position));
+        };
+        let mut verdict = proof::compare(proof, &held);
+        let now_ms = shared.clock.now_ms();
+        if verdict.comparison == Comparison::Equal {
+            shared.links.proven(path, held.total().count, now_ms);
+            self.differing.clear();
+            return Ok(verdict);
+        }
+        // What differed before was shipped again since; if it still does, the child lacks something that is held here.
+        let again: Vec<u16> =
+            verdict.differing.iter().copied().filter(|bucket| self.differing.contains(bucket)).collect();
+        verdict.given_back = proof::held_of(&shared.store, &view, path, &again)?;
+        self.differing = verdict.differing.iter().copied().collect();
+        let (buckets, given_back) = (verdict.differing.len(), verdict.given_back.len());
+        tracing::warn!(child = %path, buckets, given_back, "a child holds other records than came from it");
+        Ok(verdict)
     }
 
     async fn apply(&mut self, batch: Batch, refused: &mut Refused) -> Result<Counted, LinkError> {
@@ -132,7 +163,10 @@ impl Applier {
             tracing::warn!(child = %self.session.path, count, %reason, "records went to quarantine; the first one's reason");
         }
         self.moved(counted);
+        let repaired =
+            if self.differing.is_empty() || batch.upto > batch.after { 0 } else { counted.applied };
         self.shared.links.change(&self.session.path, |link| {
+            link.repaired += repaired;
             for (node, recorded_ms) in newest {
                 let held = link.newest_record_ms.entry(node).or_default();
                 *held = recorded_ms.max(*held);

@@ -127,7 +127,7 @@ fn greetings_that_do_not_prove_themselves_are_refused() {
         of_another.introduction = own_records(&province);
         let mut other_epoch = good.clone();
         other_epoch.epochs[0].epoch_id = vec![9; 16].into();
-        let not_greeting = FromSender::Head(Head { head: 1, now_ms: 0, below: Vec::new() });
+        let not_greeting = FromSender::Head(Head { head: 1, now_ms: 0, below: Vec::new(), proof: None });
         let table = [
             (
                 greet(without_key),
@@ -321,6 +321,7 @@ fn a_sender_follows_only_answers_that_make_sense() {
                 now_ms: 0,
                 quarantined_total: 0,
                 refused: Refused::default(),
+                verdict: None,
             })
         };
         let welcomed = || FromReceiver::Welcome(welcome.clone());

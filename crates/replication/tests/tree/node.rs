@@ -154,9 +154,16 @@ impl Machine {
             own.clone(),
         )
         .with_settings(ReceiverSettings { max_in_flight: 3, ..ReceiverSettings::default() });
-        let sender = Sender::new(store.clone(), directory.clone(), links.clone(), Arc::clone(clock), own)
-            // Small batches, so that what depends on each other is far apart.
-            .with_settings(SenderSettings { max_batch_records: 4, ..SenderSettings::default() });
+        let sender = Sender::new(
+            store.clone(),
+            directory.clone(),
+            Arc::new(PlainKeyring),
+            links.clone(),
+            Arc::clone(clock),
+            own,
+        )
+        // Small batches, so that what depends on each other is far apart.
+        .with_settings(SenderSettings { max_batch_records: 4, ..SenderSettings::default() });
         *door.lock() = Some(Open::new(receiver));
         let machine = self.clone();
         Node { machine, store, directory, links, sender, door: Arc::clone(door), tasks: Vec::new() }

@@ -76,10 +76,11 @@ async fn real_node(mesh: &Mesh, at: &str) -> RealNode {
         software: software.clone(),
     };
     let receiver =
-        Receiver::new(store.clone(), directory.clone(), keyring, links.clone(), clock(), own.clone());
+        Receiver::new(store.clone(), directory.clone(), keyring.clone(), links.clone(), clock(), own.clone());
     let neighbours = Neighbours::new(path(at), clock());
-    let sender =
-        path(at).parent().map(|_| Sender::new(store.clone(), directory.clone(), links.clone(), clock(), own));
+    let sender = path(at)
+        .parent()
+        .map(|_| Sender::new(store.clone(), directory.clone(), keyring.clone(), links.clone(), clock(), own));
     let node =
         exchange::Node { path: path(at), name: "n".into(), tier: "t".into(), origin, trust_domain, software };
     let exchange = Exchange::new(Parts {
