@@ -25,6 +25,8 @@ use crate::{Fact, LinkError, LinkRefusal, batch, proof};
 /// A position that covers nothing new here is kept in memory until it is this far ahead of the durable one: making every such
 /// step durable would grow this node's own feed, and so the next node's, for nothing.
 const LAZY_POSITIONS: u64 = 4096;
+/// So many futile repairs are no repair: one more than a bucket that is given back needs.
+const MAX_FUTILE: u32 = 1;
 /// Room in a commit for what the store adds around each record.
 const COMMIT_BYTES: usize = MAX_COMMIT_BYTES - MAX_COMMIT_BYTES / 8;
 const OVERHEAD: usize = 64;
@@ -48,6 +50,8 @@ pub(super) struct Applier {
     durable: u64,
     /// Buckets in which the child held other records at its last proof, and which it has shipped again since.
     differing: BTreeSet<u16>,
+    /// Proofs in a row that found a difference which had been shipped again before.
+    futile: u32,
     outgoing: mpsc::Sender<FromReceiver>,
 }
 
@@ -66,7 +70,16 @@ impl Applier {
         outgoing: mpsc::Sender<FromReceiver>,
     ) -> Self {
         let feed = FeedId { peer: session.origin, direction: Direction::Up };
-        Self { shared, session, feed, position, durable: position, differing: BTreeSet::new(), outgoing }
+        Self {
+            shared,
+            session,
+            feed,
+            position,
+            durable: position,
+            differing: BTreeSet::new(),
+            futile: 0,
+            outgoing,
+        }
     }
 
     /// Works until the reader has nothing more.
@@ -127,13 +140,22 @@ impl Applier {
         let now_ms = shared.clock.now_ms();
         if verdict.comparison == Comparison::Equal {
             shared.links.proven(path, held.total().count, now_ms);
-            self.differing.clear();
+            (self.differing, self.futile) = (BTreeSet::new(), 0);
             return Ok(verdict);
         }
         // What differed before was shipped again since; if it still does, the child lacks something that is held here.
         let again: Vec<u16> =
             verdict.differing.iter().copied().filter(|bucket| self.differing.contains(bucket)).collect();
         verdict.given_back = proof::held_of(&shared.store, &view, path, &again)?;
+        // Shipped again and given back, and still not the same.
+        self.futile = if again.is_empty() { 0 } else { self.futile + 1 };
+        if self.futile > MAX_FUTILE {
+            let why = format!(
+                "the child holds different records in {} of 1024 buckets, and shipping them again both ways did not help",
+                again.len()
+            );
+            shared.links.disproven(path, why);
+        }
         self.differing = verdict.differing.iter().copied().collect();
         let (buckets, given_back) = (verdict.differing.len(), verdict.given_back.len());
         tracing::warn!(child = %path, buckets, given_back, "a child holds other records than came from it");

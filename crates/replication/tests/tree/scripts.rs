@@ -15,6 +15,10 @@
 //! clone X Y          Y is a copy of X under the same path
 //! move X PATH        X takes another path (and mesh: `move X PATH MESH`)
 //! raw X WHAT         puts a record into X's log that X should not have: see `raw`
+//! skip X             X's parent takes X's feed for applied up to its end, and applied nothing of it
+//! plant X I          X's parent holds a registration of X's that X does not hold
+//! twist X I P        X's parent holds X's registration P of institution I with other bytes under the same version
+//! proof X            whether X's feed is proven
 //! disk X FREE        limits X's disk to what it holds and FREE bytes (`disk X -`: no limit)
 //! settle             waits until all that is connected is caught up
 //! wait S             lets S seconds pass
@@ -119,6 +123,10 @@ impl World {
                 }
             }
             "raw" => self.raw(name, words[2]).await,
+            "skip" => self.skip(name).await,
+            "plant" => self.plant(name, words[2], "planted").await,
+            "twist" => self.plant(name, words[2], words[3]).await,
+            "proof" => return self.proof(name),
             "disk" => self.limit_disk(name, words[2]),
             "settle" => self.settle().await,
             "wait" => tokio::time::sleep(Duration::from_secs(number(1))).await,
@@ -217,6 +225,59 @@ impl World {
         };
         draft.expect = Expect::Anything;
         node.store.commit(vec![draft]).await.unwrap();
+    }
+
+    fn parent_of(&self, name: &str) -> &Node {
+        let above = self.machines[name].path.parent().unwrap();
+        self.nodes.values().find(|node| node.machine.path == above).unwrap()
+    }
+
+    async fn skip(&self, name: &str) {
+        let child = &self.nodes[name].store;
+        let feed = store::FeedId { peer: self.machines[name].origin, direction: store::Direction::Up };
+        let end = store::FeedPosition { generation: child.generation(), position: child.head() };
+        let apply = Apply { position: Some((feed, end)), ..Apply::default() };
+        self.parent_of(name).store.apply(apply).await.unwrap();
+    }
+
+    /// Puts a registration that the node signed, and never committed, into its parent.
+    async fn plant(&self, name: &str, code: &str, patient: &str) {
+        let node = &self.nodes[name];
+        let mut draft = node.registration_draft(code, patient, "");
+        let held = node.store.version(&draft.key()).unwrap();
+        let seq = node.store.last_seq();
+        let version = held.unwrap_or(Version { term: 1, epoch: 1, seq });
+        if held.is_some() {
+            draft.body = vec![].into();
+        }
+        let unsigned = Unsigned {
+            flow: draft.flow,
+            kind: draft.kind,
+            id: draft.id,
+            origin: draft.origin,
+            subject: draft.subject,
+            tombstone: held.is_some(),
+            body: draft.body,
+        };
+        let record = Record::sign(unsigned, version, 0, &node.machine.key).unwrap();
+        let apply = Apply { records: vec![record], ..Apply::default() };
+        self.parent_of(name).store.apply(apply).await.unwrap();
+    }
+
+    fn proof(&self, name: &str) -> String {
+        let above = self.machines[name].path.parent().unwrap();
+        let below = &self.machines[name].path;
+        let say = |node: &Node, other: &model::NodePath| {
+            let link = node.links.view(other).unwrap();
+            let said = match (&link.disproven, link.proven_ms) {
+                (Some(_), _) => "different".to_owned(),
+                (None, 0) => "not proven".to_owned(),
+                (None, _) => format!("{} records proven", link.proven_records),
+            };
+            format!("{said}, {} repaired", link.repaired)
+        };
+        let (mine, theirs) = (say(&self.nodes[name], &above), say(self.parent_of(name), below));
+        format!("{name}: {mine}; above: {theirs}\n")
     }
 
     fn limit_disk(&mut self, name: &str, free: &str) {
@@ -365,6 +426,7 @@ scripts!(
     old_backup,
     parent_restarts,
     poison,
+    proof,
     rejoin,
     second_claim,
     stall,
