@@ -26,6 +26,10 @@ struct State {
     /// Writes or syncs until the machine stops, and when exactly.
     stop: Option<(u32, Moment)>,
     stopped: bool,
+    /// The next sync fails.
+    fail_sync: bool,
+    /// A sync has failed since the start.
+    failed: bool,
 }
 
 /// The disk of one machine. Clones are handles to the same.
@@ -36,7 +40,8 @@ pub struct Disk {
 
 impl Disk {
     pub fn new(seed: u64) -> Self {
-        let state = State { memory: Memory::new(seed), stop: None, stopped: false };
+        let state =
+            State { memory: Memory::new(seed), stop: None, stopped: false, fail_sync: false, failed: false };
         Self { state: Arc::new(Mutex::new(state)) }
     }
 
@@ -52,7 +57,12 @@ impl Disk {
 
     /// The next sync fails, and its bytes are lost.
     pub fn fail_next_sync(&self) {
-        self.state.lock().memory.fail_sync(1);
+        self.state.lock().fail_sync = true;
+    }
+
+    /// A sync has failed since the start: the node has to be started again.
+    pub fn has_failed(&self) -> bool {
+        self.state.lock().failed
     }
 
     /// Leaves room for so many bytes; none for all that are wanted.
@@ -73,6 +83,7 @@ impl Disk {
             Some(cut) => state.memory.image(steps, cut),
         };
         (state.stop, state.stopped) = (None, false);
+        (state.fail_sync, state.failed) = (false, false);
     }
 
     /// A copy of what is there now.
@@ -124,6 +135,10 @@ impl Storage for Disk {
 
     fn sync_data(&self, name: &str) -> io::Result<()> {
         let memory = self.running()?;
+        if std::mem::take(&mut self.state.lock().fail_sync) {
+            self.state.lock().failed = true;
+            memory.fail_sync(1);
+        }
         match self.stops(&[Moment::BeforeSync, Moment::AfterSync]) {
             Some(Moment::AfterSync) => memory.sync_data(name).and(Err(stopped())),
             Some(_) => Err(stopped()),

@@ -67,7 +67,7 @@ impl Plan {
     /// what much of one thing shows.
     pub fn draw(rng: &mut StdRng, members: &[Member], until_ms: u64) -> Self {
         let kinds: Vec<u32> = (0..KINDS).filter(|_| rng.random_bool(0.6)).collect();
-        let every_ms = rng.random_range(300..4000);
+        let every_ms = rng.random_range(150..2500);
         let mut plan = Self::default();
         let mut at_ms = rng.random_range(0..3000);
         while at_ms < until_ms && !kinds.is_empty() {

@@ -109,8 +109,8 @@ impl Seat {
     /// Lives until the host crashes. An error is a defect: the node could not start.
     pub async fn live(self: Arc<Self>) -> Result<(), Box<dyn Error>> {
         match self.try_live().await {
-            // The machine stopped while the node started.
-            Err(_) if self.disk.has_stopped() => std::future::pending().await,
+            // The machine stopped, or its disk failed, while the node started: it is started again.
+            Err(_) if self.disk.has_stopped() || self.disk.has_failed() => std::future::pending().await,
             ended => ended,
         }
     }

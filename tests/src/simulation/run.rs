@@ -357,8 +357,11 @@ impl Simulation {
     fn restart_failed(&mut self) {
         for node in 0..self.seats.len() {
             let live = self.seats[node].live.lock().clone();
-            let status = live.map(|live| live.store.status());
-            if status.is_some_and(|status| status.log_failed || status.index_failed) {
+            let failed = live.is_some_and(|live| {
+                let status = live.store.status();
+                status.log_failed || status.index_failed
+            });
+            if failed || self.seats[node].disk.has_failed() {
                 self.crash(node, KILLED);
             }
         }
