@@ -5,6 +5,7 @@ use rand::rngs::StdRng;
 use store::Cut;
 
 use super::disk::Moment;
+use super::forgery::Forgery;
 use super::mesh::Member;
 
 /// A day, in milliseconds.
@@ -31,6 +32,8 @@ pub enum Fault {
     Full { node: usize, room: u64, for_ms: u64 },
     /// The node's clock is set wrong by so much.
     Skew { node: usize, skew_ms: i64 },
+    /// The node, which is not the root, forges a record.
+    Forge { node: usize, forgery: Forgery },
 }
 
 /// How a node goes down and comes back.
@@ -60,7 +63,7 @@ pub struct Plan {
 }
 
 /// Kinds of faults that a seed may have.
-const KINDS: u32 = 9;
+const KINDS: u32 = 10;
 
 impl Plan {
     /// Draws faults until `until_ms`. Each seed has some kinds only and its own rate: a little of everything always hides
@@ -97,7 +100,11 @@ fn fault(rng: &mut StdRng, kind: u32, nodes: usize) -> Fault {
         }
         6 => Fault::FailSync { node, crash: crash(rng) },
         7 => Fault::Full { node, room: rng.random_range(0..20_000), for_ms },
-        _ => Fault::Skew { node, skew_ms: rng.random_range(-DAY_MS..DAY_MS) },
+        8 => Fault::Skew { node, skew_ms: rng.random_range(-DAY_MS..DAY_MS) },
+        _ => {
+            let forgeries = [Forgery::Signature, Forgery::ForeignOrigin, Forgery::UnknownKey];
+            Fault::Forge { node: link, forgery: forgeries[rng.random_range(0..forgeries.len())] }
+        }
     }
 }
 

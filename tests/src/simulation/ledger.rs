@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use model::{RecordKey, Version};
+use model::{Record, RecordKey, Version};
 use parking_lot::Mutex;
 use sha2::{Digest, Sha256};
 
@@ -36,6 +36,8 @@ struct State {
     entries: BTreeMap<RecordKey, Entry>,
     acknowledged: u64,
     violations: Vec<String>,
+    /// Records that a byzantine node put into its log, with its place.
+    forged: Vec<(usize, Record)>,
     trace: Sha256,
 }
 
@@ -85,6 +87,15 @@ impl Ledger {
         if let Some(entry) = self.state.lock().entries.get_mut(&key) {
             entry.replaced = true;
         }
+    }
+
+    /// A byzantine node has put this into its log.
+    pub fn forgery(&self, node: usize, record: Record) {
+        self.state.lock().forged.push((node, record));
+    }
+
+    pub fn forged(&self) -> Vec<(usize, Record)> {
+        self.state.lock().forged.clone()
     }
 
     /// Something happened that must not.

@@ -7,11 +7,12 @@
 //!                            └─ Hospital ─▶ Exchange; Ledger keeps what was acknowledged
 //! ```
 //! Everything that decides anything follows from the seed; TLS keys, nonces and signatures do not and must not matter, which
-//! running a seed twice and comparing the traces shows. Not simulated yet: byzantine neighbours, lost disks and old backups,
+//! running a seed twice and comparing the traces shows. Not simulated yet: byzantine parents, lost disks and old backups,
 //! the hospitals' own connections.
 
 mod disk;
 mod faults;
+mod forgery;
 mod hospital;
 mod ledger;
 mod mesh;
@@ -20,6 +21,7 @@ mod oracle;
 mod panics;
 mod run;
 mod seams;
+mod watch;
 
 pub use panics::run_caught;
 pub use run::{Outcome, run};

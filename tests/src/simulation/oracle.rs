@@ -4,8 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use model::body::{DocumentEntry, Kind, Registration};
-use model::{KeyId, Record, RecordKey};
-use store::{Direction, FeedId, MemoryIndex, Store};
+use model::{KeyId, Record, RecordKey, Version};
+use parking_lot::Mutex;
+use prost::Message;
+use store::{Derivation, Direction, FeedId, MemoryIndex, Store, Term};
 
 use super::ledger::{Entry, Ledger, Wanted};
 use super::node::{Live, Seat};
@@ -56,8 +58,12 @@ pub fn check(seats: &[Arc<Seat>], ledger: &Ledger) -> Vec<String> {
             wrong.push(format!("{} is down", seat.member.path));
             return wrong;
         };
-        held.push(all_records(&live.store, seat, &mut wrong));
-        quarantine(seat, &live.store, &mut wrong);
+        let mut all = all_records(&live.store, seat, &mut wrong);
+        for (_, forged) in ledger.forged().iter().filter(|(place, _)| *place == seat.place) {
+            all.get_mut(&forged.envelope().key_id).map(|records| records.remove(&forged.key()));
+        }
+        held.push(all);
+        quarantine(seat, seats, &live, ledger, &mut wrong);
         positions(seat, seats, &live.store, &mut wrong);
         index(seat, &live.store, &mut wrong);
     }
@@ -99,9 +105,36 @@ fn all_records(store: &Store, seat: &Seat, wrong: &mut Vec<String>) -> BySigner 
     }
 }
 
-fn quarantine(seat: &Seat, store: &Store, wrong: &mut Vec<String>) {
-    for one in store.quarantine(4).unwrap_or_default() {
-        wrong.push(format!("{} keeps an honest record in quarantine: {}", seat.member.path, one.reason));
+/// What the children forged is in quarantine, and nothing else; and the children know how much.
+fn quarantine(seat: &Seat, seats: &[Arc<Seat>], live: &Live, ledger: &Ledger, wrong: &mut Vec<String>) {
+    let path = &seat.member.path;
+    let all = live.store.quarantine(10_000).unwrap_or_default();
+    let forged = ledger.forged();
+    for child in seats.iter().filter(|child| child.member.parent == Some(seat.place)) {
+        let mut wanted: Vec<Vec<u8>> = forged
+            .iter()
+            .filter(|(place, _)| *place == child.place)
+            .map(|(_, record)| record.to_raw().encode_to_vec())
+            .collect();
+        let held = all.iter().filter(|one| one.from.peer == child.member.origin);
+        let mut held: Vec<Vec<u8>> = held.map(|one| one.raw.to_vec()).collect();
+        wanted.sort();
+        held.sort();
+        let (of, count) = (&child.member.path, held.len());
+        if held != wanted {
+            let reasons: Vec<&String> = all.iter().map(|one| &one.reason).take(3).collect();
+            let forged = wanted.len();
+            wrong.push(format!("{path} keeps {count} of {forged} forged records of {of}: {reasons:?}"));
+        }
+        let link = child.live.lock().clone().and_then(|child| child.links.view(path));
+        if link.is_some_and(|link| link.quarantined != count as u64) {
+            wrong.push(format!("{of} is not told that {count} of its records are in quarantine"));
+        }
+    }
+    for (place, record) in forged.iter().filter(|(place, _)| *place != seat.place) {
+        if live.store.get(&record.key()).ok().flatten().as_ref() == Some(record) {
+            wrong.push(format!("{path} holds what {} forged", seats[*place].member.path));
+        }
     }
 }
 
@@ -121,11 +154,35 @@ fn positions(seat: &Seat, seats: &[Arc<Seat>], store: &Store, wrong: &mut Vec<St
     }
 }
 
-/// The index is what its log makes of it.
+/// Lookup terms as the node makes them, and how often each version of a record stands in the log.
+#[derive(Debug)]
+struct Counting {
+    inner: Arc<dyn Derivation>,
+    versions: Mutex<BTreeMap<(RecordKey, Version), u32>>,
+}
+
+impl Derivation for Counting {
+    fn version(&self) -> u32 {
+        self.inner.version()
+    }
+
+    fn terms(&self, record: &Record, out: &mut Vec<Term>) {
+        *self.versions.lock().entry((record.key(), record.envelope().version)).or_default() += 1;
+        self.inner.terms(record, out);
+    }
+}
+
+/// The index is what its log makes of it, and nothing stands in the log twice.
 fn index(seat: &Seat, store: &Store, wrong: &mut Vec<String>) {
     let path = &seat.member.path;
     let storage = Arc::new(seat.disk.copy());
-    let rebuilt = Store::open(seat.options(storage, MemoryIndex::default()));
+    let mut options = seat.options(storage, MemoryIndex::default());
+    let counting = Arc::new(Counting { inner: options.derivation, versions: Mutex::default() });
+    options.derivation = counting.clone();
+    let rebuilt = Store::open(options);
+    if let Some(((key, version), count)) = counting.versions.lock().iter().find(|(_, count)| **count > 1) {
+        wrong.push(format!("{path} applied {key} {version} {count} times"));
+    }
     let rebuilt = rebuilt.map_err(|error| error.to_string());
     let pairs = |store: &Store| store.dump_index().map_err(|error| error.to_string());
     match (pairs(store), rebuilt.and_then(|(store, _)| pairs(&store))) {
@@ -219,7 +276,11 @@ fn counts(seats: &[Arc<Seat>], ledger: &Ledger, held: &[BySigner], wrong: &mut V
             let records = held.values().flat_map(BTreeMap::values);
             let records = records.filter(|record| record.envelope().kind == kind);
             let living = records.filter(|record| !record.envelope().tombstone);
-            let (held, counted) = (living.count() as u64, status.live(kind));
+            let forged = ledger
+                .forged()
+                .into_iter()
+                .filter(|(place, forged)| *place == seat.place && forged.envelope().kind == kind);
+            let (held, counted) = ((living.count() + forged.count()) as u64, status.live(kind));
             if held != counted {
                 wrong.push(format!("{} counts {counted} of kind {kind} and holds {held}", seat.member.path));
             }

@@ -13,12 +13,14 @@ use store::{Limits, MemoryIndex};
 use turmoil::Sim;
 
 use super::faults::{Crash, Fault, IndexLeft, Plan};
+use super::forgery::forge;
 use super::hospital::Hospital;
 use super::ledger::Ledger;
 use super::mesh::members;
 use super::node::{Seat, Settings, host};
 use super::oracle;
 use super::seams::{Elapsed, SkewedClock};
+use super::watch::Watch;
 
 /// One step of the simulation.
 const TICK_MS: u64 = 5;
@@ -67,6 +69,7 @@ struct Simulation {
     next_event: u64,
     elapsed: Elapsed,
     ledger: Ledger,
+    watch: Watch,
     latency_ms: u64,
 }
 
@@ -155,6 +158,7 @@ impl Simulation {
             old_indexes: vec![MemoryIndex::default(); seats.len()],
             stops: vec![None; seats.len()],
             down: vec![false; seats.len()],
+            watch: Watch::new(seats.len()),
             seats,
             events: BTreeMap::new(),
             next_event: 0,
@@ -211,6 +215,9 @@ impl Simulation {
         }
         if now_ms.is_multiple_of(1000) {
             self.look();
+        }
+        if now_ms.is_multiple_of(250) {
+            self.watch.look(&self.seats, &self.ledger);
         }
         Ok(())
     }
@@ -275,6 +282,12 @@ impl Simulation {
                 self.after(for_ms, Event::Room(node));
             }
             Fault::Skew { node, skew_ms } => self.seats[node].clock.set_skew(skew_ms),
+            Fault::Forge { node, forgery } => {
+                let number = self.ledger.forged().len() + 1;
+                if let Some(record) = forge(&self.seats[node], forgery, number) {
+                    self.ledger.forgery(node, record);
+                }
+            }
         }
     }
 
@@ -305,6 +318,7 @@ impl Simulation {
             return;
         }
         self.down[node] = true;
+        self.watch.forget(node, &self.seats);
         if crash.silent {
             self.each_link_of(node, |simulation, link| {
                 let (a, b) = simulation.ends(link);
