@@ -28,8 +28,10 @@ struct State {
     stopped: bool,
     /// The next sync fails.
     fail_sync: bool,
-    /// A sync has failed since the start.
+    /// A sync or the start itself has failed since the machine was started.
     failed: bool,
+    /// It has been given little room.
+    short: bool,
 }
 
 /// The disk of one machine. Clones are handles to the same.
@@ -40,8 +42,14 @@ pub struct Disk {
 
 impl Disk {
     pub fn new(seed: u64) -> Self {
-        let state =
-            State { memory: Memory::new(seed), stop: None, stopped: false, fail_sync: false, failed: false };
+        let state = State {
+            memory: Memory::new(seed),
+            stop: None,
+            stopped: false,
+            fail_sync: false,
+            failed: false,
+            short: false,
+        };
         Self { state: Arc::new(Mutex::new(state)) }
     }
 
@@ -60,7 +68,14 @@ impl Disk {
         self.state.lock().fail_sync = true;
     }
 
-    /// A sync has failed since the start: the node has to be started again.
+    /// The node could not start: whether the disk is the reason, so that it is to be started again later.
+    pub fn explains_failed_start(&self) -> bool {
+        let mut state = self.state.lock();
+        state.failed |= state.stopped || state.short;
+        state.failed
+    }
+
+    /// A sync, or the start because of the disk, has failed: the node has to be started again.
     pub fn has_failed(&self) -> bool {
         self.state.lock().failed
     }
@@ -69,6 +84,7 @@ impl Disk {
     pub fn set_room(&self, bytes: Option<u64>) {
         const LARGE: u64 = 1 << 40;
         let memory = self.memory();
+        self.state.lock().short = bytes.is_some();
         memory.set_capacity(Some(LARGE));
         let used = LARGE - memory.free_bytes().unwrap_or(LARGE);
         memory.set_capacity(bytes.map(|bytes| used + bytes));
@@ -83,7 +99,7 @@ impl Disk {
             Some(cut) => state.memory.image(steps, cut),
         };
         (state.stop, state.stopped) = (None, false);
-        (state.fail_sync, state.failed) = (false, false);
+        (state.fail_sync, state.failed, state.short) = (false, false, false);
     }
 
     /// A copy of what is there now.

@@ -116,7 +116,7 @@ impl Ledger {
     /// The first 16 digits of the hash of the trace so far.
     pub fn trace_hash(&self) -> String {
         let hash = self.state.lock().trace.clone().finalize();
-        hash[..8].iter().map(|byte| format!("{byte:02x}")).collect()
+        hash[..8].iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
     }
 
     pub fn entries(&self) -> BTreeMap<RecordKey, Entry> {

@@ -109,8 +109,8 @@ impl Seat {
     /// Lives until the host crashes. An error is a defect: the node could not start.
     pub async fn live(self: Arc<Self>) -> Result<(), Box<dyn Error>> {
         match self.try_live().await {
-            // The machine stopped, or its disk failed, while the node started: it is started again.
-            Err(_) if self.disk.has_stopped() || self.disk.has_failed() => std::future::pending().await,
+            // The machine stopped, or its disk failed or was full, while the node started: it is started again.
+            Err(_) if self.disk.explains_failed_start() => std::future::pending().await,
             ended => ended,
         }
     }
@@ -179,7 +179,8 @@ impl Seat {
         let exchange = Exchange::new(Parts {
             node: exchange::Node {
                 path: member.path.clone(),
-                name: "模拟".into(),
+                // Another name at every start: the node's entry moves behind records that need it.
+                name: format!("模拟 {start}"),
                 tier: member.tier.into(),
                 origin: member.origin,
                 trust_domain: trust_domain(),

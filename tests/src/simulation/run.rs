@@ -90,7 +90,7 @@ pub fn run(seed: u64) -> Outcome {
         quiet_ms: 0,
         wrong: Vec::new(),
     };
-    outcome.wrong = simulation.to_the_end(faults_until_ms).err().unwrap_or_default();
+    outcome.wrong = simulation.go_through(faults_until_ms).err().unwrap_or_default();
     outcome.quiet_ms = simulation.elapsed.ms();
     outcome.writes = simulation.ledger.writes();
     if outcome.wrong.is_empty() {
@@ -169,7 +169,7 @@ impl Simulation {
     }
 
     /// The faults, the healing, and the wait for quiet.
-    fn to_the_end(&mut self, faults_until_ms: u64) -> Result<(), Vec<String>> {
+    fn go_through(&mut self, faults_until_ms: u64) -> Result<(), Vec<String>> {
         while self.elapsed.ms() < faults_until_ms {
             self.step()?;
         }
