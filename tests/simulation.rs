@@ -10,7 +10,7 @@ use std::time::Instant;
 use tests::simulation::{Outcome, run_caught};
 
 /// Seeds of an ordinary run.
-const SEEDS: Range<u64> = 0..32;
+const SEEDS: Range<u64> = 0..24;
 /// Lines that are told of a seed that failed.
 const TOLD: usize = 12;
 

@@ -7,7 +7,7 @@
 //!                            └─ Hospital ─▶ Exchange; Ledger keeps what was acknowledged
 //! ```
 //! Everything that decides anything follows from the seed; TLS keys, nonces and signatures do not and must not matter, which
-//! running a seed twice and comparing the traces shows. Not simulated yet: byzantine parents, lost disks and old backups,
+//! running a seed twice and comparing the traces shows. Not simulated yet: byzantine parents, lost disks, old backups and moves,
 //! the hospitals' own connections.
 
 mod disk;
