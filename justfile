@@ -23,3 +23,26 @@ demo:
 # Many more kills and power losses than CI runs.
 crash kills="200" losses="200":
     TIERMESH_KILLS={{kills}} TIERMESH_LOSSES={{losses}} cargo test --release -p tests --test crash -- --nocapture
+
+# COUNT seeds of the simulation from FROM on, optimised. What ran before is not run again: where to go on and the counts so far
+# are kept in target/simulate.FROM until COUNT is reached.
+simulate FROM COUNT:
+    #!/usr/bin/env bash
+    set -euo pipefail
+    mkdir -p target
+    mark=target/simulate.{{FROM}} next={{FROM}} end=$(({{FROM}} + {{COUNT}})) passed=0 failed=0
+    [[ ! -f $mark ]] || read -r next passed failed < "$mark"
+    cargo test --release -p tests --test simulation --no-run
+    while ((next < end)); do
+        to=$((next + 100 < end ? next + 100 : end))
+        said=$(TIERMESH_SEEDS=$next..$to cargo test --release --quiet -p tests --test simulation nothing_acknowledged -- --nocapture || true)
+        [[ $said =~ ([0-9]+)" passed, "([0-9]+)" failed" ]] || { echo "$said"; exit 1; }
+        ((passed += BASH_REMATCH[1], failed += BASH_REMATCH[2])) || true
+        grep "^seed" <<< "$said" | grep -v " faults, " || true
+        next=$to
+        echo "$next $passed $failed" > "$mark"
+        echo "up to $next: $passed passed, $failed failed"
+    done
+    rm -f "$mark"
+    echo "$passed passed, $failed failed"
+    ((failed == 0))

@@ -3,6 +3,7 @@
 //! The oracle, always: every acknowledged write is present exactly once, with the bytes that were acknowledged.
 
 mod oracle;
+pub mod simulation;
 mod writers;
 
 pub use oracle::{Held, check, check_at_least, held_by};

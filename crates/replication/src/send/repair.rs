@@ -1,0 +1,120 @@
+//! Proofs to the parent, and what is shipped again or taken back when it holds something else.
+
+use model::feed::{Batch, Proof, Verdict};
+use model::{Record, RecordKey};
+use store::Apply;
+use tokio::time::Instant;
+
+use super::proving::Outcome;
+use super::shipping::cut;
+use super::{Course, closed};
+use crate::batch::{self, Place, size_in_batch};
+use crate::entitlement::{self, Judging, Rules, Staged, Verdict as Judged};
+use crate::{LinkError, flows_up, proof};
+
+impl Course<'_> {
+    /// Whether a proof should go although no head is due: everything is shipped, and the other end waits to be asked.
+    pub(super) fn proof_wanted(&self, head: u64) -> bool {
+        let position = self.shipping.sent();
+        position >= head && self.proving.wanted(position, Instant::now()).is_some()
+    }
+
+    /// A proof of everything shipped, if one is due and nothing was committed since.
+    pub(super) fn proof(&mut self) -> Option<Proof> {
+        let (position, sender) = (self.shipping.sent(), self.sender);
+        let with_buckets = self.proving.wanted(position, Instant::now())?;
+        let (at, digest) = proof::shipped(&sender.store, &sender.directory.snapshot(), &sender.own.path);
+        if at != position {
+            self.proving.defer(Instant::now());
+            return None;
+        }
+        self.proving.asked(position);
+        Some(proof::proof(position, &digest, with_buckets))
+    }
+
+    /// What the parent found.
+    pub(super) async fn judged(&mut self, verdict: Verdict, now_ms: u64) -> Result<(), LinkError> {
+        let links = &self.sender.links;
+        match self.proving.heard(&verdict, Instant::now()) {
+            Outcome::Nothing => {}
+            Outcome::Proven => {
+                let sender = self.sender;
+                let (_, held) = proof::shipped(&sender.store, &sender.directory.snapshot(), &sender.own.path);
+                links.proven(self.parent, held.total().count, now_ms);
+            }
+            Outcome::Repair => {
+                let buckets = verdict.differing.len();
+                tracing::warn!(parent = %self.parent, buckets, "the parent holds other records; shipping them again");
+            }
+            Outcome::TakeBack => {
+                let new = self.take_back(verdict.given_back).await?;
+                tracing::warn!(parent = %self.parent, new, "the parent gave back records that this node had lost");
+                self.sender.links.change(self.parent, |link| link.repaired += new);
+                self.proving.taken(new > 0);
+            }
+            Outcome::Disproven(why) => links.disproven(self.parent, why),
+        }
+        Ok(())
+    }
+
+    /// The next records of a bucket that the parent holds otherwise, with what they need.
+    pub(super) fn repair_batch(&mut self, head: u64) -> Result<Batch, LinkError> {
+        let (sender, sent) = (self.sender, self.shipping.sent());
+        let Some((bucket, after)) = self.proving.repairing() else { return Err(closed()) };
+        let directory = sender.directory.snapshot();
+        let most = sender.settings.max_batch_records;
+        let keys = sender.store.bucket(bucket, after, most)?;
+        let mut records: Vec<Record> = Vec::new();
+        let (mut last, mut bytes): (Option<RecordKey>, usize) = (None, 0);
+        for key in &keys {
+            let Some(record) = sender.store.get(key)? else { continue };
+            let mine = proof::ships_up(&directory, &record.envelope().key_id, &sender.own.path);
+            if mine && flows_up(record.envelope()) {
+                bytes += size_in_batch(&record);
+                if bytes > self.max_batch_bytes && !records.is_empty() {
+                    break;
+                }
+                records.push(record);
+            }
+            last = Some(*key);
+        }
+        let all = last == keys.last().copied() && keys.len() < most;
+        self.proving.repaired_to(if all { None } else { last });
+        let needed = self.cover.complete(&records, &directory, &sender.store)?;
+        records.splice(0..0, needed);
+        records.sort_by_key(|record| entitlement::rank(record).unwrap_or(u8::MAX));
+        let now_ms = sender.clock.now_ms();
+        let place = Place { after: sent, upto: sent, head, now_ms };
+        // What does not fit into one batch goes with the next ones.
+        let mut parts = cut(&records, self.max_batch_bytes, most).into_iter();
+        let first = batch::encode(parts.next().unwrap_or_default(), place);
+        self.ready.extend(parts.map(|part| batch::encode(part, place)));
+        self.shipping.ship(sent);
+        self.asked_ms = None;
+        Ok(first)
+    }
+
+    /// Applies records of this node's own subtree that the parent held and this node did not; how many were new. They are
+    /// judged like those that come up.
+    async fn take_back(&self, records: Vec<Record>) -> Result<u64, LinkError> {
+        let sender = self.sender;
+        let _gate = if records.iter().any(entitlement::is_directory) {
+            Some(sender.directory.decide().await)
+        } else {
+            None
+        };
+        let rules = Rules {
+            trust_domain: &sender.own.trust_domain,
+            sender: &sender.own.path,
+            keyring: &*sender.keyring,
+        };
+        let (verdicts, staged) =
+            Judging::new(&records, Staged::new(sender.directory.snapshot()), rules).finish();
+        let admitted = |(record, verdict)| (verdict == Judged::Admit).then_some(record);
+        let records: Vec<Record> = records.into_iter().zip(verdicts).filter_map(admitted).collect();
+        let applied = sender.store.apply(Apply { records, ..Apply::default() }).await;
+        let applied = applied.map_err(|error| LinkError::Broken { cause: error.to_string() })?;
+        sender.directory.publish(staged.into_facts());
+        Ok(applied.kept as u64)
+    }
+}

@@ -1,0 +1,73 @@
+//! Seeds of the simulation. `TIERMESH_SEEDS=FROM..TO` chooses them, `TIERMESH_SEEDS=N` replays one, and with
+//! `TIERMESH_TRACE=1` it tells all that happens.
+
+use std::ops::Range;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+use std::time::Instant;
+
+use tests::simulation::{Outcome, run_caught};
+
+/// Seeds of an ordinary run.
+const SEEDS: Range<u64> = 0..24;
+/// Lines that are told of a seed that failed.
+const TOLD: usize = 12;
+
+fn seeds() -> Range<u64> {
+    let Ok(text) = std::env::var("TIERMESH_SEEDS") else { return SEEDS };
+    let number = |text: &str| text.parse::<u64>().expect("TIERMESH_SEEDS is FROM..TO or one seed");
+    match text.split_once("..") {
+        Some((from, to)) => number(from)..number(to),
+        None => number(&text)..number(&text) + 1,
+    }
+}
+
+fn tell(outcome: &Outcome) {
+    let Outcome { seed, trace, writes, faults, quiet_ms, wrong } = outcome;
+    println!("seed {seed}: {faults} faults, {writes} writes, quiet at {quiet_ms} ms, trace {trace}");
+    for wrong in wrong.iter().take(TOLD) {
+        println!("seed {seed}: {wrong}");
+    }
+}
+
+#[test]
+fn nothing_acknowledged_is_lost() {
+    let (seeds, began) = (seeds(), Instant::now());
+    let (next, writes) = (AtomicU64::new(seeds.start), AtomicU64::new(0));
+    let failed = Mutex::new(Vec::new());
+    // A simulation is one thread; several of them share the cores.
+    thread::scope(|scope| {
+        for _ in 0..thread::available_parallelism().map_or(1, usize::from) {
+            scope.spawn(|| {
+                loop {
+                    let seed = next.fetch_add(1, Ordering::Relaxed);
+                    if seed >= seeds.end {
+                        return;
+                    }
+                    let outcome = run_caught(seed);
+                    tell(&outcome);
+                    writes.fetch_add(outcome.writes, Ordering::Relaxed);
+                    if !outcome.wrong.is_empty() {
+                        failed.lock().unwrap().push(seed);
+                    }
+                }
+            });
+        }
+    });
+    let (mut failed, ran) = (failed.into_inner().unwrap(), seeds.end.saturating_sub(seeds.start));
+    failed.sort_unstable();
+    let (writes, seconds) = (writes.into_inner(), began.elapsed().as_secs_f64());
+    println!("{writes} writes, {:.2} seeds a second", ran as f64 / seconds);
+    println!("{} passed, {} failed", ran - failed.len() as u64, failed.len());
+    assert!(failed.is_empty(), "replay with TIERMESH_SEEDS=N: {failed:?}");
+}
+
+#[test]
+fn a_seed_gives_the_same_run_twice() {
+    for seed in [0, 12] {
+        let (once, again) = (run_caught(seed), run_caught(seed));
+        assert!(once.faults > 10 && once.writes > 50, "seed {seed} has little to show");
+        assert_eq!(once, again, "seed {seed}");
+    }
+}

@@ -1,0 +1,250 @@
+//! A hospital at work: registers, updates and withdraws patients, submits, replaces and withdraws documents.
+//!
+//! It calls the use cases of its node directly. What it knows survives the node's crashes; a call that a crash took along
+//! stays in the ledger as unsure.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use exchange::{Caller, ChangeStatus, Exchange, ExchangeError, RegisterPatient, Role};
+use model::body::{Availability, Contact, DocumentEntry, Kind, Registration};
+use model::{OriginId, RecordId, RecordKey, Version};
+use parking_lot::Mutex;
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+use sha2::{Digest, Sha256};
+
+use super::ledger::{Ledger, Wanted};
+use super::mesh::{Member, trust_domain};
+use super::seams::Elapsed;
+
+/// What a hospital knows of its own records.
+#[derive(Debug, Default)]
+struct Files {
+    patients: Vec<String>,
+    /// Document and patient.
+    documents: Vec<(String, String)>,
+    next: u64,
+}
+
+/// A hospital. Clones are the same one.
+#[derive(Debug, Clone)]
+pub struct Hospital {
+    pub node: usize,
+    code: String,
+    caller: Caller,
+    origin: OriginId,
+    /// Longest pause between two calls.
+    pause_ms: u64,
+    seed: u64,
+    files: Arc<Mutex<Files>>,
+    ledger: Ledger,
+    elapsed: Elapsed,
+}
+
+/// What it does next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Act {
+    Register,
+    Update,
+    Withdraw,
+    Submit,
+    Resubmit,
+    Replace,
+    Retire,
+}
+
+impl Hospital {
+    pub fn new(
+        (node, member): (usize, &Member),
+        code: &str,
+        (seed, pause_ms): (u64, u64),
+        ledger: Ledger,
+        elapsed: Elapsed,
+    ) -> Self {
+        Self {
+            node,
+            code: code.into(),
+            caller: Caller { path: member.path.clone(), role: Role::Institution { code: code.into() } },
+            origin: OriginId::of_institution(&trust_domain(), code),
+            pause_ms,
+            seed,
+            files: Arc::default(),
+            ledger,
+            elapsed,
+        }
+    }
+
+    /// Works until `until_ms`; `start` tells this start of the node from the others.
+    pub async fn work(self, exchange: Exchange, start: u64, until_ms: u64) {
+        let mut rng = StdRng::seed_from_u64(self.seed ^ (start << 32));
+        loop {
+            // Now and then a burst, so that commits and batches of several records come about.
+            let burst = if rng.random_ratio(1, 12) { rng.random_range(2..12) } else { 1 };
+            for _ in 0..burst {
+                if self.elapsed.ms() >= until_ms {
+                    return;
+                }
+                self.act(&exchange, &mut rng).await;
+            }
+            tokio::time::sleep(Duration::from_millis(rng.random_range(1..self.pause_ms))).await;
+        }
+    }
+
+    async fn act(&self, exchange: &Exchange, rng: &mut StdRng) {
+        let act = match rng.random_range(0..20) {
+            0..6 => Act::Register,
+            6..10 => Act::Update,
+            10 => Act::Withdraw,
+            11..15 => Act::Submit,
+            15..17 => Act::Resubmit,
+            17..19 => Act::Replace,
+            _ => Act::Retire,
+        };
+        let (patient, document, next) = {
+            let mut files = self.files.lock();
+            files.next += 1;
+            (pick(&files.patients, rng), pick(&files.documents, rng), files.next)
+        };
+        let marker = format!("{}-{next}", self.node);
+        match (act, patient, document) {
+            (Act::Update, Some(patient), _) => self.register(exchange, &patient, marker, false).await,
+            (Act::Withdraw, Some(patient), _) => self.register(exchange, &patient, marker, true).await,
+            (Act::Submit, Some(patient), _) => {
+                let document = format!("D{next}");
+                self.files.lock().documents.push((document.clone(), patient.clone()));
+                self.submit(exchange, (&document, &patient), marker, "").await;
+            }
+            (Act::Resubmit, _, Some((document, patient))) => {
+                self.submit(exchange, (&document, &patient), marker, "").await;
+            }
+            (Act::Replace, _, Some((replaced, patient))) => {
+                let document = format!("D{next}");
+                self.files.lock().documents.push((document.clone(), patient.clone()));
+                self.ledger.replaced(self.document_key(&replaced));
+                self.submit(exchange, (&document, &patient), marker, &replaced).await;
+            }
+            (Act::Retire, _, Some((document, patient))) => {
+                self.retire(exchange, (&document, &patient), marker, rng.random_bool(0.5)).await;
+            }
+            _ => {
+                let patient = format!("P{next}");
+                self.files.lock().patients.push(patient.clone());
+                self.register(exchange, &patient, marker, false).await;
+            }
+        }
+    }
+
+    async fn register(&self, exchange: &Exchange, local_id: &str, marker: String, withdraw: bool) {
+        let id = RecordId::of(&[b"", local_id.as_bytes()]);
+        let key = RecordKey::of(Kind::Registration as u32, self.origin, id);
+        let registration = Registration {
+            local_id: local_id.into(),
+            name: "测试·人".into(),
+            sex: "1".into(),
+            birth_date: "1980-01-01".into(),
+            contacts: vec![Contact { name: marker.clone(), ..Default::default() }],
+            ..Default::default()
+        };
+        let wanted = Wanted { marker, withdrawn: withdraw };
+        self.ledger.begin(self.node, key, wanted.clone());
+        let request = RegisterPatient { registration, expected: None, withdraw, acknowledge: None };
+        let answer = exchange.register(&self.caller, request, deadline()).await.map(|done| done.version);
+        self.note(key, wanted, answer);
+    }
+
+    async fn submit(
+        &self,
+        exchange: &Exchange,
+        (document, patient): (&str, &str),
+        marker: String,
+        replaces: &str,
+    ) {
+        let key = self.document_key(document);
+        let content = content(&self.code, document);
+        let entry = DocumentEntry {
+            document_id: document.into(),
+            local_id: patient.into(),
+            type_code: "C0002".into(),
+            title: marker.clone(),
+            created_ms: 1_780_000_000_000,
+            confidentiality: "N".into(),
+            media_type: "text/plain".into(),
+            size: content.len() as u64,
+            sha256: Bytes::copy_from_slice(&Sha256::digest(&content)),
+            replaces: replaces.into(),
+            ..Default::default()
+        };
+        let wanted = Wanted { marker, withdrawn: false };
+        self.ledger.begin(self.node, key, wanted.clone());
+        let answer = async {
+            let mut submission = exchange.begin_document(&self.caller, entry, None).await?;
+            submission.write(content).await?;
+            submission.finish(deadline()).await.map(|done| done.version)
+        };
+        let answer = answer.await;
+        self.note(key, wanted, answer);
+    }
+
+    async fn retire(&self, exchange: &Exchange, of: (&str, &str), marker: String, withdraw: bool) {
+        let key = self.document_key(of.0);
+        let change = ChangeStatus {
+            document_id: of.0.into(),
+            source_system: String::new(),
+            local_id: of.1.into(),
+            availability: if withdraw { Availability::Withdrawn } else { Availability::Deprecated },
+            reason: marker.clone(),
+            acknowledge: None,
+        };
+        let wanted = Wanted { marker, withdrawn: false };
+        self.ledger.begin(self.node, key, wanted.clone());
+        let answer = exchange.change_status(&self.caller, change, deadline()).await.map(|done| done.version);
+        self.note(key, wanted, answer);
+    }
+
+    fn note(&self, key: RecordKey, wanted: Wanted, answer: Result<Version, ExchangeError>) {
+        let at_ms = self.elapsed.ms();
+        match answer {
+            Ok(version) => {
+                self.ledger.trace(at_ms, &format!("{} ok {version} {}", self.node, wanted.marker));
+                self.ledger.acknowledged(key, version, wanted);
+            }
+            Err(error) => {
+                let reason = error.reason();
+                self.ledger.trace(at_ms, &format!("{} {reason} {}", self.node, wanted.marker));
+                match error {
+                    // What the store could not tell may have been made all the same.
+                    ExchangeError::Unavailable { .. } | ExchangeError::DataLoss { .. } => {}
+                    ExchangeError::Exhausted { .. }
+                    | ExchangeError::NotFound { .. }
+                    | ExchangeError::Exists { .. }
+                    | ExchangeError::Conflict { .. } => self.ledger.refused(key, &wanted),
+                    error => self.ledger.violation(format!("node {} answers: {error}", self.node)),
+                }
+            }
+        }
+    }
+
+    fn document_key(&self, document: &str) -> RecordKey {
+        let id = RecordId::of(&[document.as_bytes()]);
+        RecordKey::of(Kind::DocumentEntry as u32, self.origin, id)
+    }
+}
+
+fn pick<T: Clone>(items: &[T], rng: &mut StdRng) -> Option<T> {
+    // Young records more often than old ones: changes shortly after one another are where mistakes hide.
+    let last = items.len().checked_sub(1)?;
+    let back = rng.random_range(0..=last).min(rng.random_range(0..=last));
+    Some(items[last - back].clone())
+}
+
+/// The content of a document: the same at every submission.
+fn content(code: &str, document: &str) -> Bytes {
+    Bytes::from(format!("内容 {code} {document}"))
+}
+
+/// No call here is kept waiting for the parent.
+fn deadline() -> exchange::Deadline {
+    exchange::Deadline::after(Duration::from_secs(30))
+}

@@ -1,0 +1,90 @@
+//! Names, keys and certificates of the simulated tree: made once in a process, the same for every seed.
+//!
+//! Record-signing keys are fixed, so that origins, and with them all record keys, are the same in every run. TLS keys
+//! and certificates cannot be: they change bytes on the wire, and nothing that happens.
+
+use std::sync::OnceLock;
+
+use exchange::TermKey;
+use identity::{Authority, Identity, Term, ca};
+use model::body::SigningKeyEntry;
+use model::{NodePath, OriginId, SigningKey, TrustDomain};
+
+/// When the simulated time begins, milliseconds since 1970.
+pub const START_MS: u64 = 1_800_000_000_000;
+/// The certificates are older, so that a clock which is days behind still finds them valid.
+const ISSUED_MS: u64 = START_MS - 30 * 24 * 3600 * 1000;
+
+/// A place in the tree: path, tier, parent, and how many hospitals file there.
+const PLACES: [(&str, &str, Option<usize>, usize); 7] = [
+    ("530000", "province", None, 0),
+    ("530000/530100", "prefecture", Some(0), 1),
+    ("530000/532900", "prefecture", Some(0), 0),
+    ("530000/530100/530102", "county", Some(1), 1),
+    ("530000/530100/530111", "county", Some(1), 1),
+    ("530000/532900/532901", "county", Some(2), 1),
+    ("530000/532900/532922", "county", Some(2), 1),
+];
+
+/// What a node is given by its authority, and where it stands.
+#[derive(Debug)]
+pub struct Member {
+    pub path: NodePath,
+    pub tier: &'static str,
+    /// Place of the parent among the members.
+    pub parent: Option<usize>,
+    /// Codes of the institutions that file here.
+    pub hospitals: Vec<String>,
+    pub identity: Identity,
+    pub signing: SigningKey,
+    pub key_entry: SigningKeyEntry,
+    pub origin: OriginId,
+    pub terms: TermKey,
+}
+
+/// All members; a parent stands before its children.
+pub fn members() -> &'static [Member] {
+    static MEMBERS: OnceLock<Vec<Member>> = OnceLock::new();
+    MEMBERS.get_or_init(make)
+}
+
+pub fn trust_domain() -> TrustDomain {
+    "simulation.test".parse().expect("a constant trust domain")
+}
+
+fn make() -> Vec<Member> {
+    let dir = tempfile::tempdir().expect("a directory for certificates");
+    let at = |name: &str| dir.path().join(name.replace('/', "-"));
+    ca::init_root(&at("root"), &trust_domain(), ISSUED_MS).expect("a root");
+    let mut members = Vec::new();
+    for (place, (path, tier, parent, hospitals)) in PLACES.into_iter().enumerate() {
+        let path: NodePath = path.parse().expect("a constant path");
+        let above = at(&path.parent().map_or("root".into(), |parent| parent.to_string()));
+        let own = at(&path.to_string());
+        let lives = ca::Lives::default();
+        ca::issue_node(&above, &path, &["localhost".into()], &own, &lives, ISSUED_MS).expect("a node");
+        let signing = SigningKey::from_seed(&[place as u8 + 1; 32]);
+        let public = signing.verifying_key();
+        let term = Term { now_ms: ISSUED_MS, life: lives.signing };
+        let chain = Authority::load(&above)
+            .and_then(|above| above.issue_signing(&path, &public, term))
+            .expect("a key");
+        let key_entry = SigningKeyEntry {
+            public_key: public.as_bytes().to_vec().into(),
+            certificate_chain: chain.chain.iter().map(|der| der.to_vec().into()).collect(),
+        };
+        let code = |number| demo::synth::social_credit_code(path.region(), &format!("S{number}"));
+        members.push(Member {
+            tier,
+            parent,
+            hospitals: (0..hospitals).map(code).collect(),
+            identity: Identity::load(&own).expect("its files"),
+            origin: OriginId::of_node(&trust_domain(), public.as_bytes()),
+            terms: TermKey::new([place as u8; 32]),
+            path,
+            signing,
+            key_entry,
+        });
+    }
+    members
+}

@@ -1,0 +1,297 @@
+//! What must hold when the faults are over and the tree has become quiet.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use model::body::{DocumentEntry, Kind, Registration};
+use model::{KeyId, Record, RecordKey, Version};
+use parking_lot::Mutex;
+use prost::Message;
+use store::{Derivation, Direction, FeedId, MemoryIndex, Store, Term};
+
+use super::ledger::{Entry, Ledger, Wanted};
+use super::node::{Live, Seat};
+
+/// Records of one node, by the key that signed them.
+type BySigner = BTreeMap<KeyId, BTreeMap<RecordKey, Record>>;
+
+/// Whether nothing is under way: every node writes, and every parent has what its children have.
+pub fn is_quiet(seats: &[Arc<Seat>]) -> bool {
+    unrest(seats).is_none()
+}
+
+/// The first reason why the tree is not quiet.
+pub fn unrest(seats: &[Arc<Seat>]) -> Option<String> {
+    let lives: Vec<Option<Live>> = seats.iter().map(|seat| seat.live.lock().clone()).collect();
+    for (seat, live) in seats.iter().zip(&lives) {
+        let path = &seat.member.path;
+        let Some(live) = live else { return Some(format!("{path} is down")) };
+        // A disk that was full is called full until the next write, and no more writes come.
+        if let Some(why) = live.exchange.not_writing().filter(|_| !live.store.status().disk_full) {
+            return Some(format!("{path} does not write: {why}"));
+        }
+        let Some(parent) = seat.member.parent else { continue };
+        let Some(parent) = &lives[parent] else { return Some(format!("the parent of {path} is down")) };
+        let head = live.store.head();
+        let above = seat.member.path.parent()?;
+        let up = live.links.view(&above);
+        let down = parent.links.view(path);
+        let has = |view: &Option<replication::LinkView>| {
+            view.as_ref().is_some_and(|view| view.connected && view.position == head)
+        };
+        if !has(&up) || !has(&down) {
+            let said = |view: Option<replication::LinkView>| {
+                view.map(|view| (view.connected, view.position, view.last_error.map(|error| error.reason)))
+            };
+            return Some(format!("{path} is at {head}, its link: {:?}, {:?}", said(up), said(down)));
+        }
+    }
+    None
+}
+
+/// Everything that does not hold, in words.
+pub fn check(seats: &[Arc<Seat>], ledger: &Ledger) -> Vec<String> {
+    let mut wrong = ledger.violations();
+    let mut held = Vec::new();
+    for seat in seats {
+        let Some(live) = seat.live.lock().clone() else {
+            wrong.push(format!("{} is down", seat.member.path));
+            return wrong;
+        };
+        let mut all = all_records(&live.store, seat, &mut wrong);
+        for (_, forged) in ledger.forged().iter().filter(|(place, _)| *place == seat.place) {
+            all.get_mut(&forged.envelope().key_id).map(|records| records.remove(&forged.key()));
+        }
+        held.push(all);
+        quarantine(seat, seats, &live, ledger, &mut wrong);
+        positions(seat, seats, &live.store, &mut wrong);
+        index(seat, &live.store, &mut wrong);
+    }
+    for (key, entry) in ledger.entries() {
+        acknowledged(&key, &entry, &held[entry.node], &seats[entry.node], &mut wrong);
+    }
+    for seat in seats {
+        ancestors(seat, seats, &held, &mut wrong);
+    }
+    counts(seats, ledger, &held, &mut wrong);
+    wrong
+}
+
+/// Every current record, each of which a feed from the start must give once.
+fn all_records(store: &Store, seat: &Seat, wrong: &mut Vec<String>) -> BySigner {
+    let path = &seat.member.path;
+    let mut reader = store.feed_reader(0);
+    let mut all = BySigner::new();
+    loop {
+        let slice = match reader.next(1000, 1 << 20, &|_| true) {
+            Ok(slice) => slice,
+            Err(error) => {
+                wrong.push(format!("{path} cannot read its log: {error}"));
+                return all;
+            }
+        };
+        for record in slice.records {
+            let key = record.key();
+            if store.get(&key).ok().flatten().as_ref() != Some(&record) {
+                wrong.push(format!("{path} finds something else under {key} than its feed gives"));
+            }
+            if all.entry(record.envelope().key_id).or_default().insert(key, record).is_some() {
+                wrong.push(format!("{path} holds {key} twice"));
+            }
+        }
+        if slice.upto >= slice.head {
+            return all;
+        }
+    }
+}
+
+/// What the children forged is in quarantine, and nothing else; and the children know how much.
+fn quarantine(seat: &Seat, seats: &[Arc<Seat>], live: &Live, ledger: &Ledger, wrong: &mut Vec<String>) {
+    let path = &seat.member.path;
+    let all = live.store.quarantine(10_000).unwrap_or_default();
+    let forged = ledger.forged();
+    for child in seats.iter().filter(|child| child.member.parent == Some(seat.place)) {
+        let mut wanted: Vec<Vec<u8>> = forged
+            .iter()
+            .filter(|(place, _)| *place == child.place)
+            .map(|(_, record)| record.to_raw().encode_to_vec())
+            .collect();
+        let held = all.iter().filter(|one| one.from.peer == child.member.origin);
+        let mut held: Vec<Vec<u8>> = held.map(|one| one.raw.to_vec()).collect();
+        wanted.sort();
+        held.sort();
+        let (of, count) = (&child.member.path, held.len());
+        if held != wanted {
+            let reasons: Vec<&String> = all.iter().map(|one| &one.reason).take(3).collect();
+            let forged = wanted.len();
+            wrong.push(format!("{path} keeps {count} of {forged} forged records of {of}: {reasons:?}"));
+        }
+        let link = child.live.lock().clone().and_then(|child| child.links.view(path));
+        if link.is_some_and(|link| link.quarantined != count as u64) {
+            wrong.push(format!("{of} is not told that {count} of its records are in quarantine"));
+        }
+    }
+    for (place, record) in forged.iter().filter(|(place, _)| *place != seat.place) {
+        if live.store.get(&record.key()).ok().flatten().as_ref() == Some(record) {
+            wrong.push(format!("{path} holds what {} forged", seats[*place].member.path));
+        }
+    }
+}
+
+/// A durable position is never ahead of the child's log, and of its numbering.
+fn positions(seat: &Seat, seats: &[Arc<Seat>], store: &Store, wrong: &mut Vec<String>) {
+    for child in seats.iter().filter(|child| child.member.parent == Some(seat.place)) {
+        let Some(live) = child.live.lock().clone() else { continue };
+        let feed = FeedId { peer: child.member.origin, direction: Direction::Up };
+        let path = &child.member.path;
+        match store.position(&feed) {
+            None => wrong.push(format!("no position is stored for {path}")),
+            Some(held) if held.generation != live.store.generation() || held.position > live.store.head() => {
+                wrong.push(format!("the position stored for {path} is none of its log"));
+            }
+            Some(_) => {}
+        }
+    }
+}
+
+/// Lookup terms as the node makes them, and how often each version of a record stands in the log.
+#[derive(Debug)]
+struct Counting {
+    inner: Arc<dyn Derivation>,
+    versions: Mutex<BTreeMap<(RecordKey, Version), u32>>,
+}
+
+impl Derivation for Counting {
+    fn version(&self) -> u32 {
+        self.inner.version()
+    }
+
+    fn terms(&self, record: &Record, out: &mut Vec<Term>) {
+        *self.versions.lock().entry((record.key(), record.envelope().version)).or_default() += 1;
+        self.inner.terms(record, out);
+    }
+}
+
+/// The index is what its log makes of it, and nothing stands in the log twice.
+fn index(seat: &Seat, store: &Store, wrong: &mut Vec<String>) {
+    let path = &seat.member.path;
+    let storage = Arc::new(seat.disk.copy());
+    let mut options = seat.options(storage, MemoryIndex::default());
+    let counting = Arc::new(Counting { inner: options.derivation, versions: Mutex::default() });
+    options.derivation = counting.clone();
+    let rebuilt = Store::open(options);
+    if let Some(((key, version), count)) = counting.versions.lock().iter().find(|(_, count)| **count > 1) {
+        wrong.push(format!("{path} applied {key} {version} {count} times"));
+    }
+    let rebuilt = rebuilt.map_err(|error| error.to_string());
+    let pairs = |store: &Store| store.dump_index().map_err(|error| error.to_string());
+    match (pairs(store), rebuilt.and_then(|(store, _)| pairs(&store))) {
+        (Ok(live), Ok(rebuilt)) if live == rebuilt => {}
+        (Ok(live), Ok(rebuilt)) => {
+            let differ = live.iter().zip(&rebuilt).filter(|(live, rebuilt)| live != rebuilt).count();
+            let (live, rebuilt) = (live.len(), rebuilt.len());
+            wrong.push(format!("index of {path}: {differ} differ of {live}; rebuilt it has {rebuilt}"));
+        }
+        (live, rebuilt) => wrong.push(format!("index of {path}: {:?}, {:?}", live.err(), rebuilt.err())),
+    }
+}
+
+/// What was acknowledged is held in this version, or in one that a later write of unknown outcome made.
+fn acknowledged(key: &RecordKey, entry: &Entry, held: &BySigner, seat: &Seat, wrong: &mut Vec<String>) {
+    let path = &seat.member.path;
+    let records = held.get(&seat.member.signing.id());
+    let record = records.and_then(|records| records.get(key));
+    let (Some(record), acknowledged) = (record, &entry.acknowledged) else {
+        if let Some((version, _)) = &entry.acknowledged {
+            wrong.push(format!("{path} lost {key}, acknowledged as {version}"));
+        }
+        return;
+    };
+    let version = record.envelope().version;
+    let unsure = entry.unsure.iter().any(|wanted| is_made_of(record, wanted));
+    match acknowledged {
+        Some((last, _)) if version < *last => {
+            wrong.push(format!("{path} holds {key} as {version}, acknowledged as {last}"));
+        }
+        Some((last, wanted)) if version == *last && !is_made_of(record, wanted) => {
+            wrong.push(format!("{path} holds another write under {key} {version} than was acknowledged"));
+        }
+        Some((last, _)) if version > *last && !unsure && !entry.replaced => {
+            wrong.push(format!("{path} holds {key} as {version} after {last}, which nobody wrote"));
+        }
+        None if !unsure && !entry.replaced => {
+            wrong.push(format!("{path} holds {key} as {version}, which was refused"));
+        }
+        _ => {}
+    }
+}
+
+/// Whether this write made this record.
+fn is_made_of(record: &Record, wanted: &Wanted) -> bool {
+    if record.envelope().tombstone || wanted.withdrawn {
+        return record.envelope().tombstone && wanted.withdrawn;
+    }
+    let marker = &wanted.marker;
+    if record.envelope().kind == Kind::Registration as u32 {
+        return record.decode_body::<Registration>().is_ok_and(|body| body.contacts[0].name == *marker);
+    }
+    record
+        .decode_body::<DocumentEntry>()
+        .is_ok_and(|body| body.title == *marker || body.status_reason == *marker)
+}
+
+/// Every ancestor holds exactly what the node holds of its own, byte for byte.
+fn ancestors(seat: &Seat, seats: &[Arc<Seat>], held: &[BySigner], wrong: &mut Vec<String>) {
+    let signer = seat.member.signing.id();
+    let empty = BTreeMap::new();
+    let own = held[seat.place].get(&signer).unwrap_or(&empty);
+    let mut above = seat.member.parent;
+    while let Some(place) = above {
+        let there = held[place].get(&signer).unwrap_or(&empty);
+        let (from, to) = (&seat.member.path, &seats[place].member.path);
+        for (key, record) in own {
+            match there.get(key) {
+                None => wrong.push(format!("{to} lacks {key} of {from}")),
+                Some(other) if other != record => {
+                    let (other, version) = (other.envelope().version, record.envelope().version);
+                    wrong.push(format!("{to} holds {key} of {from} as {other}, not {version}"));
+                }
+                Some(_) => {}
+            }
+        }
+        if let Some(key) = there.keys().find(|key| !own.contains_key(key)) {
+            wrong.push(format!("{to} holds {key} of {from}, which {from} does not"));
+        }
+        above = seats[place].member.parent;
+    }
+}
+
+/// The stores' own counts are those of what they hold.
+fn counts(seats: &[Arc<Seat>], ledger: &Ledger, held: &[BySigner], wrong: &mut Vec<String>) {
+    let writes = ledger.entries();
+    for (seat, held) in seats.iter().zip(held) {
+        let Some(live) = seat.live.lock().clone() else { continue };
+        let status = live.store.status();
+        for kind in [Kind::Registration as u32, Kind::DocumentEntry as u32] {
+            let records = held.values().flat_map(BTreeMap::values);
+            let records = records.filter(|record| record.envelope().kind == kind);
+            let living = records.filter(|record| !record.envelope().tombstone);
+            let forged = ledger
+                .forged()
+                .into_iter()
+                .filter(|(place, forged)| *place == seat.place && forged.envelope().kind == kind);
+            let (held, counted) = ((living.count() + forged.count()) as u64, status.live(kind));
+            if held != counted {
+                wrong.push(format!("{} counts {counted} of kind {kind} and holds {held}", seat.member.path));
+            }
+        }
+        let unknown = held.values().flat_map(BTreeMap::values).find(|record| {
+            let kind = record.envelope().kind;
+            let filed = kind == Kind::Registration as u32 || kind == Kind::DocumentEntry as u32;
+            filed && !writes.contains_key(&record.key())
+        });
+        if let Some(record) = unknown {
+            wrong.push(format!("{} holds {}, which nobody wrote", seat.member.path, record.key()));
+        }
+    }
+}

@@ -1,0 +1,71 @@
+//! What must hold at every moment, not only at the end: what a parent acknowledged, the parent has.
+
+use std::sync::Arc;
+
+use model::KeyId;
+
+use super::ledger::Ledger;
+use super::node::Seat;
+
+/// How far each link has been looked at, in the child's numbering.
+#[derive(Debug)]
+pub struct Watch {
+    checked: Vec<u64>,
+}
+
+impl Watch {
+    pub fn new(nodes: usize) -> Self {
+        Self { checked: vec![0; nodes] }
+    }
+
+    /// A node went down: what it has acknowledged is looked at again when it is back.
+    pub fn forget(&mut self, node: usize, seats: &[Arc<Seat>]) {
+        for (checked, seat) in self.checked.iter_mut().zip(seats) {
+            if seat.member.parent == Some(node) {
+                *checked = 0;
+            }
+        }
+    }
+
+    /// Looks at what was acknowledged since the last look.
+    pub fn look(&mut self, seats: &[Arc<Seat>], ledger: &Ledger) {
+        let forged = ledger.forged();
+        for seat in seats {
+            let Some(above) = seat.member.parent else { continue };
+            let (live, parent) = (seat.live.lock().clone(), seats[above].live.lock().clone());
+            let (Some(live), Some(parent)) = (live, parent) else { continue };
+            let Some(link) = seat.member.path.parent().and_then(|path| live.links.view(&path)) else {
+                continue;
+            };
+            let checked = &mut self.checked[seat.place];
+            let below: Vec<KeyId> = seats
+                .iter()
+                .filter(|other| seat.member.path.contains(&other.member.path))
+                .map(|other| other.member.signing.id())
+                .collect();
+            let mut reader = live.store.feed_reader(*checked);
+            while reader.position() < link.position {
+                // One commit at a time, to stop at the acknowledged position.
+                let Ok(slice) = reader.next(1, 1, &|envelope| below.contains(&envelope.key_id)) else {
+                    break;
+                };
+                if slice.upto > link.position || slice.upto == *checked {
+                    break;
+                }
+                *checked = slice.upto;
+                for record in
+                    slice.records.iter().filter(|record| !forged.iter().any(|(_, one)| one == *record))
+                {
+                    let (key, version) = (record.key(), record.envelope().version);
+                    let there = parent.store.version(&key);
+                    if matches!(there, Ok(there) if there.is_none_or(|there| there < version)) {
+                        let (from, to) = (&seat.member.path, &seats[above].member.path);
+                        ledger.violation(format!(
+                            "{to} acknowledged {key} {version} of {from} and holds {there:?}"
+                        ));
+                    }
+                }
+            }
+        }
+    }
+}
