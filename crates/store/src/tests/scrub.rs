@@ -16,7 +16,7 @@ fn filled(fold: bool) -> (Memory, Store, Vec<Record>) {
     let limits = Limits { overlay_bytes: 4 << 20, ..small() };
     let store = open(Options { limits, ..options(&storage, &index) });
     for at in 0..90 {
-        let drafts = (0..1 + at % 3).map(|part| draft(&format!("r{}-{part}", at % 60), &"x".repeat(90 + at)));
+        let drafts = (0..=at % 3).map(|part| draft(&format!("r{}-{part}", at % 60), &"x".repeat(90 + at)));
         now(store.commit(drafts.collect())).unwrap();
     }
     if fold {
@@ -189,9 +189,9 @@ fn larger_damage_is_passed_and_repaired_as_a_whole() {
         let to = if round % 3 == 0 { len } else { rng.random_range(from..len) + 1 };
         storage.damage(&names[at], |bytes| {
             if round % 4 == 3 {
-                bytes.truncate(from)
+                bytes.truncate(from);
             } else {
-                bytes[from..to].iter_mut().for_each(|byte| *byte ^= 0xA5)
+                bytes[from..to].iter_mut().for_each(|byte| *byte ^= 0xA5);
             }
         });
         let context = format!("round {round}, {from} to {to} of {len} in segment {at} of {}", names.len());
@@ -237,6 +237,49 @@ fn a_lost_segment_is_repaired_record_by_record() {
     }
     assert_eq!(store.damaged_keys(1000).unwrap(), []);
     check_healed(&store, &held, &lost, "a lost segment");
+}
+
+#[test]
+fn bytes_that_the_disk_cannot_read_are_damage_and_nothing_around_them_is() {
+    let (storage, store, held) = filled(true);
+    let all = frames(&storage);
+    let last = store.lsn(&held[70].key()).unwrap().unwrap();
+    let (name, start, end, lsn) = all.iter().find(|frame| frame.3 == last).unwrap();
+    storage.fail_reads(name, *start as u64 + 40..*end as u64 - 3);
+    assert_eq!(
+        scrub_all(&store, u64::MAX).1,
+        [DamagedPlace { segment: name.clone(), offset: *start as u64, lsn: *lsn, upto: *lsn, healed: false }]
+    );
+    let lost = store.damaged_keys(100).unwrap();
+    assert!(!lost.is_empty() && feed_after(&store, 0).1.is_some());
+    for key in &lost {
+        assert!(matches!(store.get(key), Err(ReadError::Io(_))));
+        assert_eq!(repair(&store, held.iter().find(|record| record.key() == *key).unwrap()), Ok(true));
+    }
+    assert_eq!(store.damaged_keys(100).unwrap(), []);
+    check_healed(&store, &held, &lost, "a bad sector");
+}
+
+#[test]
+fn behind_a_block_that_the_disk_cannot_read_the_next_frame_is_found() {
+    let (storage, store, held) = filled(true);
+    let all = frames(&storage);
+    let names = segments(&storage);
+    let inside: Vec<_> = all.iter().filter(|frame| frame.0 == names[2]).collect();
+    let bad = inside[1];
+    let next = inside.iter().find(|frame| frame.1 >= 4096).unwrap();
+    assert!(next.3 > bad.3 + 1 && next.3 > inside[0].3, "{inside:?}");
+    storage.fail_reads(&names[2], bad.1 as u64 + 5..bad.1 as u64 + 9);
+    let found = scrub_all(&store, u64::MAX).1;
+    assert_eq!(found.len(), 1);
+    assert_eq!((found[0].offset, found[0].lsn, found[0].upto), (bad.1 as u64, bad.3, next.3 - 1));
+    assert_eq!(store.damaged_keys(10).unwrap(), []);
+    check_healed(&store, &held, &[], "only a header cannot be read");
+    for after in 0..store.head() {
+        let (fed, error) = feed_after(&store, after);
+        let wanted = held.iter().filter(|record| store.lsn(&record.key()).unwrap() > Some(after)).count();
+        assert_eq!((fed.len(), error), (wanted, None), "after {after}");
+    }
 }
 
 #[test]
