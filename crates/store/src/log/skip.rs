@@ -130,24 +130,17 @@ fn find_frame(log: &Log, place: Place, least: u64, most: u64) -> io::Result<Opti
             }
             Err(error) => return Err(error),
         };
-        if (read as u64) < length {
-            // The file is shorter than it was.
-            return Ok(None);
-        }
         wanted = CHUNK as u64;
-        let Some(last) = read.checked_sub(FRAME_HEADER) else {
-            // The rest of a block that is followed by one that cannot be read.
-            at += length;
-            continue;
-        };
-        for start in (0..=last).filter(|start| chunk[*start] == FRAME_MAGIC[0]) {
+        // Where no header begins any more: the file is shorter than it was, or a block follows that cannot be read.
+        let end = read.saturating_sub(FRAME_HEADER - 1);
+        for start in (0..end).filter(|start| chunk[*start] == FRAME_MAGIC[0]) {
             if let Ok(header) = FrameHeader::decode(&chunk[start..start + FRAME_HEADER], log.identity.salt)
                 && (least..=most).contains(&header.lsn)
             {
                 return Ok(Some((header.lsn, at + start as u64)));
             }
         }
-        at += last as u64 + 1;
+        at += if end == 0 { length } else { end as u64 };
     }
     Ok(None)
 }

@@ -194,3 +194,22 @@ fn a_bucket_that_does_not_exist_is_empty() {
     let after = Some(RecordKey([0xFF; 16]));
     assert!((0..BUCKETS as u16).all(|bucket| store.bucket(bucket, after, 10).unwrap().is_empty()));
 }
+
+#[test]
+fn flow_classes_with_invented_numbers_are_counted_together() {
+    use prost::Message;
+    let (storage, index) = (Memory::new(1), MemoryIndex::default());
+    let (store, _) = Store::open(options(&storage, &index)).unwrap();
+    for (seq, flow) in [(1, 63), (2, 64), (3, 1000), (4, i32::MAX), (5, -1)] {
+        let mut raw = foreign(&format!("f{seq}"), seq, "").to_raw();
+        let mut header = model::body::Header::decode(raw.header).unwrap();
+        header.flow = flow;
+        raw.header = header.encode_to_vec().into();
+        apply(&store, &[Record::from_raw(raw).unwrap()]);
+    }
+    let count = |wanted| store.digest(&|_, flow| flow == wanted).1.total().count;
+    assert_eq!((count(63), count(OTHER_FLOWS)), (1, 4));
+    check_digests(&store, &whole_feed(&store), "invented");
+    let tables = store.dump_index().unwrap().iter().filter(|(key, _)| key[1] == 7).count();
+    assert!(tables <= 5, "{tables}");
+}
