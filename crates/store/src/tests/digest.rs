@@ -44,7 +44,7 @@ pub(crate) fn all_buckets(store: &Store, step: usize) -> Vec<RecordKey> {
         let mut after = None;
         loop {
             let found = store.bucket(bucket, after, step).unwrap();
-            assert!(found.iter().all(|key| bucket_of(key) == bucket));
+            assert!(found.len() <= step && found.iter().all(|key| bucket_of(key) == bucket));
             let end = found.len() < step;
             after = found.last().copied();
             keys.extend(found);
@@ -184,6 +184,22 @@ fn a_record_s_position_is_that_of_its_latest_change() {
     assert_eq!(store.lsn(&key).unwrap(), Some(3));
     drop(store.dump_index().unwrap());
     assert_eq!(store.lsn(&key).unwrap(), Some(3), "from the index");
+}
+
+#[test]
+fn a_full_bucket_is_read_in_order_from_overlay_and_index() {
+    let (storage, index) = (Memory::new(1), MemoryIndex::default());
+    let (store, _) = Store::open(options(&storage, &index)).unwrap();
+    let names = (0..).map(|at| format!("f{at}")).filter(|name| bucket_of(&foreign(name, 1, "").key()) == 7);
+    let records: Vec<Record> = names.take(9).map(|name| foreign(&name, 1, "")).collect();
+    apply(&store, &records[..5]);
+    store.dump_index().unwrap();
+    apply(&store, &records[5..]);
+    let mut keys: Vec<_> = records.iter().map(Record::key).collect();
+    keys.sort_unstable();
+    for step in 1..=10 {
+        assert_eq!(all_buckets(&store, step), keys);
+    }
 }
 
 #[test]
