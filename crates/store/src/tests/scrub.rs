@@ -283,6 +283,24 @@ fn behind_a_block_that_the_disk_cannot_read_the_next_frame_is_found() {
 }
 
 #[test]
+fn an_old_frame_that_was_written_to_a_wrong_place_is_not_taken_for_the_next() {
+    let (storage, store, held) = filled(true);
+    let all = frames(&storage);
+    let fits =
+        |frame: &&(String, usize, usize, u64)| frame.3 > 60 && frame.2 - frame.1 > all[0].2 - all[0].1 + 50;
+    let (name, start, _, lsn) = all.iter().find(fits).unwrap();
+    let old = bytes_of(&storage, &all[0].0)[all[0].1..all[0].2].to_vec();
+    storage.damage(name, |bytes| {
+        bytes[*start] ^= 1;
+        bytes[start + 40..start + 40 + old.len()].copy_from_slice(&old);
+    });
+    let found = scrub_all(&store, u64::MAX).1;
+    assert_eq!((found.len(), found[0].lsn, found[0].upto), (1, *lsn, *lsn));
+    let repaired = repair_all(&store, &held);
+    check_healed(&store, &held, &repaired, "a misplaced write");
+}
+
+#[test]
 fn a_damaged_segment_header_is_found() {
     let (storage, store, _) = filled(true);
     for name in segments(&storage) {
