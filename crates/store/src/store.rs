@@ -352,15 +352,29 @@ fn write_until_closed(mut writer: Writer, shared: &Shared, jobs: &Receiver<Job>)
 impl Store {
     /// Commits several requests with one write and sync, as the writer thread does under load.
     pub(crate) fn commit_group(&self, groups: Vec<Vec<Draft>>) -> Vec<Result<Committed, CommitError>> {
-        let mut engine = self.handle.engine.lock();
-        let Some(Engine::Inline(writer)) = engine.as_mut() else {
-            panic!("groups are made by hand inline only")
-        };
-        let answers = writer.process(groups.into_iter().map(Request::Commit).collect());
         let committed = |answer| match answer {
             Answer::Committed(committed) => committed,
             _ => unreachable!("the writer answers what it was asked"),
         };
+        let answers = self.process_group(groups.into_iter().map(Request::Commit).collect());
         answers.into_iter().map(|answer| answer.map(committed)).collect()
+    }
+
+    /// Repairs several records, likewise.
+    pub(crate) fn repair_group(&self, records: Vec<Record>) -> Vec<Result<bool, CommitError>> {
+        let repaired = |answer| match answer {
+            Answer::Repaired(repaired) => repaired,
+            _ => unreachable!("the writer answers what it was asked"),
+        };
+        let requests = records.into_iter().map(|record| Request::Repair(Box::new(record))).collect();
+        self.process_group(requests).into_iter().map(|answer| answer.map(repaired)).collect()
+    }
+
+    fn process_group(&self, requests: Vec<Request>) -> Vec<Result<Answer, CommitError>> {
+        let mut engine = self.handle.engine.lock();
+        let Some(Engine::Inline(writer)) = engine.as_mut() else {
+            panic!("groups are made by hand inline only")
+        };
+        writer.process(requests)
     }
 }

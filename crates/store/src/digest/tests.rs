@@ -27,7 +27,9 @@ fn keys() -> impl Strategy<Value = Vec<(RecordKey, u128)>> {
 
 fn digest(records: &[(RecordKey, u128)]) -> Digest {
     let mut digest = Digest::default();
-    records.iter().for_each(|(key, contribution)| digest.add(key, *contribution));
+    for (key, contribution) in records {
+        digest.add(key, *contribution);
+    }
     digest
 }
 
@@ -36,8 +38,12 @@ proptest! {
     fn neither_order_nor_what_was_taken_out_matters(records in keys(), extra in keys()) {
         let wanted = digest(&records);
         let mut other = digest(&extra);
-        records.iter().rev().for_each(|(key, contribution)| other.add(key, *contribution));
-        extra.iter().for_each(|(key, contribution)| other.remove(key, *contribution));
+        for (key, contribution) in records.iter().rev() {
+            other.add(key, *contribution);
+        }
+        for (key, contribution) in &extra {
+            other.remove(key, *contribution);
+        }
         prop_assert_eq!(&other, &wanted);
         prop_assert_eq!(other.total().count, records.len() as u64);
         let (left, right) = records.split_at(records.len() / 2);

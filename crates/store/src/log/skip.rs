@@ -71,7 +71,11 @@ impl Walk {
         let (place, lsn) = (self.place(), self.next_lsn());
         let next_segment = log.segment_after(place.segment);
         let most = next_segment.map_or(u64::MAX, |next| next - 1);
-        let (next_lsn, next) = match find_frame(log, place, lsn + 1, most)? {
+        let found = match frame_behind(log, place, lsn)? {
+            Some(offset) => Some((lsn + 1, offset)),
+            None => find_frame(log, place, lsn + 1, most)?,
+        };
+        let (next_lsn, next) = match found {
             Some((lsn, offset)) => (lsn, Place { segment: place.segment, offset }),
             None => match next_segment {
                 Some(next) => (next, Place { segment: next, offset: SEGMENT_HEADER as u64 }),
@@ -83,37 +87,60 @@ impl Walk {
     }
 }
 
+/// Where the next frame begins if this one's header is good, and only what it holds is not.
+fn frame_behind(log: &Log, place: Place, lsn: u64) -> io::Result<Option<u64>> {
+    let header = |offset: u64, lsn: u64| -> io::Result<Option<FrameHeader>> {
+        let mut bytes = [0; FRAME_HEADER];
+        if log.len_of(place.segment).is_none_or(|len| offset + FRAME_HEADER as u64 > len) {
+            return Ok(None);
+        }
+        match log.storage.read_at(&segment_name(place.segment), offset, &mut bytes) {
+            Ok(read) => {
+                let header = FrameHeader::decode(&bytes[..read], log.identity.salt).ok();
+                Ok(header.filter(|header| header.lsn == lsn))
+            }
+            Err(error) if is_damage(&error) => Ok(None),
+            Err(error) => Err(error),
+        }
+    };
+    let Some(bad) = header(place.offset, lsn)? else { return Ok(None) };
+    let end = place.offset + FRAME_HEADER as u64 + u64::from(bad.length);
+    Ok(header(end, lsn + 1)?.map(|_| end))
+}
+
 /// The first frame header behind a place of a segment, with a position in these bounds: its position and offset.
 fn find_frame(log: &Log, place: Place, least: u64, most: u64) -> io::Result<Option<(u64, u64)>> {
     let name = segment_name(place.segment);
     let len = log.len_of(place.segment).unwrap_or_default();
     let mut at = place.offset + 1;
     let mut chunk = vec![0; CHUNK];
-    let mut wanted = CHUNK;
+    // After a failed read only what is left of a block.
+    let mut wanted = CHUNK as u64;
     while at + (FRAME_HEADER as u64) <= len {
-        let end = wanted.min((len - at) as usize);
-        let read = match log.storage.read_at(&name, at, &mut chunk[..end]) {
+        let length = wanted.min(len - at);
+        let read = match log.storage.read_at(&name, at, &mut chunk[..length as usize]) {
             Ok(read) => read,
-            Err(error) if is_damage(&error) && wanted as u64 > BLOCK => {
-                wanted = BLOCK as usize;
-                continue;
-            }
             Err(error) if is_damage(&error) => {
-                at += BLOCK;
+                let left = BLOCK - at % BLOCK;
+                if length <= left {
+                    at += length;
+                }
+                wanted = BLOCK - at % BLOCK;
                 continue;
             }
             Err(error) => return Err(error),
         };
-        let Some(last) = read.checked_sub(FRAME_HEADER) else { return Ok(None) };
-        for start in (0..=last).filter(|start| chunk[*start] == FRAME_MAGIC[0]) {
+        wanted = CHUNK as u64;
+        // Where no header begins any more: the file is shorter than it was, or a block follows that cannot be read.
+        let end = read.saturating_sub(FRAME_HEADER - 1);
+        for start in (0..end).filter(|start| chunk[*start] == FRAME_MAGIC[0]) {
             if let Ok(header) = FrameHeader::decode(&chunk[start..start + FRAME_HEADER], log.identity.salt)
                 && (least..=most).contains(&header.lsn)
             {
                 return Ok(Some((header.lsn, at + start as u64)));
             }
         }
-        at += last as u64 + 1;
-        wanted = CHUNK;
+        at += if end == 0 { length } else { end as u64 };
     }
     Ok(None)
 }

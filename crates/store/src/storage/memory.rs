@@ -8,6 +8,7 @@
 mod crash;
 
 use std::io;
+use std::ops::Range;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -25,6 +26,7 @@ struct State {
     capacity: Option<u64>,
     fail_write_in: Option<u64>,
     fail_sync_in: Option<u64>,
+    unreadable: Vec<(String, Range<u64>)>,
     random: u64,
 }
 
@@ -55,6 +57,11 @@ impl Memory {
     /// Lets the `nth` sync of data from now fail (1 is the next).
     pub fn fail_sync(&self, nth: u64) {
         self.state.lock().fail_sync_in = Some(nth);
+    }
+
+    /// Lets every read that touches these bytes of a file fail, as on a disk with a bad sector.
+    pub fn fail_reads(&self, name: &str, bytes: Range<u64>) {
+        self.state.lock().unreadable.push((name.to_owned(), bytes));
     }
 
     /// Steps taken so far: moments at which [`Memory::image`] can be asked for.
@@ -188,6 +195,12 @@ impl Storage for Memory {
 
     fn read_at(&self, name: &str, at: u64, into: &mut [u8]) -> io::Result<usize> {
         let mut state = self.state.lock();
+        let end = at + into.len() as u64;
+        let touches =
+            |(bad, bytes): &(String, Range<u64>)| bad == name && bytes.start < end && at < bytes.end;
+        if state.unreadable.iter().any(touches) {
+            return Err(rustix::io::Errno::IO.into());
+        }
         let content = state.disk.content(name)?;
         let from = (at as usize).min(content.len());
         let read = into.len().min(content.len() - from);

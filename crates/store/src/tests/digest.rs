@@ -44,7 +44,7 @@ pub(crate) fn all_buckets(store: &Store, step: usize) -> Vec<RecordKey> {
         let mut after = None;
         loop {
             let found = store.bucket(bucket, after, step).unwrap();
-            assert!(found.iter().all(|key| bucket_of(key) == bucket));
+            assert!(found.len() <= step && found.iter().all(|key| bucket_of(key) == bucket));
             let end = found.len() < step;
             after = found.last().copied();
             keys.extend(found);
@@ -187,10 +187,45 @@ fn a_record_s_position_is_that_of_its_latest_change() {
 }
 
 #[test]
+fn a_full_bucket_is_read_in_order_from_overlay_and_index() {
+    let (storage, index) = (Memory::new(1), MemoryIndex::default());
+    let (store, _) = Store::open(options(&storage, &index)).unwrap();
+    let names = (0..).map(|at| format!("f{at}")).filter(|name| bucket_of(&foreign(name, 1, "").key()) == 7);
+    let records: Vec<Record> = names.take(9).map(|name| foreign(&name, 1, "")).collect();
+    apply(&store, &records[..5]);
+    store.dump_index().unwrap();
+    apply(&store, &records[5..]);
+    let mut keys: Vec<_> = records.iter().map(Record::key).collect();
+    keys.sort_unstable();
+    for step in 1..=10 {
+        assert_eq!(all_buckets(&store, step), keys);
+    }
+}
+
+#[test]
 fn a_bucket_that_does_not_exist_is_empty() {
     let (storage, index) = (Memory::new(1), MemoryIndex::default());
     let store = open(options(&storage, &index));
     assert_eq!(store.bucket(BUCKETS as u16, None, 10).unwrap(), []);
     let after = Some(RecordKey([0xFF; 16]));
     assert!((0..BUCKETS as u16).all(|bucket| store.bucket(bucket, after, 10).unwrap().is_empty()));
+}
+
+#[test]
+fn flow_classes_with_invented_numbers_are_counted_together() {
+    use prost::Message;
+    let (storage, index) = (Memory::new(1), MemoryIndex::default());
+    let (store, _) = Store::open(options(&storage, &index)).unwrap();
+    for (seq, flow) in [(1, 63), (2, 64), (3, 1000), (4, i32::MAX), (5, -1)] {
+        let mut raw = foreign(&format!("f{seq}"), seq, "").to_raw();
+        let mut header = model::body::Header::decode(raw.header).unwrap();
+        header.flow = flow;
+        raw.header = header.encode_to_vec().into();
+        apply(&store, &[Record::from_raw(raw).unwrap()]);
+    }
+    let count = |wanted| store.digest(&|_, flow| flow == wanted).1.total().count;
+    assert_eq!((count(63), count(OTHER_FLOWS)), (1, 4));
+    check_digests(&store, &whole_feed(&store), "invented");
+    let tables = store.dump_index().unwrap().iter().filter(|(key, _)| key[1] == 7).count();
+    assert!(tables <= 5, "{tables}");
 }

@@ -1,5 +1,5 @@
-//! Damage that comes while the store is in use: found by the scrub, told by key, repaired with the same record from
-//! elsewhere, and passed by feeds.
+//! Damage that comes while the store is in use, of every kind and size: found by the scrub, told by key, repaired with the
+//! same record from elsewhere, and passed by feeds.
 
 use model::{Record, RecordKey};
 use rand::rngs::SmallRng;
@@ -7,16 +7,16 @@ use rand::{Rng, SeedableRng};
 
 use super::digest::check_digests;
 use super::support::*;
-use crate::log::format::{FRAME_HEADER, FRAME_MAGIC, ITEM_HEADER, SEGMENT_HEADER, segment_of};
+use crate::log::format::{FRAME_HEADER, FRAME_MAGIC, SEGMENT_HEADER, segment_of};
 use crate::*;
 
 /// A store of several segments with some records superseded, and its current records in the order of the feed.
-fn filled(fold: bool) -> (Memory, Store, Vec<Record>) {
+pub(super) fn filled(fold: bool) -> (Memory, Store, Vec<Record>) {
     let (storage, index) = (Memory::new(1), MemoryIndex::default());
     let limits = Limits { overlay_bytes: 4 << 20, ..small() };
     let store = open(Options { limits, ..options(&storage, &index) });
     for at in 0..90 {
-        let drafts = (0..1 + at % 3).map(|part| draft(&format!("r{}-{part}", at % 60), &"x".repeat(90 + at)));
+        let drafts = (0..=at % 3).map(|part| draft(&format!("r{}-{part}", at % 60), &"x".repeat(90 + at)));
         now(store.commit(drafts.collect())).unwrap();
     }
     if fold {
@@ -28,7 +28,7 @@ fn filled(fold: bool) -> (Memory, Store, Vec<Record>) {
 }
 
 /// Scrubs everything, a little at a time.
-fn scrub_all(store: &Store, max_bytes: u64) -> (u64, Vec<DamagedPlace>) {
+pub(super) fn scrub_all(store: &Store, max_bytes: u64) -> (u64, Vec<DamagedPlace>) {
     let (mut place, mut frames, mut damaged) = (Some(ScrubPlace::default()), 0, Vec::new());
     while let Some(from) = place {
         let done = store.scrub(from, max_bytes).unwrap();
@@ -40,7 +40,7 @@ fn scrub_all(store: &Store, max_bytes: u64) -> (u64, Vec<DamagedPlace>) {
     (frames, damaged)
 }
 
-fn segments(storage: &Memory) -> Vec<String> {
+pub(super) fn segments(storage: &Memory) -> Vec<String> {
     let mut names: Vec<_> =
         storage.list().unwrap().into_iter().filter(|name| segment_of(name).is_some()).collect();
     names.sort_unstable();
@@ -54,7 +54,7 @@ fn bytes_of(storage: &Memory, name: &str) -> Vec<u8> {
 }
 
 /// Every frame: its segment, where it begins and ends in it, and its position.
-fn frames(storage: &Memory) -> Vec<(String, usize, usize, u64)> {
+pub(super) fn frames(storage: &Memory) -> Vec<(String, usize, usize, u64)> {
     let mut found = Vec::new();
     for name in segments(storage) {
         let bytes = bytes_of(storage, &name);
@@ -72,7 +72,7 @@ fn frames(storage: &Memory) -> Vec<(String, usize, usize, u64)> {
 }
 
 /// What a reader that begins after `after` gets until it meets an error or the head.
-fn feed_after(store: &Store, after: u64) -> (Vec<Record>, Option<ReadError>) {
+pub(super) fn feed_after(store: &Store, after: u64) -> (Vec<Record>, Option<ReadError>) {
     let mut reader = store.feed_reader(after);
     let mut records = Vec::new();
     loop {
@@ -88,12 +88,12 @@ fn feed_after(store: &Store, after: u64) -> (Vec<Record>, Option<ReadError>) {
     }
 }
 
-fn repair(store: &Store, record: &Record) -> Result<bool, CommitError> {
+pub(super) fn repair(store: &Store, record: &Record) -> Result<bool, CommitError> {
     now(store.repair(record.clone()))
 }
 
 /// Repairs what is damaged from `held`, a few records at a time. Which ones that were.
-fn repair_all(store: &Store, held: &[Record]) -> Vec<RecordKey> {
+pub(super) fn repair_all(store: &Store, held: &[Record]) -> Vec<RecordKey> {
     let mut repaired = Vec::new();
     loop {
         let keys = store.damaged_keys(3).unwrap();
@@ -112,7 +112,7 @@ fn repair_all(store: &Store, held: &[Record]) -> Vec<RecordKey> {
 }
 
 /// The records are those that were there before, whatever order the feed has now.
-fn check_healed(store: &Store, held: &[Record], repaired: &[RecordKey], context: &str) {
+pub(super) fn check_healed(store: &Store, held: &[Record], repaired: &[RecordKey], context: &str) {
     let (fed, error) = feed_after(store, 0);
     assert_eq!(error, None, "{context}");
     let left = |records: &[Record]| -> Vec<Record> {
@@ -189,9 +189,9 @@ fn larger_damage_is_passed_and_repaired_as_a_whole() {
         let to = if round % 3 == 0 { len } else { rng.random_range(from..len) + 1 };
         storage.damage(&names[at], |bytes| {
             if round % 4 == 3 {
-                bytes.truncate(from)
+                bytes.truncate(from);
             } else {
-                bytes[from..to].iter_mut().for_each(|byte| *byte ^= 0xA5)
+                bytes[from..to].iter_mut().for_each(|byte| *byte ^= 0xA5);
             }
         });
         let context = format!("round {round}, {from} to {to} of {len} in segment {at} of {}", names.len());
@@ -240,104 +240,64 @@ fn a_lost_segment_is_repaired_record_by_record() {
 }
 
 #[test]
-fn only_the_very_record_repairs() {
+fn bytes_that_the_disk_cannot_read_are_damage_and_nothing_around_them_is() {
     let (storage, store, held) = filled(true);
-    let record = &held[0];
-    let lsn = store.lsn(&record.key()).unwrap().unwrap();
-    let (name, _, end, _) = frames(&storage).into_iter().find(|frame| frame.3 == lsn).unwrap();
-    assert_eq!(repair(&store, record), Ok(false), "nothing is wrong with it yet");
-    storage.damage(&name, |bytes| bytes[end - 1] ^= 1);
-    let record = held.iter().find(|held| store.get(&held.key()).is_err()).unwrap();
-    let head = store.head();
-    let like = |seq, name: &str| {
-        let envelope = record.envelope();
-        let unsigned = model::record::Unsigned {
-            flow: envelope.known_flow().unwrap(),
-            kind: envelope.kind,
-            id: if name.is_empty() { envelope.id } else { draft(name, "").id },
-            origin: envelope.origin,
-            subject: None,
-            tombstone: false,
-            body: bytes::Bytes::from_static(b"forged"),
-        };
-        let version = model::Version { seq, ..envelope.version };
-        Record::sign(unsigned, version, 1, &signing()).unwrap()
-    };
-    let seq = record.envelope().version.seq;
-    let key = record.key();
-    assert_eq!(repair(&store, &like(seq, "")), Err(CommitError::Different { key }));
-    assert_eq!(repair(&store, &like(seq + 1, "")), Ok(false), "a higher version is applied, not repaired");
-    assert_eq!(repair(&store, &like(seq, "never held")), Ok(false));
-    assert_eq!(store.head(), head, "nothing was written");
-    assert_eq!(repair(&store, record), Ok(true));
-    assert_eq!(store.lsn(&key).unwrap(), Some(head + 1));
-}
-
-#[test]
-fn what_is_superseded_needs_no_repair() {
-    let (storage, store, held) = filled(true);
-    let lsn = store.lsn(&held[40].key()).unwrap().unwrap();
-    let (name, start, end, _) = frames(&storage).into_iter().find(|frame| frame.3 == lsn).unwrap();
-    storage.damage(&name, |bytes| bytes[start + FRAME_HEADER + ITEM_HEADER..end].fill(0));
-    assert!(feed_after(&store, 0).1.is_some());
-    let lost = store.damaged_keys(100).unwrap();
-    assert!(!lost.is_empty());
-    let drafts = held.iter().filter(|record| lost.contains(&record.key())).map(|record| Draft {
-        id: record.envelope().id,
-        body: bytes::Bytes::from_static(b"anew"),
-        ..draft("", "")
-    });
-    now(store.commit(drafts.collect())).unwrap();
-    assert_eq!(store.damaged_keys(100).unwrap(), []);
-    let (fed, error) = feed_after(&store, 0);
-    assert_eq!((fed.len(), error), (held.len(), None));
-    check_digests(&store, &fed, "superseded");
-}
-
-#[test]
-fn a_slice_ends_before_damage_and_the_next_begins_with_it() {
-    let (storage, store, held) = filled(true);
-    let lsn = store.lsn(&held[60].key()).unwrap().unwrap();
-    let (name, start, end, _) = frames(&storage).into_iter().find(|frame| frame.3 == lsn).unwrap();
-    storage.damage(&name, |bytes| bytes[start + FRAME_HEADER + ITEM_HEADER..end].fill(0));
-    let mut reader = store.feed_reader(0);
-    let slice = reader.next(10_000, usize::MAX, &|_| true).unwrap();
-    assert_eq!(slice.upto, lsn - 1);
-    assert!(slice.records.len() > 50 && slice.records[..] == held[..slice.records.len()]);
-    for _ in 0..2 {
-        assert!(matches!(reader.next(10_000, usize::MAX, &|_| true), Err(ReadError::Corrupt { .. })));
-        assert_eq!(reader.position(), lsn - 1);
-    }
-    let repaired = repair_all(&store, &held);
-    let rest = reader.next(10_000, usize::MAX, &|_| true).unwrap();
-    assert_eq!(rest.records.len() + slice.records.len(), held.len());
-    assert!(
-        rest.records[rest.records.len() - repaired.len()..]
-            .iter()
-            .all(|record| repaired.contains(&record.key()))
+    let all = frames(&storage);
+    let last = store.lsn(&held[70].key()).unwrap().unwrap();
+    let (name, start, end, lsn) = all.iter().find(|frame| frame.3 == last).unwrap();
+    storage.fail_reads(name, *start as u64 + 40..*end as u64 - 3);
+    assert_eq!(
+        scrub_all(&store, u64::MAX).1,
+        [DamagedPlace { segment: name.clone(), offset: *start as u64, lsn: *lsn, upto: *lsn, healed: false }]
     );
+    let lost = store.damaged_keys(100).unwrap();
+    assert!(!lost.is_empty() && feed_after(&store, 0).1.is_some());
+    for key in &lost {
+        assert!(matches!(store.get(key), Err(ReadError::Io(_))));
+        assert_eq!(repair(&store, held.iter().find(|record| record.key() == *key).unwrap()), Ok(true));
+    }
+    assert_eq!(store.damaged_keys(100).unwrap(), []);
+    check_healed(&store, &held, &lost, "a bad sector");
 }
 
 #[test]
-fn a_repaired_store_starts_again_with_its_index() {
-    let (storage, index) = (Memory::new(1), MemoryIndex::default());
-    let store = open(options(&storage, &index));
-    for at in 0..40 {
-        now(store.commit(vec![draft(&format!("r{at}"), &"x".repeat(200))])).unwrap();
-    }
-    let held = whole_feed(&store);
-    let (name, start, end, _) = frames(&storage)[10].clone();
-    storage.damage(&name, |bytes| bytes[start + FRAME_HEADER + ITEM_HEADER..end].fill(0));
-    assert_eq!(scrub_all(&store, u64::MAX).1.len(), 1);
-    let repaired = repair_all(&store, &held);
-    assert_eq!(repaired.len(), 1);
-    now(store.close()).unwrap();
-    let store = Store::open(options(&storage, &index)).unwrap().0;
-    assert_eq!(store.status().damaged, []);
-    assert_eq!(feed_after(&store, 0).1, None, "found again, and passed");
-    assert_eq!(scrub_all(&store, u64::MAX).1.len(), 1);
+fn behind_a_block_that_the_disk_cannot_read_the_next_frame_is_found() {
+    let (storage, store, held) = filled(true);
+    let all = frames(&storage);
+    let names = segments(&storage);
+    let inside: Vec<_> = all.iter().filter(|frame| frame.0 == names[2]).collect();
+    let bad = inside[1];
+    let next = inside.iter().find(|frame| frame.1 >= 4096).unwrap();
+    assert!(next.3 > bad.3 + 1 && next.3 > inside[0].3, "{inside:?}");
+    storage.fail_reads(&names[2], bad.1 as u64 + 5..bad.1 as u64 + 9);
+    let found = scrub_all(&store, u64::MAX).1;
+    assert_eq!(found.len(), 1);
+    assert_eq!((found[0].offset, found[0].lsn, found[0].upto), (bad.1 as u64, bad.3, next.3 - 1));
     assert_eq!(store.damaged_keys(10).unwrap(), []);
-    check_healed(&store, &held, &repaired, "after a restart");
+    check_healed(&store, &held, &[], "only a header cannot be read");
+    for after in 0..store.head() {
+        let (fed, error) = feed_after(&store, after);
+        let wanted = held.iter().filter(|record| store.lsn(&record.key()).unwrap() > Some(after)).count();
+        assert_eq!((fed.len(), error), (wanted, None), "after {after}");
+    }
+}
+
+#[test]
+fn an_old_frame_that_was_written_to_a_wrong_place_is_not_taken_for_the_next() {
+    let (storage, store, held) = filled(true);
+    let all = frames(&storage);
+    let fits =
+        |frame: &&(String, usize, usize, u64)| frame.3 > 60 && frame.2 - frame.1 > all[0].2 - all[0].1 + 50;
+    let (name, start, _, lsn) = all.iter().find(fits).unwrap();
+    let old = bytes_of(&storage, &all[0].0)[all[0].1..all[0].2].to_vec();
+    storage.damage(name, |bytes| {
+        bytes[*start] ^= 1;
+        bytes[start + 40..start + 40 + old.len()].copy_from_slice(&old);
+    });
+    let found = scrub_all(&store, u64::MAX).1;
+    assert_eq!((found.len(), found[0].lsn, found[0].upto), (1, *lsn, *lsn));
+    let repaired = repair_all(&store, &held);
+    check_healed(&store, &held, &repaired, "a misplaced write");
 }
 
 #[test]
