@@ -1,6 +1,6 @@
 //! From a frame to the changes of the index: the pure function that makes all derived state.
 
-use model::{Kind, OriginId, RecordKey};
+use model::{KeyId, Kind, OriginId, RecordKey};
 use prost::Message;
 
 use crate::keys::Key;
@@ -136,14 +136,22 @@ impl Change {
     }
 }
 
+/// Whose log it is.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Own {
+    pub node: OriginId,
+    /// The key that its writer signs with.
+    pub key: KeyId,
+}
+
 /// The changes that a frame makes.
-pub(crate) fn changes(content: &Content, node: OriginId, derivation: &dyn Derivation) -> Vec<Change> {
+pub(crate) fn changes(content: &Content, own: Own, derivation: &dyn Derivation) -> Vec<Change> {
     let mut out = Vec::with_capacity(content.items.len() * 4);
     let mut terms = Vec::new();
     for (span, item) in &content.items {
         match item {
             Item::Record { record, supersedes } => {
-                record_changes(content, *span, record, *supersedes, node, &mut out);
+                record_changes(content, *span, record, *supersedes, own, &mut out);
                 terms.clear();
                 derivation.terms(record, &mut terms);
                 terms.sort_unstable();
@@ -172,7 +180,7 @@ fn record_changes(
     span: item::Span,
     record: &model::Record,
     supersedes: Option<Pointer>,
-    node: OriginId,
+    own: Own,
     out: &mut Vec<Change>,
 ) {
     let envelope = record.envelope();
@@ -183,10 +191,11 @@ fn record_changes(
         let link = Key::About { subject, kind: envelope.kind, key };
         out.push(Change::Link { key: link, fresh: supersedes.is_none() });
     }
-    if content.own || envelope.origin == node {
+    // What this node wrote and lost comes back as a peer's: its versions are taken all the same.
+    if content.own || envelope.origin == own.node || envelope.key_id == own.key {
         out.push(Change::Seq(envelope.version.seq));
     }
-    if envelope.origin == node
+    if envelope.origin == own.node
         && envelope.kind == Kind::Epoch as u32
         && let Ok(entry) = record.decode_body::<model::body::EpochEntry>()
     {

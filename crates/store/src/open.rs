@@ -313,7 +313,7 @@ impl Opening<'_> {
                         segment: segment_name(frame.place.segment),
                         what: "a later kind of entry",
                     })?;
-                    let changes = changes(&content, shared.node, shared.derivation.as_ref());
+                    let changes = changes(&content, shared.own(), shared.derivation.as_ref());
                     let full = {
                         let mut view = shared.view.write();
                         view.absorb(&content, &changes, Some(covered));

@@ -12,6 +12,7 @@ use prost::Message;
 use tokio::sync::watch;
 
 use crate::content::ItemPlace;
+use crate::content::Own;
 use crate::digest::keys_of;
 use crate::error::ReadError;
 use crate::index::{Index, IndexFailed, PartitionMeta, for_each};
@@ -65,6 +66,11 @@ pub(crate) struct Shared {
 const QUIET: Duration = Duration::from_secs(2);
 
 impl Shared {
+    /// Whose log this is.
+    pub(crate) fn own(&self) -> Own {
+        Own { node: self.node, key: self.signing.id() }
+    }
+
     /// Where the current version of a record is.
     pub(crate) fn pointer(&self, key: &RecordKey) -> Result<Option<Pointer>, ReadError> {
         {
@@ -86,6 +92,22 @@ impl Shared {
         }
         // The log's bytes are right, so it is the pointer that leads to another record.
         Err(self.index_broken())
+    }
+
+    pub(crate) fn history(&self, key: &RecordKey, most: usize) -> Result<Vec<Record>, ReadError> {
+        let mut records = Vec::new();
+        let mut next = self.pointer(key)?;
+        while let Some(pointer) = next.filter(|_| records.len() < most) {
+            match self.log.item(pointer.lsn, pointer.offset, pointer.length) {
+                Ok(Item::Record { record, supersedes }) => {
+                    records.push(record);
+                    next = supersedes;
+                }
+                Err(error) if records.is_empty() => return Err(error),
+                Ok(_) | Err(_) => break,
+            }
+        }
+        Ok(records)
     }
 
     /// Record keys of links from (excluded) to (included), in order.

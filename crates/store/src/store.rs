@@ -151,6 +151,12 @@ impl Store {
         Ok(self.handle.shared.pointer(key)?.map(|pointer| pointer.version()))
     }
 
+    /// The version held under this key and the earlier ones that the log still has, newest first, at most `most`. An earlier
+    /// one that cannot be read ends the list.
+    pub fn history(&self, key: &RecordKey, most: usize) -> Result<Vec<Record>, ReadError> {
+        self.handle.shared.history(key, most)
+    }
+
     /// Keys of records of a kind that name `subject` as theirs (now or in an earlier version; not itself), ascending,
     /// those after `after`, at most `limit`.
     pub fn about(

@@ -21,6 +21,8 @@ pub enum Direction {
     Up,
     /// From a parent to its child.
     Down,
+    /// From a parent to a child that lost its records: those of the child's own subtree.
+    Restore,
 }
 
 impl Direction {
@@ -28,6 +30,7 @@ impl Direction {
         match self {
             Self::Up => 1,
             Self::Down => 2,
+            Self::Restore => 3,
         }
     }
 
@@ -35,6 +38,7 @@ impl Direction {
         match number {
             1 => Some(Self::Up),
             2 => Some(Self::Down),
+            3 => Some(Self::Restore),
             _ => None,
         }
     }

@@ -268,7 +268,7 @@ impl Writer {
         }
         let end = self.tail.add(group, &payload, if own { FLAG_OWN } else { 0 });
         let content = Content { lsn, end, own, items: placed };
-        let changes = changes(&content, self.shared.node, self.shared.derivation.as_ref());
+        let changes = changes(&content, self.shared.own(), self.shared.derivation.as_ref());
         for change in &changes {
             pending.writer.follow(change);
         }

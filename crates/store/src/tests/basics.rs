@@ -285,3 +285,29 @@ async fn concurrent_commits_share_syncs() {
     assert!(status.syncs < status.commits / 4, "{} syncs for {} commits", status.syncs, status.commits);
     store.close().await.unwrap();
 }
+
+#[test]
+fn earlier_versions_can_be_read() {
+    let (_, _, store) = store();
+    for body in ["1", "2", "3"] {
+        now(store.commit(vec![draft("a", body)])).unwrap();
+    }
+    let bodies = |most| {
+        let history = store.history(&key("a"), most).unwrap();
+        history.iter().map(|record| record.body().to_vec()).collect::<Vec<_>>()
+    };
+    assert_eq!(bodies(10), [b"3", b"2", b"1"]);
+    assert_eq!(bodies(2), [b"3", b"2"]);
+    assert_eq!(store.history(&key("b"), 10).unwrap(), []);
+}
+
+#[test]
+fn what_comes_back_counts_as_written() {
+    let (_, _, first) = store();
+    let lost = now(first.commit(vec![draft("a", "1")])).unwrap().records;
+    let (storage, index) = (Memory::new(2), MemoryIndex::default());
+    let (store, _) = Store::open(options(&storage, &index)).unwrap();
+    now(store.apply(Apply { records: lost, ..Apply::default() })).unwrap();
+    // Of an institution: only the key tells that it is this node's.
+    assert_eq!(store.last_seq(), 2);
+}
