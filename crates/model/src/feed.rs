@@ -19,6 +19,8 @@ pub enum Direction {
     Up,
     /// To a child.
     Down,
+    /// To a child that lost its records: those of its own subtree.
+    Restore,
 }
 
 /// The sender's greeting.

@@ -275,7 +275,11 @@ async fn parts(count: usize) {
         .collect();
     report("parts: decompress and read", count, started);
     let (trust_domain, sender) = (domain(), child.own.path.clone());
-    let rules = Rules { trust_domain: &trust_domain, sender: &sender, keyring: &PlainKeyring };
+    let rules = Rules {
+        trust_domain: &trust_domain,
+        from: replication::entitlement::Territory::Within(&sender),
+        keyring: &PlainKeyring,
+    };
     let mut staged = Staged::new(Directory::default().snapshot());
     let started = Watch::start();
     for records in &decoded {

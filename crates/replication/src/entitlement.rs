@@ -36,9 +36,30 @@ pub enum Verdict {
 #[derive(Debug, Clone, Copy)]
 pub struct Rules<'a> {
     pub trust_domain: &'a TrustDomain,
-    /// The child that sends.
-    pub sender: &'a NodePath,
+    /// Where what the neighbour brings may have been written.
+    pub from: Territory<'a>,
     pub keyring: &'a dyn Keyring,
+}
+
+/// A part of the tree.
+#[derive(Debug, Clone, Copy)]
+pub enum Territory<'a> {
+    /// A child's subtree, or this node's own after a loss.
+    Within(&'a NodePath),
+    /// What comes from above: everything but this node's own subtree.
+    Beyond(&'a NodePath),
+}
+
+impl Territory<'_> {
+    fn check(&self, path: &NodePath) -> Result<(), Reason> {
+        match self {
+            Self::Within(subtree) if !subtree.contains(path) => {
+                Err(Reason::Outside { path: path.clone(), sender: (*subtree).clone() })
+            }
+            Self::Beyond(own) if own.contains(path) => Err(Reason::OwnSubtree { path: path.clone() }),
+            Self::Within(_) | Self::Beyond(_) => Ok(()),
+        }
+    }
 }
 
 /// The directory with what a batch adds to it, to be published once the batch is durable.
@@ -169,9 +190,7 @@ fn signer<'a>(record: &Record, view: &'a DirectoryView, rules: Rules<'_>) -> Res
     let id = record.envelope().key_id;
     let fact = view.key(&id).ok_or(Reason::UnknownKey(id))?;
     let path = view.path_of(&fact.node).ok_or(Reason::UnknownKey(id))?;
-    if !rules.sender.contains(path) {
-        return Err(Reason::Outside { path: path.clone(), sender: rules.sender.clone() });
-    }
+    rules.from.check(path)?;
     Ok(Signer { key: &fact.key, node: fact.node, path })
 }
 

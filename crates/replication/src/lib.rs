@@ -18,10 +18,12 @@ pub mod entitlement;
 pub mod epoch;
 mod error;
 mod flow;
+mod interest;
 mod keyring;
 mod links;
 mod proof;
 mod receive;
+mod restore;
 mod send;
 #[cfg(test)]
 mod testing;
@@ -35,10 +37,12 @@ pub use directory::{
 };
 pub use error::{LinkError, LinkRefusal};
 pub use flow::flows_up;
+pub use interest::Interest;
 pub use keyring::{AdmittedKey, Keyring};
 pub use links::{Health, LinkView, Links};
 pub use receive::{Receiver, ReceiverSettings};
-pub use send::{Sender, SenderSettings};
+pub use restore::{Restores, is_restoring};
+pub use send::{Children, Sender, SenderSettings};
 
 /// Who this node is, for its neighbours.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -171,11 +171,26 @@ pub struct Links {
     views: Arc<Mutex<BTreeMap<NodePath, LinkView>>>,
     /// The neighbour to which this node sends, and the end of its own log.
     sends: Arc<OnceLock<(NodePath, watch::Receiver<u64>)>>,
+    /// The feeds from parents to children, and those that restore children.
+    downs: Arc<Mutex<BTreeMap<NodePath, LinkView>>>,
+    restores: Arc<Mutex<BTreeMap<NodePath, LinkView>>>,
 }
 
 impl Links {
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// The down feeds: from the parent, and to the children.
+    #[must_use]
+    pub fn down(&self) -> Self {
+        Self { views: Arc::clone(&self.downs), ..Self::default() }
+    }
+
+    /// The feeds by which lost records come back: from the parent, and to the children.
+    #[must_use]
+    pub fn restores(&self) -> Self {
+        Self { views: Arc::clone(&self.restores), ..Self::default() }
     }
 
     /// The link to one neighbour, if it was ever heard.

@@ -1,4 +1,5 @@
-//! The receiving end of the feeds: children's records are judged, applied and acknowledged.
+//! The receiving end of the feeds: what children ship up, and what the parent ships down or gives back, is judged, applied
+//! and acknowledged.
 //!
 //! ```text
 //! serve (reads frames) ──2 batches──▶ Applier (own task): decode ▶ judge ▶ store.apply with the position ▶ publish ▶ ack
@@ -26,8 +27,10 @@ use tokio::task::JoinError;
 use self::applier::{Applier, Work};
 use self::seen::Seen;
 use self::sessions::{Session, Sessions};
+use crate::entitlement::Territory;
 use crate::epoch::{EpochVerdict, admit_epochs, epoch_id, needs_known_seq};
 use crate::error::Announced;
+use crate::restore::{Restores, may_restore};
 use crate::{Directory, DirectoryView, Keyring, LinkError, LinkRefusal, Links, NodeIdentity};
 
 /// How a receiver behaves.
@@ -72,8 +75,9 @@ pub(crate) struct Shared {
     pub clock: Arc<dyn Clock>,
     pub own: NodeIdentity,
     pub settings: ReceiverSettings,
-    sessions: Sessions,
+    sessions: [Sessions; 3],
     seen: Seen,
+    restores: Restores,
 }
 
 impl Receiver {
@@ -85,7 +89,7 @@ impl Receiver {
         clock: Arc<dyn Clock>,
         own: NodeIdentity,
     ) -> Self {
-        let sessions = Sessions::new(links.clone());
+        let sessions = [links.clone(), links.down(), links.restores()].map(Sessions::new);
         let settings = ReceiverSettings::default();
         Self {
             shared: Arc::new(Shared {
@@ -98,6 +102,7 @@ impl Receiver {
                 settings,
                 sessions,
                 seen: Seen::default(),
+                restores: Restores::default(),
             }),
         }
     }
@@ -111,8 +116,13 @@ impl Receiver {
         self
     }
 
-    /// Serves one connection of a child until it ends. `peer` is the path in the child's verified certificate. An orderly end of
-    /// the stream is no error; [`LinkError::Refused`] is to be told to the child.
+    /// The children that were refused because they lost their records.
+    pub fn restores(&self) -> Restores {
+        self.shared.restores.clone()
+    }
+
+    /// Serves one feed of a neighbour until it ends. `peer` is the path in the neighbour's verified certificate. An orderly end
+    /// of the stream is no error; [`LinkError::Refused`] is to be told to the neighbour.
     pub async fn serve<In>(
         &self,
         peer: NodePath,
@@ -125,10 +135,16 @@ impl Receiver {
         let outcome = self.session(&peer, incoming, outgoing).await;
         if let Err(error) = &outcome {
             let (reason, now_ms) = (error.reason(), self.shared.clock.now_ms());
-            tracing::info!(child = %peer, reason, %error, "a child's feed ended");
-            // Paths that are no children's are not kept: a stranger must not fill the table of links.
-            if *error != LinkError::Replaced && self.shared.own.path.is_parent_of(&peer) {
-                self.shared.links.noted(&peer, reason, &error.to_string(), now_ms);
+            tracing::info!(%peer, reason, %error, "a neighbour's feed ended");
+            let (own, links) = (&self.shared.own.path, &self.shared.links);
+            if let LinkError::Refused(LinkRefusal::RestoreNeeded { path, .. }) = error {
+                self.shared.restores.want(path);
+            }
+            // Paths that are no neighbours' are not kept: a stranger must not fill the table of links.
+            if *error != LinkError::Replaced && own.is_parent_of(&peer) {
+                links.noted(&peer, reason, &error.to_string(), now_ms);
+            } else if *error != LinkError::Replaced && peer.is_parent_of(own) {
+                links.down().noted(&peer, reason, &error.to_string(), now_ms);
             }
         }
         outcome
@@ -184,6 +200,32 @@ impl Receiver {
 }
 
 impl Shared {
+    /// Where feeds of this direction are noted.
+    fn links_of(&self, direction: Direction) -> Links {
+        match direction {
+            Direction::Up => self.links.clone(),
+            Direction::Down => self.links.down(),
+            Direction::Restore => self.links.restores(),
+        }
+    }
+
+    fn sessions_of(&self, direction: Direction) -> &Sessions {
+        match direction {
+            Direction::Up => &self.sessions[0],
+            Direction::Down => &self.sessions[1],
+            Direction::Restore => &self.sessions[2],
+        }
+    }
+
+    /// Where what a neighbour ships in this direction may have been written.
+    fn territory<'a>(&'a self, direction: Direction, peer: &'a NodePath) -> Territory<'a> {
+        match direction {
+            Direction::Up => Territory::Within(peer),
+            Direction::Down => Territory::Beyond(&self.own.path),
+            Direction::Restore => Territory::Within(&self.own.path),
+        }
+    }
+
     /// Tells how far the child is known here, which takes a look at the log.
     async fn with_known_seq(
         &self,
@@ -227,7 +269,16 @@ fn in_order(frame: FromSender, read: &mut u64) -> Result<Work, LinkError> {
     }
 }
 
-/// Greets a child: judges who and which start it is, makes its introduction durable, and says where to go on.
+/// The direction of a feed as the store names it.
+fn direction_of(hello: &Hello) -> Direction {
+    match hello.direction {
+        model::feed::Direction::Up => Direction::Up,
+        model::feed::Direction::Down => Direction::Down,
+        model::feed::Direction::Restore => Direction::Restore,
+    }
+}
+
+/// Greets a neighbour: judges who and which start it is, makes its introduction durable, and says where to go on.
 async fn greet(
     shared: &Arc<Shared>,
     peer: &NodePath,
@@ -235,6 +286,13 @@ async fn greet(
     outgoing: &mpsc::Sender<FromReceiver>,
 ) -> Result<(Session, Welcome), LinkError> {
     let view = shared.directory.snapshot();
+    let direction = direction_of(&hello);
+    if direction == Direction::Restore && !may_restore(&shared.store) {
+        return Err(LinkRefusal::BadHello {
+            why: "this node has its records; nothing is to be restored".into(),
+        }
+        .into());
+    }
     let protocol = match greeting::check(&hello, peer, &shared.own, &view) {
         Ok(protocol) => protocol,
         Err(refusal) => return Err(shared.with_known_seq(refusal, &view).await?.into()),
@@ -243,9 +301,11 @@ async fn greet(
     session.wait_for_previous().await;
     // Its own task: once the introduction is durable, the directory must learn it even if the connection is gone.
     joined(tokio::spawn(greeting::introduce(Arc::clone(shared), peer.clone(), hello.clone())).await)?;
-    let feed = FeedId { peer: hello.origin, direction: Direction::Up };
+    let feed = FeedId { peer: hello.origin, direction };
     let held = shared.store.position(&feed).filter(|held| held.generation == hello.generation);
     let position = held.map_or(0, |held| held.position);
+    // A parent that came back with less is read from the start: whatever it has, versions decide.
+    let position = if direction != Direction::Up && position > hello.head { 0 } else { position };
     if position > hello.head {
         let (view, announced) = (shared.directory.snapshot(), Announced::Head(hello.head));
         let refusal = greeting::restore_needed(&hello, hello.origin, &view, announced);
@@ -253,7 +313,8 @@ async fn greet(
     }
     let now_ms = shared.clock.now_ms();
     let offset_ms = hello.now_ms.wrapping_sub(now_ms) as i64;
-    shared.links.welcomed(peer, position, hello.head, offset_ms, now_ms);
+    let refused = quarantined_of(shared, peer, &feed)?;
+    shared.links_of(direction).welcomed(peer, position, hello.head, offset_ms, now_ms);
     let welcome = Welcome {
         protocol,
         position,
@@ -263,36 +324,42 @@ async fn greet(
         max_batch_bytes: MAX_BATCH_BYTES as u32,
         max_in_flight: shared.settings.max_in_flight,
         software: shared.own.software.clone(),
-        refused: quarantined_of(shared, peer, &feed)?,
+        refused,
     };
     let gone = |_| LinkError::Broken { cause: "the stream ended".into() };
     outgoing.send(FromReceiver::Welcome(welcome.clone())).await.map_err(gone)?;
-    tracing::info!(child = %peer, position, head = hello.head, software = %hello.software, "a child's feed is welcome");
+    tracing::info!(%peer, ?direction, position, head = hello.head, software = %hello.software, "a neighbour's feed is welcome");
     Ok((session.of(hello), welcome))
 }
 
-/// Takes the child's place among the sessions, if its epochs allow it.
+/// Takes the neighbour's place among the sessions, if its epochs allow it.
 async fn claim(shared: &Shared, peer: &NodePath, hello: &Hello) -> Result<Session, LinkError> {
     let view = shared.directory.snapshot();
+    let (direction, announced) = (direction_of(hello), hello.epochs.first().and_then(epoch_id));
+    if direction != Direction::Up {
+        // The newest connection of the parent is the one; its certificate says that it is the parent.
+        return shared.sessions_of(direction).claim(peer, announced, |_| Ok(()));
+    }
     let known = view.epochs(&hello.origin);
     let known_seq = if needs_known_seq(known, hello) {
         shared.seen.last_seq(&shared.store, &view, &hello.origin).await?
     } else {
         0
     };
-    let announced = hello.epochs.first().and_then(epoch_id);
-    shared.sessions.claim(peer, announced, |live| match admit_epochs(known, known_seq, hello, live) {
-        EpochVerdict::Admit | EpochVerdict::Replace => Ok(()),
-        EpochVerdict::RestoreNeeded { known_epoch, known_seq, announced } => {
-            Err(LinkRefusal::RestoreNeeded { path: peer.clone(), known_epoch, known_seq, announced })
+    shared.sessions_of(direction).claim(peer, announced, |live| {
+        match admit_epochs(known, known_seq, hello, live) {
+            EpochVerdict::Admit | EpochVerdict::Replace => Ok(()),
+            EpochVerdict::RestoreNeeded { known_epoch, known_seq, announced } => {
+                Err(LinkRefusal::RestoreNeeded { path: peer.clone(), known_epoch, known_seq, announced })
+            }
+            EpochVerdict::Fenced { counter, known } => {
+                Err(LinkRefusal::EpochFenced { path: peer.clone(), counter, known })
+            }
+            EpochVerdict::AlreadyConnected { live } => {
+                Err(LinkRefusal::AlreadyConnected { path: peer.clone(), live })
+            }
+            EpochVerdict::Malformed(why) => Err(LinkRefusal::BadHello { why: why.into() }),
         }
-        EpochVerdict::Fenced { counter, known } => {
-            Err(LinkRefusal::EpochFenced { path: peer.clone(), counter, known })
-        }
-        EpochVerdict::AlreadyConnected { live } => {
-            Err(LinkRefusal::AlreadyConnected { path: peer.clone(), live })
-        }
-        EpochVerdict::Malformed(why) => Err(LinkRefusal::BadHello { why: why.into() }),
     })
 }
 
@@ -313,7 +380,7 @@ fn quarantined_of(shared: &Shared, peer: &NodePath, feed: &FeedId) -> Result<Ref
         of_child += 1;
         applier::name(one, &mut refused);
     }
-    shared.links.change(peer, |link| link.quarantined = of_child);
+    shared.links_of(feed.direction).change(peer, |link| link.quarantined = of_child);
     Ok(refused)
 }
 

@@ -1,4 +1,5 @@
-//! The sending end of a feed: what this node holds and its parent does not, in the order of its log.
+//! The sending end of a feed: what this node holds and a neighbour should and does not, in the order of its log. The same
+//! code runs up, down and for a restore; the rule of each is in [`route`].
 //!
 //! The receiver alone decides what it has: the sender goes on from the position in the welcome, keeps a bounded number of
 //! batches unacknowledged and remembers nothing between sessions. A signal that the log grew carries no data; the log is read.
@@ -7,6 +8,7 @@ mod cover;
 mod introduction;
 mod proving;
 mod repair;
+mod route;
 mod shipping;
 #[cfg(test)]
 mod tests;
@@ -17,20 +19,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::{Stream, StreamExt};
-use model::Clock;
-use model::feed::{Ack, Batch, Direction, FromReceiver, FromSender, Head, Hello, PROTOCOLS, Welcome};
+use model::feed::{Ack, Batch, FromReceiver, FromSender, Head, Hello, PROTOCOLS, Welcome};
+use model::{Clock, NodePath};
 use store::{FeedReader, Store};
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
 use self::cover::Cover;
 use self::proving::Proving;
+pub use self::route::Children;
+use self::route::{Route, select};
 use self::shipping::{Shipping, cut};
 use crate::batch::Place;
+use crate::interest::Selection;
 use crate::links::Counted;
-use crate::{
-    Confirmations, Directory, Keyring, LinkError, Links, NodeIdentity, batch, entitlement, flows_up, proof,
-};
+use crate::{Confirmations, Directory, Keyring, LinkError, Links, NodeIdentity, batch, entitlement, restore};
 
 /// How a sender behaves.
 #[derive(Debug, Clone)]
@@ -59,9 +62,12 @@ impl Default for SenderSettings {
     }
 }
 
-/// Ships this node's up feed. Cheap to clone.
+/// Ships one feed of this node's. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Sender {
+    /// None for the up feed of a root, which has nobody to ship to.
+    to: Option<NodePath>,
+    route: Route,
     store: Store,
     directory: Directory,
     links: Links,
@@ -74,6 +80,7 @@ pub struct Sender {
 }
 
 impl Sender {
+    /// Of the up feed.
     pub fn new(
         store: Store,
         directory: Directory,
@@ -83,10 +90,13 @@ impl Sender {
         own: NodeIdentity,
     ) -> Self {
         let welcome = Arc::new(watch::Sender::new(None));
-        if let Some(parent) = own.path.parent() {
-            links.sends(parent, store.watch_head());
+        let to = own.path.parent();
+        if let Some(parent) = &to {
+            links.sends(parent.clone(), store.watch_head());
         }
         Self {
+            to,
+            route: Route::Up,
             store,
             directory,
             links,
@@ -115,28 +125,29 @@ impl Sender {
         self.welcome.subscribe()
     }
 
-    /// Ships over one connection until it ends, which is always an error that says how. Batches wait in `outgoing` (give it
-    /// a small capacity); what `incoming` fails with is passed on.
+    /// Ships over one connection until it ends, which is an error that says how, but for a restore that is complete. Batches
+    /// wait in `outgoing` (give it a small capacity); what `incoming` fails with is passed on.
     pub async fn ship<In>(&self, incoming: In, outgoing: mpsc::Sender<FromSender>) -> Result<(), LinkError>
     where
         In: Stream<Item = Result<FromReceiver, LinkError>> + Send,
     {
-        let Some(parent) = self.own.path.parent() else {
+        let Some(to) = &self.to else {
             return Err(LinkError::Protocol("a root has no parent to ship to"));
         };
-        let _connected = Disconnect { sender: self, parent: &parent };
-        let outcome = self.session(&parent, incoming, outgoing).await;
+        let _connected = Disconnect { sender: self, to };
+        let outcome = self.session(to, incoming, outgoing).await;
         if let Err(error) = &outcome {
             let now_ms = self.clock.now_ms();
-            self.links.failed(&parent, error.reason(), &error.to_string(), now_ms);
-            tracing::info!(%parent, reason = error.reason(), %error, "the feed to the parent ended");
+            self.links.failed(to, error.reason(), &error.to_string(), now_ms);
+            let feed = self.route.direction();
+            tracing::info!(%to, ?feed, reason = error.reason(), %error, "a feed to a neighbour ended");
         }
         outcome
     }
 
     async fn session<In>(
         &self,
-        parent: &model::NodePath,
+        to: &NodePath,
         incoming: In,
         outgoing: mpsc::Sender<FromSender>,
     ) -> Result<(), LinkError>
@@ -153,27 +164,28 @@ impl Sender {
             FromReceiver::Ack(_) => return Err(LinkError::Protocol("an acknowledgement before the welcome")),
         };
         let head = self.store.head();
-        check_welcome(&welcome, parent, head)?;
+        check_welcome(&welcome, to, head)?;
         let now_ms = self.clock.now_ms();
-        self.links.welcomed(
-            parent,
-            welcome.position,
-            head,
-            offset_ms(welcome.now_ms, greeted_ms, now_ms),
-            now_ms,
-        );
+        let offset_ms = offset_ms(welcome.now_ms, greeted_ms, now_ms);
+        self.links.welcomed(to, welcome.position, head, offset_ms, now_ms);
         self.confirmations.welcomed(welcome.position, &welcome.refused);
-        tracing::info!(%parent, position = welcome.position, head, "the parent takes this node's feed");
-        let mut course = Course::new(self, parent, &welcome);
+        let feed = self.route.direction();
+        tracing::info!(%to, ?feed, position = welcome.position, head, "a neighbour takes this node's feed");
+        let mut course = Course::new(self, to, &welcome);
         self.welcome.send_replace(Some(welcome));
         course.run(incoming, outgoing).await
     }
 
     fn hello(&self) -> Result<Hello, LinkError> {
-        let (epochs, introduction) = introduction::of(&self.store, self.own.origin)?;
+        // In the middle of a restore this node does not know itself yet.
+        let (epochs, introduction) = if restore::is_restoring(&self.store) {
+            (Vec::new(), Vec::new())
+        } else {
+            introduction::of(&self.store, self.own.origin)?
+        };
         Ok(Hello {
             protocols: PROTOCOLS.to_vec(),
-            direction: Direction::Up,
+            direction: self.route.direction(),
             path: self.own.path.clone(),
             origin: self.own.origin,
             trust_domain: self.own.trust_domain.clone(),
@@ -191,12 +203,12 @@ impl Sender {
 /// Marks the link as not connected however the session ends, also when its future is dropped.
 struct Disconnect<'a> {
     sender: &'a Sender,
-    parent: &'a model::NodePath,
+    to: &'a NodePath,
 }
 
 impl Drop for Disconnect<'_> {
     fn drop(&mut self) {
-        self.sender.links.change(self.parent, |link| link.connected = false);
+        self.sender.links.change(self.to, |link| link.connected = false);
         self.sender.confirmations.away();
     }
 }
@@ -204,7 +216,11 @@ impl Drop for Disconnect<'_> {
 /// One session after its welcome.
 struct Course<'a> {
     sender: &'a Sender,
-    parent: &'a model::NodePath,
+    to: &'a NodePath,
+    selection: Option<Selection>,
+    /// Where a restore ends.
+    until: Option<u64>,
+    ending: Ending,
     reader: FeedReader,
     shipping: Shipping,
     cover: Cover,
@@ -218,6 +234,16 @@ struct Course<'a> {
     asked_ms: Option<u64>,
     /// The head at which the log had nothing more to read after all.
     read_out: u64,
+}
+
+/// How far the end of a restore is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum Ending {
+    #[default]
+    Open,
+    /// The head that ends it went.
+    Told,
+    Acknowledged,
 }
 
 /// What to do next.
@@ -234,12 +260,15 @@ enum Next {
 }
 
 impl<'a> Course<'a> {
-    fn new(sender: &'a Sender, parent: &'a model::NodePath, welcome: &Welcome) -> Self {
+    fn new(sender: &'a Sender, to: &'a NodePath, welcome: &Welcome) -> Self {
         let settings = &sender.settings;
         let now = Instant::now();
         Self {
             sender,
-            parent,
+            to,
+            selection: sender.route.selection(to),
+            until: matches!(sender.route, Route::Restore).then(|| sender.store.head()),
+            ending: Ending::default(),
             reader: sender.store.feed_reader(welcome.position),
             shipping: Shipping::new(
                 welcome.position,
@@ -262,7 +291,11 @@ impl<'a> Course<'a> {
     {
         let mut log = self.sender.store.watch_head();
         loop {
+            if self.ending == Ending::Acknowledged {
+                return Ok(());
+            }
             let head = *log.borrow_and_update();
+            let head = self.until.map_or(head, |until| head.min(until));
             let next = self.next(head);
             let silent_at = self.heard + self.sender.settings.silence_limit;
             tokio::select! {
@@ -292,9 +325,10 @@ impl<'a> Course<'a> {
 
     fn next(&self, head: u64) -> Next {
         let more = !self.ready.is_empty() || self.shipping.sent().max(self.read_out) < head;
+        let at_end = self.until.is_some() && !more && self.shipping.is_idle() && self.ending == Ending::Open;
         if more && self.shipping.has_room() {
             Next::Batch
-        } else if Instant::now() >= self.next_head || self.proof_wanted(head) {
+        } else if Instant::now() >= self.next_head || at_end || self.proof_wanted(head) {
             Next::Head
         } else if !more && self.proving.repairing().is_some() && self.shipping.has_room() {
             Next::Repair
@@ -309,7 +343,12 @@ impl<'a> Course<'a> {
         let now_ms = self.sender.clock.now_ms();
         self.next_head = Instant::now() + self.sender.settings.head_interval;
         self.asked_ms = self.shipping.is_idle().then_some(now_ms);
-        let below = self.sender.links.below(&self.sender.own.path, &self.sender.directory.snapshot(), now_ms);
+        if self.shipping.is_idle() && self.shipping.sent() >= self.until.unwrap_or(u64::MAX) {
+            self.ending = Ending::Told;
+        }
+        let (sender, up) = (self.sender, self.sender.route.is_up());
+        let below = || sender.links.below(&sender.own.path, &sender.directory.snapshot(), now_ms);
+        let below = if up { below() } else { Vec::new() };
         FromSender::Head(Head { head, now_ms, below, proof: self.proof() })
     }
 
@@ -330,15 +369,15 @@ impl<'a> Course<'a> {
     fn read(&mut self) -> Result<(), LinkError> {
         let sender = self.sender;
         let directory = sender.directory.snapshot();
-        let mine = |envelope: &model::Envelope| {
-            proof::ships_up(&directory, &envelope.key_id, &sender.own.path) && flows_up(envelope)
-        };
+        let (own, to) = (&sender.own.path, self.to);
+        let takes = |envelope: &model::Envelope| sender.route.takes(envelope, &directory, own, to);
         let after = self.shipping.sent();
-        let slice = self.reader.next(sender.settings.max_batch_records, self.max_batch_bytes, &mine)?;
+        let most = sender.route.max_records(sender.settings.max_batch_records);
+        let slice = self.reader.next(most, self.max_batch_bytes, &takes)?;
         if slice.upto <= after {
             return Ok(());
         }
-        let mut records = slice.records;
+        let mut records = select(self.selection.as_mut(), slice.records, after, &directory, &sender.store)?;
         let needed = self.cover.complete(&records, &directory, &sender.store)?;
         records.splice(0..0, needed);
         // The receiver judges batch by batch, so what others depend on must not stand in a later part.
@@ -350,7 +389,7 @@ impl<'a> Course<'a> {
             let upto = if at == last { slice.upto } else { after };
             self.ready.push_back(batch::encode(part, Place { after, upto, head: slice.head, now_ms }));
         }
-        self.sender.links.change(self.parent, |link| link.head = slice.head.max(link.head));
+        self.sender.links.change(self.to, |link| link.head = slice.head.max(link.head));
         Ok(())
     }
 
@@ -365,11 +404,14 @@ impl<'a> Course<'a> {
             quarantined: 0,
         };
         let links = &self.sender.links;
-        links.heard(self.parent, Some(self.sender.store.head()), now_ms);
-        links.moved(self.parent, ack.position, counted, now_ms);
+        links.heard(self.to, Some(self.sender.store.head()), now_ms);
+        links.moved(self.to, ack.position, counted, now_ms);
         self.sender.confirmations.acknowledged(ack.position, &ack.refused);
+        if self.ending == Ending::Told && self.shipping.is_idle() {
+            self.ending = Ending::Acknowledged;
+        }
         let offset = self.asked_ms.take().map(|asked_ms| offset_ms(ack.now_ms, asked_ms, now_ms));
-        links.change(self.parent, |link| {
+        links.change(self.to, |link| {
             link.quarantined = ack.quarantined_total;
             link.clock_offset_ms = offset.unwrap_or(link.clock_offset_ms);
         });
@@ -381,18 +423,18 @@ impl<'a> Course<'a> {
 }
 
 /// A welcome that this node can follow.
-fn check_welcome(welcome: &Welcome, parent: &model::NodePath, head: u64) -> Result<(), LinkError> {
+fn check_welcome(welcome: &Welcome, to: &NodePath, head: u64) -> Result<(), LinkError> {
     if !PROTOCOLS.contains(&welcome.protocol) {
-        return Err(LinkError::Protocol("the parent chose a version that was not offered"));
+        return Err(LinkError::Protocol("the other end chose a version that was not offered"));
     }
-    if welcome.path != *parent {
-        return Err(LinkError::Protocol("the other end is not this node's parent"));
+    if welcome.path != *to {
+        return Err(LinkError::Protocol("the other end is another node"));
     }
     if welcome.position > head {
         return Err(LinkError::ParentKnowsMore { position: welcome.position, head });
     }
     if (welcome.max_batch_bytes as usize) < shipping::LEAST_BATCH_BYTES || welcome.max_in_flight == 0 {
-        return Err(LinkError::Protocol("the parent takes no batch that could hold a record"));
+        return Err(LinkError::Protocol("the other end takes no batch that could hold a record"));
     }
     Ok(())
 }

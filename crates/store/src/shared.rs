@@ -94,13 +94,13 @@ impl Shared {
         Err(self.index_broken())
     }
 
-    pub(crate) fn history(&self, key: &RecordKey, most: usize) -> Result<Vec<Record>, ReadError> {
+    pub(crate) fn history(&self, key: &RecordKey, most: usize) -> Result<Vec<(u64, Record)>, ReadError> {
         let mut records = Vec::new();
         let mut next = self.pointer(key)?;
         while let Some(pointer) = next.filter(|_| records.len() < most) {
             match self.log.item(pointer.lsn, pointer.offset, pointer.length) {
                 Ok(Item::Record { record, supersedes }) => {
-                    records.push(record);
+                    records.push((pointer.lsn, record));
                     next = supersedes;
                 }
                 Err(error) if records.is_empty() => return Err(error),

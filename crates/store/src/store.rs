@@ -151,9 +151,9 @@ impl Store {
         Ok(self.handle.shared.pointer(key)?.map(|pointer| pointer.version()))
     }
 
-    /// The version held under this key and the earlier ones that the log still has, newest first, at most `most`. An earlier
-    /// one that cannot be read ends the list.
-    pub fn history(&self, key: &RecordKey, most: usize) -> Result<Vec<Record>, ReadError> {
+    /// The version held under this key and the earlier ones that the log still has, each with its position, newest first, at
+    /// most `most`. An earlier one that cannot be read ends the list.
+    pub fn history(&self, key: &RecordKey, most: usize) -> Result<Vec<(u64, Record)>, ReadError> {
         self.handle.shared.history(key, most)
     }
 
@@ -199,6 +199,11 @@ impl Store {
     /// How far a feed has been applied here.
     pub fn position(&self, feed: &FeedId) -> Option<FeedPosition> {
         self.handle.shared.view.read().feeds.get(feed).copied()
+    }
+
+    /// How far every feed has been applied here.
+    pub fn positions(&self) -> Vec<(FeedId, FeedPosition)> {
+        self.handle.shared.view.read().feeds.iter().map(|(feed, position)| (*feed, *position)).collect()
     }
 
     /// The generation of the feeds that this store sends: random, one per log.

@@ -83,7 +83,8 @@ impl TryFrom<v1::FeedHello> for feed::Hello {
             direction: match v1::Direction::try_from(hello.direction) {
                 Ok(v1::Direction::Up) => feed::Direction::Up,
                 Ok(v1::Direction::Down) => feed::Direction::Down,
-                _ => return bad("hello.direction", "must be UP or DOWN"),
+                Ok(v1::Direction::Restore) => feed::Direction::Restore,
+                _ => return bad("hello.direction", "must be UP, DOWN or RESTORE"),
             },
             path: hello.path.parse().or_else(|_| bad("hello.path", "must be region codes joined by '/'"))?,
             origin: origin(&hello.origin, "hello.origin")?,
@@ -111,6 +112,7 @@ impl From<feed::Hello> for v1::FeedHello {
             direction: match hello.direction {
                 feed::Direction::Up => v1::Direction::Up,
                 feed::Direction::Down => v1::Direction::Down,
+                feed::Direction::Restore => v1::Direction::Restore,
             } as i32,
             path: hello.path.to_string(),
             origin: Bytes::copy_from_slice(hello.origin.as_bytes()),

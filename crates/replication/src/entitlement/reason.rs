@@ -15,6 +15,10 @@ pub enum Reason {
     Signature,
     #[error("signed by {path}, which does not stand under the sender {sender}")]
     Outside { path: NodePath, sender: NodePath },
+    #[error("signed by {path}, which stands under this node: nobody above sends that")]
+    OwnSubtree { path: NodePath },
+    #[error("other bytes are held under the same version")]
+    OtherBytes,
     #[error("{path} does not write for origin {origin}")]
     NotTheWriter { path: NodePath, origin: OriginId },
     #[error("written in term {stated}, the origin is in term {current}")]

@@ -14,7 +14,7 @@ struct Scene {
 }
 
 fn rules_from<'a>(domain: &'a TrustDomain, sender: &'a NodePath) -> Rules<'a> {
-    Rules { trust_domain: domain, sender, keyring: &PlainKeyring }
+    Rules { trust_domain: domain, from: Territory::Within(sender), keyring: &PlainKeyring }
 }
 
 fn judge_from(sender: &str, records: &[Record], staged: Staged) -> (Vec<Verdict>, Staged) {

@@ -1,5 +1,6 @@
-//! Applies one child's batches in their order and acknowledges them.
+//! Applies one neighbour's batches in their order and acknowledges them.
 
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
@@ -20,7 +21,7 @@ use super::{Session, Shared};
 use crate::entitlement::{Judging, Reason, Rules, Staged, Verdict, is_directory};
 use crate::epoch::epoch_id;
 use crate::links::Counted;
-use crate::{Fact, LinkError, LinkRefusal, batch, proof};
+use crate::{Fact, LinkError, LinkRefusal, Links, batch, proof, restore};
 
 /// A position that covers nothing new here is kept in memory until it is this far ahead of the durable one: making every such
 /// step durable would grow this node's own feed, and so the next node's, for nothing.
@@ -44,6 +45,7 @@ pub(super) struct Applier {
     shared: Arc<Shared>,
     session: Session,
     feed: FeedId,
+    links: Links,
     /// Everything up to here is applied.
     position: u64,
     /// The position that the store holds.
@@ -69,10 +71,12 @@ impl Applier {
         position: u64,
         outgoing: mpsc::Sender<FromReceiver>,
     ) -> Self {
-        let feed = FeedId { peer: session.origin, direction: Direction::Up };
+        let feed = FeedId { peer: session.origin, direction: session.direction };
+        let links = shared.links_of(session.direction);
         Self {
             shared,
             session,
+            links,
             feed,
             position,
             durable: position,
@@ -91,7 +95,12 @@ impl Applier {
                     verdict = head.proof.map(|proof| self.compare(&proof)).transpose()?;
                     self.heard(head.head);
                     let (path, now_ms) = (&self.session.path, self.shared.clock.now_ms());
-                    self.shared.links.told_of(path, head.below, now_ms);
+                    if self.feed.direction == Direction::Up {
+                        self.links.told_of(path, head.below, now_ms);
+                    }
+                    if self.feed.direction == Direction::Restore && self.position >= head.head {
+                        self.end_restore().await?;
+                    }
                     Counted::default()
                 }
                 Work::Batch(batch) => {
@@ -109,11 +118,11 @@ impl Applier {
     }
 
     fn heard(&self, head: u64) {
-        self.shared.links.heard(&self.session.path, Some(head), self.shared.clock.now_ms());
+        self.links.heard(&self.session.path, Some(head), self.shared.clock.now_ms());
     }
 
     fn ack(&self, counted: Counted) -> Ack {
-        let link = self.shared.links.view(&self.session.path);
+        let link = self.links.view(&self.session.path);
         Ack {
             position: self.position,
             applied: counted.applied as u32,
@@ -128,7 +137,7 @@ impl Applier {
 
     /// Compares what the child holds of its feed with what came here.
     fn compare(&mut self, proof: &Proof) -> Result<Compared, LinkError> {
-        if proof.position != self.position {
+        if proof.position != self.position || self.feed.direction != Direction::Up {
             return Ok(proof::not_yet(proof.position));
         }
         let (shared, path) = (&self.shared, &self.session.path);
@@ -139,7 +148,7 @@ impl Applier {
         let mut verdict = proof::compare(proof, &held);
         let now_ms = shared.clock.now_ms();
         if verdict.comparison == Comparison::Equal {
-            shared.links.proven(path, held.total().count, now_ms);
+            self.links.proven(path, held.total().count, now_ms);
             (self.differing, self.futile) = (BTreeSet::new(), 0);
             return Ok(verdict);
         }
@@ -154,7 +163,7 @@ impl Applier {
                 "the child holds different records in {} of 1024 buckets, and shipping them again both ways did not help",
                 again.len()
             );
-            shared.links.disproven(path, why);
+            self.links.disproven(path, why);
         }
         self.differing = verdict.differing.iter().copied().collect();
         let (buckets, given_back) = (verdict.differing.len(), verdict.given_back.len());
@@ -170,24 +179,26 @@ impl Applier {
             return Ok(Counted::default());
         }
         let (records, mut broken) = self.read(raws);
+        let (records, held) = self.not_held(records)?;
         // Held until what was decided is published; batches without directory records do not wait for each other.
         let _gate =
             if records.iter().any(is_directory) { Some(self.shared.directory.decide().await) } else { None };
-        let mut judged = self.judge(records).await;
+        let mut judged = self.judge(records).await?;
         judged.quarantined.append(&mut broken);
         let newest = newest_by_writer(&judged.admitted, &self.shared);
-        let counted = self.commit(&judged.admitted, &judged.quarantined, batch.upto).await?;
+        let mut counted = self.commit(&judged.admitted, &judged.quarantined, batch.upto).await?;
+        counted.repeated += held;
         self.publish(judged.facts);
         judged.quarantined.iter().for_each(|one| name(one, refused));
         if let Some(first) = judged.quarantined.first() {
             // One line for a batch: a child that sends only bad records must not fill the log as well.
             let (count, reason) = (judged.quarantined.len(), &first.reason);
-            tracing::warn!(child = %self.session.path, count, %reason, "records went to quarantine; the first one's reason");
+            tracing::warn!(peer = %self.session.path, count, %reason, "records went to quarantine; the first one's reason");
         }
         self.moved(counted);
         let repaired =
             if self.differing.is_empty() || batch.upto > batch.after { 0 } else { counted.applied };
-        self.shared.links.change(&self.session.path, |link| {
+        self.links.change(&self.session.path, |link| {
             link.repaired += repaired;
             for (node, recorded_ms) in newest {
                 let held = link.newest_record_ms.entry(node).or_default();
@@ -197,8 +208,39 @@ impl Applier {
         Ok(counted)
     }
 
+    /// Everything is back: notes it durably, so that a start after this one need not ask.
+    async fn end_restore(&mut self) -> Result<(), LinkError> {
+        self.commit_part(&[], &[], Some((self.feed, restore::complete()))).await?;
+        let (path, held) = (&self.session.path, self.shared.store.head());
+        tracing::info!(parent = %path, held, "the records that the parent holds of this node are restored");
+        Ok(())
+    }
+
     fn moved(&self, counted: Counted) {
-        self.shared.links.moved(&self.session.path, self.position, counted, self.shared.clock.now_ms());
+        self.links.moved(&self.session.path, self.position, counted, self.shared.clock.now_ms());
+    }
+
+    /// Leaves out what is held already in this or a higher version, and how many those are: a feed that is read again from its
+    /// start costs no signatures. The same version with other bytes stays, to be judged.
+    fn not_held(&self, records: Vec<Record>) -> Result<(Vec<Record>, u64), LinkError> {
+        let (mut open, mut held) = (Vec::with_capacity(records.len()), 0);
+        for record in records {
+            let version = self.shared.store.version(&record.key())?;
+            let known = match version.map(|version| version.cmp(&record.envelope().version)) {
+                None | Some(Ordering::Less) => false,
+                Some(Ordering::Greater) => true,
+                Some(Ordering::Equal) => {
+                    let same = |held: Record| held.header_bytes() == record.header_bytes();
+                    self.shared.store.get(&record.key())?.is_some_and(same)
+                }
+            };
+            if known {
+                held += 1;
+            } else {
+                open.push(record);
+            }
+        }
+        Ok((open, held))
     }
 
     /// Wire forms that are records, and the others as quarantined ones.
@@ -220,11 +262,11 @@ impl Applier {
     }
 
     /// Judges in pieces, so that reads of others are not kept waiting by a thousand signatures.
-    async fn judge(&self, records: Vec<Record>) -> Judged {
+    async fn judge(&self, records: Vec<Record>) -> Result<Judged, LinkError> {
         let shared = &self.shared;
         let rules = Rules {
             trust_domain: &shared.own.trust_domain,
-            sender: &self.session.path,
+            from: shared.territory(self.session.direction, &self.session.path),
             keyring: &*shared.keyring,
         };
         let mut judging = Judging::new(&records, Staged::new(shared.directory.snapshot()), rules);
@@ -235,11 +277,21 @@ impl Applier {
         let (mut admitted, mut quarantined) = (Vec::with_capacity(records.len()), Vec::new());
         for (record, verdict) in records.into_iter().zip(verdicts) {
             match verdict {
+                Verdict::Admit if self.is_twisted(&record)? => {
+                    quarantined.push(self.quarantined(&record.to_raw(), &Reason::OtherBytes));
+                }
                 Verdict::Admit => admitted.push(record),
                 Verdict::Quarantine(reason) => quarantined.push(self.quarantined(&record.to_raw(), &reason)),
             }
         }
-        Judged { admitted, quarantined, facts: staged.into_facts() }
+        Ok(Judged { admitted, quarantined, facts: staged.into_facts() })
+    }
+
+    /// Whether other bytes are held under the very version of this record: its writer went back in time, or signed twice.
+    fn is_twisted(&self, record: &Record) -> Result<bool, LinkError> {
+        let version = self.shared.store.version(&record.key())?;
+        // What is held with the same bytes was left out before.
+        Ok(version == Some(record.envelope().version))
     }
 
     /// Makes a batch durable. One that is larger than a commit takes several; the last one moves the position.
@@ -279,9 +331,9 @@ impl Applier {
                 Err(error @ (CommitError::Full | CommitError::Overloaded)) => error,
                 Err(error) => return Err(LinkRefusal::Store(error).into()),
             };
-            self.shared.links.change(&self.session.path, |link| link.stalled = Some(error.to_string()));
+            self.links.change(&self.session.path, |link| link.stalled = Some(error.to_string()));
             if attempt == 0 {
-                tracing::warn!(child = %self.session.path, %error, "a child's records wait");
+                tracing::warn!(peer = %self.session.path, %error, "a child's records wait");
             }
             self.wait(attempt).await?;
             attempt += 1;

@@ -7,7 +7,7 @@ use model::{NodePath, OriginId, Record};
 use store::{Apply, MAX_COMMIT_RECORDS, Store};
 
 use super::Shared;
-use crate::entitlement::{Rules, Staged, Verdict, is_directory, judge, rank};
+use crate::entitlement::{Rules, Staged, Territory, Verdict, is_directory, judge, rank};
 use crate::epoch::epoch_id;
 use crate::error::Announced;
 use crate::{DirectoryView, LinkError, LinkRefusal, NodeIdentity};
@@ -25,12 +25,13 @@ pub(super) fn check(
             ours: own.trust_domain.clone(),
         });
     }
-    if hello.path != *peer || !own.path.is_parent_of(peer) {
+    let from_above = hello.direction != Direction::Up;
+    if from_above && (hello.path != *peer || !peer.is_parent_of(&own.path)) {
+        return Err(LinkRefusal::BadHello { why: format!("{peer} is not the parent of {}", own.path) });
+    }
+    if !from_above && (hello.path != *peer || !own.path.is_parent_of(peer)) {
         let (announced, certified, ours) = (hello.path.clone(), peer.clone(), own.path.clone());
         return Err(LinkRefusal::NotAChild { announced, certified, ours });
-    }
-    if hello.direction != Direction::Up {
-        return Err(LinkRefusal::BadHello { why: "a child ships only its up feed".into() });
     }
     let common = hello.protocols.iter().filter(|version| PROTOCOLS.contains(version)).max();
     let unsupported =
@@ -44,7 +45,7 @@ pub(super) fn check(
 fn check_origin(hello: &Hello, own: &NodeIdentity, view: &DirectoryView) -> Result<(), LinkRefusal> {
     let announced = hello.origin;
     if announced == own.origin || view.institution(&announced).is_some() {
-        return Err(LinkRefusal::BadHello { why: format!("origin {announced} is not the child's") });
+        return Err(LinkRefusal::BadHello { why: format!("origin {announced} is not the sender's") });
     }
     if let Some(elsewhere) = view.path_of(&announced).filter(|known| **known != hello.path) {
         return Err(LinkRefusal::BadHello {
@@ -52,7 +53,7 @@ fn check_origin(hello: &Hello, own: &NodeIdentity, view: &DirectoryView) -> Resu
         });
     }
     let Some(known) = view.origin_at(&hello.path).filter(|known| *known != announced) else { return Ok(()) };
-    if hello.epochs.is_empty() {
+    if hello.epochs.is_empty() && hello.direction == Direction::Up {
         // An empty store has a new origin: the node that stood here lost its disk.
         return Err(restore_needed(hello, known, view, Announced::Nothing));
     }
@@ -81,10 +82,15 @@ pub(super) async fn introduce(shared: Arc<Shared>, peer: NodePath, hello: Hello)
         .iter()
         .any(|record| !is_directory(record) || record.envelope().origin != hello.origin)
     {
-        return Err(bad("the introduction holds more than the child's own directory records".into()));
+        return Err(bad("the introduction holds more than the sender's own directory records".into()));
     }
     let _gate = shared.directory.decide().await;
-    let rules = Rules { trust_domain: &shared.own.trust_domain, sender: &peer, keyring: &*shared.keyring };
+    // The parent stands beyond this node's subtree also when it gives that back.
+    let from = match hello.direction {
+        Direction::Up => Territory::Within(&peer),
+        Direction::Down | Direction::Restore => Territory::Beyond(&shared.own.path),
+    };
+    let rules = Rules { trust_domain: &shared.own.trust_domain, from, keyring: &*shared.keyring };
     let staged = Staged::new(shared.directory.snapshot());
     let (verdicts, staged) = judge(&hello.introduction, staged, rules);
     // The key first: without it nothing else can be verified, and would only say so.
@@ -98,7 +104,7 @@ pub(super) async fn introduce(shared: Arc<Shared>, peer: NodePath, hello: Hello)
     }
     let view = staged.view();
     if view.origin_at(&peer) != Some(hello.origin) {
-        return Err(bad("the introduction holds no signing key of the child".into()));
+        return Err(bad("the introduction holds no signing key of the sender".into()));
     }
     let admitted = view.epochs(&hello.origin).last().filter(|known| known.counter == newest.counter);
     if admitted.and_then(epoch_id) != epoch_id(newest) {

@@ -1,4 +1,4 @@
-//! Which children are connected: one live session each. A newer connection of the same start takes the place of the older
+//! Which neighbours are connected: one live session each in one direction. A newer connection of the same start takes the place of the older
 //! one and waits until that has applied what it was applying.
 
 use std::collections::BTreeMap;
@@ -7,6 +7,7 @@ use std::sync::Arc;
 use model::feed::Hello;
 use model::{EpochId, NodePath, OriginId};
 use parking_lot::Mutex;
+use store::Direction;
 use tokio::sync::watch;
 
 use crate::{LinkError, LinkRefusal, Links};
@@ -42,6 +43,7 @@ pub(super) struct Session {
     /// The sender, known from its greeting on.
     pub origin: OriginId,
     pub generation: [u8; 16],
+    pub direction: Direction,
     /// True when a newer session takes over.
     pub stop: watch::Receiver<bool>,
     number: u64,
@@ -80,6 +82,7 @@ impl Sessions {
             path: path.clone(),
             origin: OriginId([0; 16]),
             generation: [0; 16],
+            direction: Direction::Up,
             stop: stopped,
             number,
             live: Arc::clone(&self.live),
@@ -102,6 +105,7 @@ impl Session {
     /// The session of this greeting.
     pub fn of(mut self, hello: Hello) -> Self {
         (self.origin, self.generation) = (hello.origin, hello.generation);
+        self.direction = super::direction_of(&hello);
         self
     }
 

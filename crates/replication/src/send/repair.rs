@@ -9,19 +9,24 @@ use super::proving::Outcome;
 use super::shipping::cut;
 use super::{Course, closed};
 use crate::batch::{self, Place, size_in_batch};
-use crate::entitlement::{self, Judging, Rules, Staged, Verdict as Judged};
+use crate::entitlement::{self, Judging, Rules, Staged, Territory, Verdict as Judged};
 use crate::{LinkError, flows_up, proof};
 
 impl Course<'_> {
     /// Whether a proof should go although no head is due: everything is shipped, and the other end waits to be asked.
     pub(super) fn proof_wanted(&self, head: u64) -> bool {
         let position = self.shipping.sent();
-        position >= head && self.proving.wanted(position, Instant::now()).is_some()
+        self.sender.route.is_up()
+            && position >= head
+            && self.proving.wanted(position, Instant::now()).is_some()
     }
 
     /// A proof of everything shipped, if one is due and nothing was committed since.
     pub(super) fn proof(&mut self) -> Option<Proof> {
         let (position, sender) = (self.shipping.sent(), self.sender);
+        if !sender.route.is_up() {
+            return None;
+        }
         let with_buckets = self.proving.wanted(position, Instant::now())?;
         let (at, digest) = proof::shipped(&sender.store, &sender.directory.snapshot(), &sender.own.path);
         if at != position {
@@ -40,19 +45,19 @@ impl Course<'_> {
             Outcome::Proven => {
                 let sender = self.sender;
                 let (_, held) = proof::shipped(&sender.store, &sender.directory.snapshot(), &sender.own.path);
-                links.proven(self.parent, held.total().count, now_ms);
+                links.proven(self.to, held.total().count, now_ms);
             }
             Outcome::Repair => {
                 let buckets = verdict.differing.len();
-                tracing::warn!(parent = %self.parent, buckets, "the parent holds other records; shipping them again");
+                tracing::warn!(to = %self.to, buckets, "the parent holds other records; shipping them again");
             }
             Outcome::TakeBack => {
                 let new = self.take_back(verdict.given_back).await?;
-                tracing::warn!(parent = %self.parent, new, "the parent gave back records that this node had lost");
-                self.sender.links.change(self.parent, |link| link.repaired += new);
+                tracing::warn!(to = %self.to, new, "the parent gave back records that this node had lost");
+                self.sender.links.change(self.to, |link| link.repaired += new);
                 self.proving.taken(new > 0);
             }
-            Outcome::Disproven(why) => links.disproven(self.parent, why),
+            Outcome::Disproven(why) => links.disproven(self.to, why),
         }
         Ok(())
     }
@@ -105,7 +110,7 @@ impl Course<'_> {
         };
         let rules = Rules {
             trust_domain: &sender.own.trust_domain,
-            sender: &sender.own.path,
+            from: Territory::Within(&sender.own.path),
             keyring: &*sender.keyring,
         };
         let (verdicts, staged) =

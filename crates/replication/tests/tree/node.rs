@@ -11,11 +11,12 @@ use model::{
 use parking_lot::Mutex;
 use prost::Message;
 use replication::{
-    AdmittedKey, Directory, Keyring, Links, NodeIdentity, Receiver, ReceiverSettings, Sender, SenderSettings,
+    AdmittedKey, Children, Directory, Interest, Keyring, Links, NodeIdentity, Receiver, ReceiverSettings,
+    Sender, SenderSettings,
 };
 use store::{
-    CommitError, Cut, Derivation, Draft, Expect, IndexChoice, Limits, Memory, MemoryIndex, Options, Run,
-    Store, Term,
+    CommitError, Cut, Derivation, Draft, Expect, IndexChoice, Limits, Memory, MemoryIndex, Options,
+    ReadError, Run, Store, Term,
 };
 use tokio::task::JoinHandle;
 
@@ -62,6 +63,25 @@ impl Keyring for PlainKeyring {
     }
 }
 
+/// One name, one person.
+#[derive(Debug)]
+struct ByName(Store);
+
+impl Interest for ByName {
+    fn person(&self, registration: &Record) -> Result<Vec<Record>, ReadError> {
+        let name = |record: &Record| record.decode_body::<Registration>().unwrap().name;
+        let all = self.0.feed_reader(0).next(usize::MAX, usize::MAX, &|envelope| {
+            envelope.kind == Kind::Registration as u32 && !envelope.tombstone
+        })?;
+        let same = |one: &Record| name(one) == name(registration);
+        Ok(all.records.into_iter().filter(same).collect())
+    }
+
+    fn documents(&self, _registration: &RecordKey) -> Result<Vec<Record>, ReadError> {
+        Ok(Vec::new())
+    }
+}
+
 /// What a node is and what its disk holds; outlives its processes.
 #[derive(Debug, Clone)]
 pub struct Machine {
@@ -83,7 +103,10 @@ pub struct Node {
     pub directory: Directory,
     pub links: Links,
     pub sender: Sender,
+    pub children: Children,
     pub door: Door,
+    /// The epoch of this start is open.
+    pub writing: bool,
     tasks: Vec<JoinHandle<()>>,
 }
 
@@ -164,9 +187,20 @@ impl Machine {
         )
         // Small batches, so that what depends on each other is far apart.
         .with_settings(SenderSettings { max_batch_records: 4, ..SenderSettings::default() });
+        let children = Children::new(&sender, Arc::new(ByName(store.clone())), receiver.restores());
         *door.lock() = Some(Open::new(receiver));
         let machine = self.clone();
-        Node { machine, store, directory, links, sender, door: Arc::clone(door), tasks: Vec::new() }
+        Node {
+            machine,
+            store,
+            directory,
+            links,
+            sender,
+            children,
+            door: Arc::clone(door),
+            writing: false,
+            tasks: Vec::new(),
+        }
     }
 }
 
@@ -188,6 +222,25 @@ impl Node {
             loop {
                 connect(&sender, path.clone(), &door, std::mem::replace(&mut breaks, NEVER)).await;
                 tokio::time::sleep(std::time::Duration::from_millis(250)).await;
+            }
+        }));
+    }
+
+    /// Keeps the down feed to a child up, and restores it when it was refused for want of its records.
+    pub fn keep_child(&mut self, child: NodePath, door: &Door) {
+        let (children, own) = (self.children.clone(), self.machine.path.clone());
+        let (down, behind, to) = (children.down(&child), Arc::clone(door), own.clone());
+        self.tasks.push(tokio::spawn(async move {
+            loop {
+                connect(&down, to.clone(), &behind, NEVER).await;
+                tokio::time::sleep(std::time::Duration::from_millis(250)).await;
+            }
+        }));
+        let door = Arc::clone(door);
+        self.tasks.push(tokio::spawn(async move {
+            loop {
+                children.restores().wanted(&child).await;
+                connect(&children.restore(&child), own.clone(), &door, NEVER).await;
             }
         }));
     }

@@ -4,9 +4,11 @@
 //! start X            power on; opens an epoch, or waits for the parent if the disk is empty
 //! begin X            opens an epoch without the parent: a node that stood alone until now
 //! connect X          the feed to the parent, kept up
+//! down X             keeps the down feed from X's parent up, and lets it restore X
 //! disconnect X       takes it down
 //! break X UP DOWN    connects; the first connection breaks after so many frames to or from the parent
 //! register X I P N   N patients P1 … PN of institution I
+//! name X I P N NAME  as `register`, with a name: registrations of one name are one person
 //! rename X I         writes the enrolment of institution I anew
 //! kill X             power off; what was not synced is gone
 //! stop X             power off
@@ -100,6 +102,13 @@ impl World {
             }
             "disconnect" => self.node(name).drop_link(),
             "register" => return self.register(name, words[2], words[3], number(4)).await,
+            "down" => self.down(name),
+            "name" => {
+                let node = self.node(name);
+                for n in 1..=number(4) {
+                    node.register(words[2], &format!("{}{n}", words[3]), words[5]).await.unwrap();
+                }
+            }
             "rename" => self.rename(name, words[2]).await,
             "kill" => self.kill(name),
             "stop" => drop(self.nodes.remove(name)),
@@ -107,7 +116,7 @@ impl World {
                 let seed = words.get(2).map(|_| number(2) as u8);
                 let machine = self.machines.get_mut(name).unwrap();
                 let fresh = Machine::new("530000", seed.unwrap_or(0));
-                (machine.storage, machine.index) = (Memory::new(99), fresh.index);
+                (machine.storage, machine.index) = (Memory::new(99 + self.started), fresh.index);
                 if seed.is_some() {
                     (machine.origin, machine.key) = (fresh.origin, fresh.key);
                 }
@@ -147,7 +156,8 @@ impl World {
         let taken = self.nodes.values().any(|node| node.machine.path.to_string() == path);
         let door = if taken { door() } else { self.door(&path) };
         let node = self.machines[name].start(&self.clock, &door);
-        let waits = node.store.last_epoch().is_none() && node.machine.path.depth() > 0;
+        let unknown = node.store.last_epoch().is_none() || replication::is_restoring(&node.store);
+        let waits = unknown && node.machine.path.depth() > 0;
         self.nodes.insert(name.into(), node);
         if waits {
             return format!("{name} waits for its parent\n");
@@ -158,6 +168,7 @@ impl World {
     async fn begin(&mut self, name: &str) -> String {
         self.started += 1;
         let epoch = self.nodes[name].begin(self.started).await;
+        self.node(name).writing = true;
         format!("{name} writes in epoch {}\n", epoch.counter)
     }
 
@@ -179,7 +190,7 @@ impl World {
         if let Some(error) = refused {
             return format!("{name}: {} {error}\n", error.reason());
         }
-        let waits = self.nodes[name].store.last_epoch().is_none();
+        let waits = !self.nodes[name].writing;
         let said = if waits { self.begin(name).await } else { String::new() };
         self.node(name).keep_link(&parent, breaks);
         said
@@ -193,6 +204,13 @@ impl World {
             }
         }
         String::new()
+    }
+
+    fn down(&mut self, name: &str) {
+        let (path, above) = (self.machines[name].path.clone(), self.machines[name].path.parent().unwrap());
+        let door = self.door(&path.to_string());
+        let parent = self.nodes.values_mut().find(|node| node.machine.path == above).unwrap();
+        parent.keep_child(path, &door);
     }
 
     async fn rename(&mut self, name: &str, code: &str) {
@@ -331,6 +349,14 @@ impl World {
             )
             .unwrap();
         }
+        for (what, links) in [("down", node.links.down()), ("restore", node.links.restores())] {
+            for link in links.all() {
+                let (path, applied, repeated) = (&link.path, link.applied, link.repeated);
+                let behind = link.behind();
+                writeln!(out, "  {what} {path}: behind {behind}, {applied} applied, {repeated} repeated")
+                    .unwrap();
+            }
+        }
         out
     }
 
@@ -421,6 +447,7 @@ macro_rules! scripts {
 scripts!(
     clone_beside,
     disk_full,
+    down,
     late_join,
     lost_disk,
     old_backup,
@@ -428,6 +455,7 @@ scripts!(
     poison,
     proof,
     rejoin,
+    restore,
     second_claim,
     stall,
     two_hops,

@@ -294,7 +294,7 @@ fn earlier_versions_can_be_read() {
     }
     let bodies = |most| {
         let history = store.history(&key("a"), most).unwrap();
-        history.iter().map(|record| record.body().to_vec()).collect::<Vec<_>>()
+        history.iter().map(|(_, record)| record.body().to_vec()).collect::<Vec<_>>()
     };
     assert_eq!(bodies(10), [b"3", b"2", b"1"]);
     assert_eq!(bodies(2), [b"3", b"2"]);

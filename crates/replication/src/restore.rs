@@ -1,0 +1,69 @@
+//! A node that lost its records: it waits, its parent sends them back, and only then does it write again.
+//!
+//! ```text
+//! child, empty ── greeting without epochs ──▶ parent: RESTORE_NEEDED, and remembers to restore
+//!       ◀── Ship (RESTORE) over the reverse connection: all records signed in the child's subtree ──
+//!       stores position after position, so a restore goes on where it stopped; at its end the store is *complete*
+//! child ── greeting with the newest epoch that the parent knows ──▶ welcome; the child opens the next epoch and writes
+//! ```
+//! What the child had and never shipped is gone; the parent's log of the last announced head says how much that was.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use model::NodePath;
+use parking_lot::Mutex;
+use store::{Direction, FeedPosition, Store};
+use tokio::sync::Notify;
+
+/// Generation of the position that says: everything has been restored.
+const COMPLETE: [u8; 16] = [0xFF; 16];
+
+/// The position that ends a restore.
+pub(crate) fn complete() -> FeedPosition {
+    FeedPosition { generation: COMPLETE, position: u64::MAX }
+}
+
+/// Whether a restore of this store was begun and has not come to its end: its node must not write.
+pub fn is_restoring(store: &Store) -> bool {
+    let restores = store.positions().into_iter().filter(|(feed, _)| feed.direction == Direction::Restore);
+    let (mut any, mut ended) = (false, false);
+    for (_, position) in restores {
+        any = true;
+        ended |= position.generation == COMPLETE;
+    }
+    any && !ended
+}
+
+/// Whether this store takes a restore: it is empty, or in the middle of one.
+pub(crate) fn may_restore(store: &Store) -> bool {
+    store.last_epoch().is_none() || is_restoring(store)
+}
+
+/// The children that were refused because they must be restored. Clones are the same. Bounded by the children.
+#[derive(Debug, Clone, Default)]
+pub struct Restores {
+    wanted: Arc<Mutex<BTreeSet<NodePath>>>,
+    moved: Arc<Notify>,
+}
+
+impl Restores {
+    pub(crate) fn want(&self, child: &NodePath) {
+        self.wanted.lock().insert(child.clone());
+        self.moved.notify_waiters();
+    }
+
+    /// Waits until this child needs a restore; it is asked for again when it is refused again.
+    pub async fn wanted(&self, child: &NodePath) {
+        loop {
+            let moved = self.moved.notified();
+            tokio::pin!(moved);
+            // Registered before looking, so that nothing is missed in between.
+            moved.as_mut().enable();
+            if self.wanted.lock().remove(child) {
+                return;
+            }
+            moved.await;
+        }
+    }
+}

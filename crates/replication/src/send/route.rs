@@ -1,0 +1,121 @@
+//! Where a feed goes, and which records stand in it.
+
+use std::sync::Arc;
+
+use model::feed::Direction;
+use model::{Envelope, NodePath, Record};
+use store::ReadError;
+
+use super::Sender;
+use crate::interest::{Interest, Selection, concerns_down};
+use crate::restore::Restores;
+use crate::{Confirmations, DirectoryView, flows_up, proof};
+
+/// Registrations that a slice of a down feed looks at: each may bring its whole person.
+const MAX_LOOKED_AT: usize = 128;
+
+/// The rule of a feed.
+#[derive(Debug, Clone)]
+pub(super) enum Route {
+    /// To the parent: all of this node's subtree that flows up.
+    Up,
+    /// To a child: what concerns it and is not of its own subtree.
+    Down(Arc<dyn Interest>),
+    /// To a child that lost its records: those of its own subtree.
+    Restore,
+}
+
+impl Route {
+    pub fn direction(&self) -> Direction {
+        match self {
+            Self::Up => Direction::Up,
+            Self::Down(_) => Direction::Down,
+            Self::Restore => Direction::Restore,
+        }
+    }
+
+    pub fn is_up(&self) -> bool {
+        matches!(self, Self::Up)
+    }
+
+    /// What selects for a session, if the envelopes alone do not.
+    pub fn selection(&self, to: &NodePath) -> Option<Selection> {
+        match self {
+            Self::Down(interest) => Some(Selection::new(Arc::clone(interest), to.clone())),
+            Self::Up | Self::Restore => None,
+        }
+    }
+
+    pub fn max_records(&self, settings: usize) -> usize {
+        if matches!(self, Self::Down(_)) { settings.min(MAX_LOOKED_AT) } else { settings }
+    }
+
+    /// Whether a record with this envelope is to be looked at.
+    pub fn takes(&self, envelope: &Envelope, view: &DirectoryView, own: &NodePath, to: &NodePath) -> bool {
+        match self {
+            Self::Up => proof::ships_up(view, &envelope.key_id, own) && flows_up(envelope),
+            Self::Down(_) => concerns_down(envelope),
+            Self::Restore => view.key_path(&envelope.key_id).is_some_and(|path| to.contains(path)),
+        }
+    }
+}
+
+/// Makes the senders to children. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Children {
+    /// With everything that does not depend on the child.
+    template: Sender,
+    interest: Arc<dyn Interest>,
+    restores: Restores,
+}
+
+impl Children {
+    /// `like` is any sender of this node; its settings are taken over.
+    pub fn new(like: &Sender, interest: Arc<dyn Interest>, restores: Restores) -> Self {
+        Self { template: like.clone(), interest, restores }
+    }
+
+    /// The down feed of a child.
+    pub fn down(&self, child: &NodePath) -> Sender {
+        self.to(child, Route::Down(Arc::clone(&self.interest)))
+    }
+
+    /// Sends a child its own records back; its session ends by itself.
+    pub fn restore(&self, child: &NodePath) -> Sender {
+        self.to(child, Route::Restore)
+    }
+
+    /// Which children need that.
+    pub fn restores(&self) -> &Restores {
+        &self.restores
+    }
+
+    fn to(&self, child: &NodePath, route: Route) -> Sender {
+        let links = match route {
+            Route::Restore => self.template.links.restores(),
+            Route::Up | Route::Down(_) => self.template.links.down(),
+        };
+        Sender {
+            to: Some(child.clone()),
+            links,
+            route,
+            welcome: Arc::default(),
+            confirmations: Confirmations::default(),
+            ..self.template.clone()
+        }
+    }
+}
+
+/// Selects from a slice what goes.
+pub(super) fn select(
+    selection: Option<&mut Selection>,
+    records: Vec<Record>,
+    after: u64,
+    view: &DirectoryView,
+    store: &store::Store,
+) -> Result<Vec<Record>, ReadError> {
+    match selection {
+        Some(selection) => selection.of(records, after, view, store),
+        None => Ok(records),
+    }
+}
