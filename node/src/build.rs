@@ -4,10 +4,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use exchange::{Exchange, Parts, Terms};
+use exchange::{Exchange, Parts, QueryTimeInterest, Terms};
 use identity::{Alpn, Identity, Name, Seams};
 use model::{Clock, Entropy};
-use replication::{Directory, Links, NodeIdentity, Receiver, Sender};
+use replication::{Children, Directory, Links, NodeIdentity, Receiver, Sender};
 use repository::{ContentLimits, Repository};
 use rpc::net::{Dial, Tcp};
 use rpc::{Drain, KeepAlive, Listener, Neighbours, Parent, ParentConfig, Services};
@@ -121,9 +121,10 @@ pub fn build_with(
     );
     let neighbours = Neighbours::new(identity.path.clone(), clock.clone());
     let parent = parent_config(config, &identity, &Seams::new(clock.clone()))?;
-    let sender = parent.as_ref().map(|_| {
-        Sender::new(store.clone(), directory.clone(), keyring.clone(), links.clone(), clock.clone(), own)
-    });
+    let up = Sender::new(store.clone(), directory.clone(), keyring, links.clone(), clock.clone(), own);
+    let interest = Arc::new(QueryTimeInterest::new(store.clone(), local.terms.clone()));
+    let children = Children::new(&up, interest, receiver.restores());
+    let sender = parent.as_ref().map(|_| up);
     let exchange = Exchange::new(Parts {
         node: exchange::Node {
             path: identity.path.clone(),
@@ -153,7 +154,7 @@ pub fn build_with(
         .map_err(|error| StartError::Services(error.to_string()))?;
     let seams = Seams::new(clock.clone());
     let tls = identity::server_config(&identity, &seams, &[Alpn::H2, Alpn::Reverse])?;
-    let listener = Listener::new(tls, services.clone(), neighbours.clone());
+    let listener = Listener::new(tls, services.clone(), neighbours.clone()).with_feeds(children);
     let parent = parent.zip(sender).and_then(|(parent, sender)| {
         let parent = Parent::new(parent, dial, clock, entropy, neighbours)?;
         Some((parent.with_links(links), sender))

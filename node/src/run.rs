@@ -57,7 +57,8 @@ async fn serve(config: &Config, stop_with_stdin: bool) -> Result<(), StartError>
     let path = built.identity.path.clone();
     tracing::info!(%path, %address, opened = built.exchange.opened(), "node is up");
     let parent = built.parent.take();
-    let waits = parent.is_some() && built.store.last_epoch().is_none();
+    let unknown = built.store.last_epoch().is_none() || replication::is_restoring(&built.store);
+    let waits = parent.is_some() && unknown;
     if !waits && !begin(&built).await? {
         read_only_for_now(&built);
     }

@@ -48,7 +48,9 @@ impl Exchange {
                 Ok(answer) => {
                     truncated |= answer.truncated;
                     for registration in answer.persons.into_iter().flat_map(|person| person.registrations) {
-                        if self.is_news(&registration.key, registration.version)? {
+                        let newer = |held: &FoundRegistration| held.version < registration.version;
+                        let unknown = found.get(&registration.key).is_none_or(newer);
+                        if unknown && self.is_news(&registration.key, registration.version)? {
                             found.insert(registration.key, registration);
                         }
                     }
@@ -147,6 +149,7 @@ impl Exchange {
             }
         };
         let expanded = self.expand(&mut found)?;
+        self.keep_concerning(&mut found);
         Ok((found, truncated || expanded))
     }
 
@@ -220,6 +223,25 @@ impl Exchange {
         Ok(truncated)
     }
 
+    /// Leaves out persons without a registration from this node's subtree. What came down of a person stays in the log when
+    /// the interest in that person ends; it is no longer this node's to tell.
+    pub(crate) fn keep_concerning(&self, found: &mut Found) {
+        let own = &self.parts.node.path;
+        let inside = |one: &FoundRegistration| {
+            one.node_path.parse::<model::NodePath>().is_ok_and(|path| own.contains(&path))
+        };
+        if self.parts.node.is_root() || found.values().all(inside) {
+            return;
+        }
+        let all: Vec<(RecordKey, FoundRegistration)> = std::mem::take(found).into_iter().collect();
+        let registrations: Vec<&Registration> = all.iter().map(|(_, one)| &one.registration).collect();
+        for members in group(&registrations, &ResidentIdGrouping) {
+            if members.iter().any(|member| inside(&all[*member].1)) {
+                found.extend(members.iter().map(|member| all[*member].clone()));
+            }
+        }
+    }
+
     /// The living registration with this key.
     fn registration(&self, key: &RecordKey) -> Result<Option<FoundRegistration>, ExchangeError> {
         let Some(record) = self.parts.store.get(key)? else { return Ok(None) };
@@ -238,10 +260,17 @@ impl Exchange {
         }))
     }
 
-    /// Whether a neighbour's version of a record is newer than what is held here. What is held here and did not match the
-    /// question (withdrawn since, say) must not come back in an older version.
+    /// Whether a neighbour's version of a record tells more than what is held here. What this node's subtree wrote and did not
+    /// match the question (withdrawn since, say) must not come back in an older version. Of others it has only what came
+    /// down, which may be no longer its to tell: then the neighbour's word counts.
     pub(crate) fn is_news(&self, key: &RecordKey, version: Version) -> Result<bool, ExchangeError> {
-        Ok(self.parts.store.version(key)?.is_none_or(|held| held < version))
+        if self.parts.store.version(key)?.is_none_or(|held| held < version) {
+            return Ok(true);
+        }
+        let own = &self.parts.node.path;
+        let Some(held) = self.parts.store.get(key)? else { return Ok(true) };
+        let writer = self.parts.directory.key_path(&held.envelope().key_id);
+        Ok(writer.is_some_and(|path| !own.contains(&path)))
     }
 
     /// Path of the node that wrote a record, or empty when the directory does not know its key.

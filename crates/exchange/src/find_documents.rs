@@ -50,7 +50,9 @@ impl Exchange {
                     known = true;
                     more |= !answer.next_page_token.is_empty();
                     for found in answer.documents {
-                        if self.is_news(&found.key, found.version)? {
+                        let newer = |(held, ..): &(FoundDocument, String, u64)| held.version < found.version;
+                        let unknown = documents.get(&found.key).is_none_or(newer);
+                        if unknown && self.is_news(&found.key, found.version)? {
                             let recorded_ms = found.recorded_ms;
                             documents.insert(found.key, (found, String::new(), recorded_ms));
                         }
@@ -80,6 +82,7 @@ impl Exchange {
                 let mut found = Found::new();
                 self.find_key(key, &mut found)?;
                 self.expand(&mut found)?;
+                self.keep_concerning(&mut found);
                 return Ok(found);
             }
         };

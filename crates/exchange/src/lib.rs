@@ -18,6 +18,7 @@ mod error;
 mod find;
 mod find_documents;
 mod freshness;
+mod interest;
 mod origin;
 mod patients;
 mod peers;
@@ -40,6 +41,7 @@ pub use caller::{Action, Caller, Permit, Role, permit};
 pub use deadline::Deadline;
 pub use documents::{ChangeStatus, DocumentSubmission, SubmitOutcome, Submitted};
 pub use error::ExchangeError;
+pub use interest::QueryTimeInterest;
 pub use patients::{RegisterOutcome, RegisterPatient, Registered};
 pub use peers::{Content, Hop, PeerError, Peers};
 /// What the edges need of replication.

@@ -27,6 +27,9 @@ pub struct Status {
     pub parent: Option<LinkStatus>,
     /// Every child heard of. Empty for callers who may not see links.
     pub children: Vec<LinkStatus>,
+    /// The down feed from the parent, and those to the children.
+    pub parent_down: Option<LinkStatus>,
+    pub children_down: Vec<LinkStatus>,
     pub certificate_not_after_ms: u64,
 }
 
@@ -59,6 +62,16 @@ impl Exchange {
         });
         let children =
             parts.links.all().into_iter().filter(|link| links && parts.node.path.is_parent_of(&link.path));
+        let mut parent_down = None;
+        let mut children_down = Vec::new();
+        for link in parts.links.down().all().into_iter().filter(|_| links) {
+            if link.path.is_parent_of(&parts.node.path) {
+                parent_down = Some(status(link, Hop::Parent));
+            } else if parts.node.path.is_parent_of(&link.path) {
+                let hop = Hop::Child(link.path.clone());
+                children_down.push(status(link, hop));
+            }
+        }
         Ok(Status {
             node: parts.node.clone(),
             now_ms,
@@ -77,6 +90,8 @@ impl Exchange {
                     status(link, hop)
                 })
                 .collect(),
+            parent_down,
+            children_down,
             certificate_not_after_ms: parts.certificate_not_after_ms,
         })
     }
@@ -106,6 +121,10 @@ impl Exchange {
             return None;
         }
         Some(match self.parts.node.path.parent() {
+            Some(parent) if replication::is_restoring(&self.parts.store) => {
+                let restore = parts_of_restore(&self.parts.links.restores(), &parent);
+                format!("this node lost its records and {parent} is sending them back{restore}")
+            }
             Some(parent) if self.refused_by(&parent).is_some() => {
                 format!("{parent} refuses this node{}", self.refused_by(&parent).unwrap_or_default())
             }
@@ -117,4 +136,11 @@ impl Exchange {
             _ => "the node is starting".into(),
         })
     }
+}
+
+/// How far a restore is, in words.
+fn parts_of_restore(links: &replication::Links, parent: &model::NodePath) -> String {
+    links.view(parent).map_or_else(String::new, |link| {
+        format!(": {} records so far, at position {} of {}", link.applied, link.position, link.head)
+    })
 }

@@ -4,9 +4,12 @@
 
 use std::time::Duration;
 
+use exchange::feed::Children;
 use identity::{Name, Peer};
 use model::NodePath;
+use tokio::time::Instant;
 
+use crate::backoff::Backoff;
 use crate::client::{ConnectError, first_call};
 use crate::connection::{Channel, Stream};
 use crate::neighbours::Neighbours;
@@ -23,6 +26,7 @@ pub(crate) fn child(own: &NodePath, peer: &Peer) -> Option<NodePath> {
 /// Keeps a child's connection in use until it ends, a newer one takes its place, or the node stops.
 pub(crate) async fn hold(
     neighbours: &Neighbours,
+    feeds: Option<&Children>,
     path: NodePath,
     stream: Stream,
     services: &Services,
@@ -36,12 +40,49 @@ pub(crate) async fn hold(
     first_call(&channel, &address).await?;
     neighbours.connected(&path, channel.clone());
     tracing::info!(child = %path, "child can be called");
+    let feeding = async {
+        match feeds {
+            Some(feeds) => feed(&channel, feeds, &path).await,
+            None => std::future::pending().await,
+        }
+    };
     tokio::select! {
         biased;
         reason = channel.ended() => tracing::info!(child = %path, reason, "child can no longer be called"),
         () = services.drain().stopping() => {}
+        () = feeding => {}
     }
     neighbours.lost(&path, &channel);
     channel.finish(services.drain().limit()).await;
     Ok(())
+}
+
+/// Ships the child its down feed, again and again, and its own records when it has lost them, while the connection stands.
+async fn feed(channel: &Channel, feeds: &Children, path: &NodePath) {
+    let down = async {
+        let sender = feeds.down(path);
+        let mut backoff = Backoff::default();
+        loop {
+            let started = Instant::now();
+            if let Err(error) = crate::feed::ship(channel, &sender).await {
+                tracing::debug!(child = %path, %error, "the down feed is started again after a pause");
+            }
+            backoff.ended(started.elapsed());
+            // Each child's connection is its own: nothing comes back to a restarted parent in one moment here.
+            tokio::time::sleep(backoff.next_wait(u64::MAX / 2)).await;
+        }
+    };
+    let restore = async {
+        loop {
+            feeds.restores().wanted(path).await;
+            tracing::info!(child = %path, "the child has lost its records: sending them back");
+            if let Err(error) = crate::feed::ship(channel, &feeds.restore(path)).await {
+                tracing::warn!(child = %path, %error, "the restore broke off; it goes on when the child asks again");
+            }
+        }
+    };
+    tokio::select! {
+        () = down => {}
+        () = restore => {}
+    }
 }

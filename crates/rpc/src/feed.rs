@@ -1,4 +1,4 @@
-//! `FeedService` at both ends: the child's up feed arrives here, ours goes to the parent. Frames are converted and carried;
+//! `FeedService` at both ends: neighbours' feeds arrive here, ours go to them. Frames are converted and carried;
 //! what they mean is replication's.
 
 use exchange::Role;
@@ -21,7 +21,7 @@ use crate::error::{denied, from_status, status_for};
 /// Frames made ahead of the transport, each way; when they are full, the feed waits.
 const AHEAD: usize = 2;
 
-/// The receiving end of the children's feeds.
+/// The receiving end of the neighbours' feeds.
 #[derive(Debug, Clone)]
 pub(crate) struct Feed {
     pub receiver: Receiver,
@@ -38,10 +38,11 @@ impl v1::feed_service_server::FeedService for Feed {
         request: Request<Streaming<v1::ShipRequest>>,
     ) -> Result<Response<Self::ShipStream>, Status> {
         let caller = identify(&request)?;
-        if caller.role != Role::Node || !self.own.is_parent_of(&caller.path) {
+        let neighbour = self.own.is_parent_of(&caller.path) || caller.path.is_parent_of(&self.own);
+        if caller.role != Role::Node || !neighbour {
             return Err(denied(
                 "NOT_A_CHILD",
-                format!("only a node directly under {} ships its feed here", self.own),
+                format!("only the node above {} and those directly under it ship feeds here", self.own),
             ));
         }
         let incoming = request.into_inner().map(|frame| match frame {
@@ -98,7 +99,7 @@ fn broken(status: &Status) -> LinkError {
     }
 }
 
-/// Ships this node's feed over a connection to the parent until one of them ends.
+/// Ships a feed over a connection to its neighbour until one of them ends.
 pub(crate) async fn ship(channel: &Channel, sender: &Sender) -> Result<(), LinkError> {
     let (outgoing, frames) = mpsc::channel::<FromSender>(AHEAD);
     let frames = ReceiverStream::new(frames).map(v1::ShipRequest::from);

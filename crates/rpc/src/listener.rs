@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use exchange::feed::Children;
 use identity::tls::{Alpn, Peer};
 use identity::{Refusal, Role, peer_name};
 use rustls::ServerConfig;
@@ -38,6 +39,7 @@ pub struct Listener {
     tls: Arc<ServerConfig>,
     services: Services,
     neighbours: Neighbours,
+    feeds: Option<Children>,
     refusals: Arc<Refusals>,
     handshakes: Arc<Semaphore>,
     connections: Arc<Semaphore>,
@@ -57,10 +59,17 @@ impl Listener {
             tls,
             services,
             neighbours,
+            feeds: None,
             refusals: Arc::default(),
             handshakes: Arc::new(Semaphore::new(MAX_HANDSHAKES)),
             connections: Arc::new(Semaphore::new(MAX_CONNECTIONS)),
         }
+    }
+
+    /// Ships down feeds to the children that can be called.
+    #[must_use]
+    pub fn with_feeds(self, feeds: Children) -> Self {
+        Self { feeds: Some(feeds), ..self }
     }
 
     /// Accepts until the services drain; connections go on for at most the drain's limit.
@@ -150,7 +159,9 @@ impl Listener {
                     return self.refusals.log(from.ip(), reason);
                 };
                 let life = connection::life(&peer, self.services.clock());
-                if let Err(error) = children::hold(&self.neighbours, path, stream, &self.services, life).await
+                if let Err(error) =
+                    children::hold(&self.neighbours, self.feeds.as_ref(), path, stream, &self.services, life)
+                        .await
                 {
                     self.refusals.log(from.ip(), error.to_string());
                 }

@@ -75,6 +75,8 @@ fn node_status(status: NodeState) -> v1::NodeStatus {
         content: Some(v1::ContentStatus { objects: status.content_objects, bytes: status.content_bytes }),
         parent: status.parent.map(link_status),
         children: status.children.into_iter().map(link_status).collect(),
+        parent_down: status.parent_down.map(link_status),
+        children_down: status.children_down.into_iter().map(link_status).collect(),
         certificate_not_after_ms: status.certificate_not_after_ms,
     }
 }

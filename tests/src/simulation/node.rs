@@ -177,10 +177,11 @@ impl Seat {
         .with_settings(self.settings.receiver.clone());
         let neighbours = Neighbours::new(member.path.clone(), clock.clone());
         let config = self.parent_config(&Seams::new(clock.clone()))?;
-        let sender = config.as_ref().map(|_| {
-            Sender::new(store.clone(), directory.clone(), keyring, links.clone(), clock.clone(), own)
-                .with_settings(self.settings.sender.clone())
-        });
+        let up = Sender::new(store.clone(), directory.clone(), keyring, links.clone(), clock.clone(), own)
+            .with_settings(self.settings.sender.clone());
+        let interest = Arc::new(exchange::QueryTimeInterest::new(store.clone(), member.terms.clone()));
+        let children = exchange::feed::Children::new(&up, interest, receiver.restores());
+        let sender = config.as_ref().map(|_| up);
         let exchange = Exchange::new(Parts {
             node: exchange::Node {
                 path: member.path.clone(),
@@ -210,7 +211,7 @@ impl Seat {
         let services = Services::new(&exchange, clock.clone(), self.settings.keep_alive, &drain)?;
         let seams = Seams::new(clock.clone());
         let tls = identity::server_config(&member.identity, &seams, &[Alpn::H2, Alpn::Reverse])?;
-        let listener = Listener::new(tls, services.clone(), neighbours.clone());
+        let listener = Listener::new(tls, services.clone(), neighbours.clone()).with_feeds(children);
         let parent = config.zip(sender).and_then(|(config, sender)| {
             let parent = Parent::new(config, Arc::new(SimulatedDial), clock, entropy, neighbours)?;
             Some((parent.with_links(links.clone()), sender))

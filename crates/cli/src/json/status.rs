@@ -22,6 +22,9 @@ pub(crate) struct Status {
     /// Null on a root, and for callers that may not see links.
     pub parent: Option<Link>,
     pub children: Vec<Link>,
+    /// The down feed from the parent, and those to the children.
+    pub parent_down: Option<Link>,
+    pub children_down: Vec<Link>,
 }
 
 #[derive(Serialize)]
@@ -113,6 +116,8 @@ impl From<v1::NodeStatus> for Status {
             content: Content { objects: content.objects, bytes: content.bytes },
             parent: status.parent.map(Link::from),
             children: status.children.into_iter().map(Link::from).collect(),
+            parent_down: status.parent_down.map(Link::from),
+            children_down: status.children_down.into_iter().map(Link::from).collect(),
         }
     }
 }

@@ -81,7 +81,10 @@ fn links(status: &Status, most: usize) -> String {
     let rank =
         |link: &Link| ["red", "amber", "unknown", "green"].iter().position(|word| *word == link.health);
     let parent = status.parent.iter().map(|link| ("parent", link));
-    let mut children: Vec<_> = status.children.iter().map(|link| ("child", link)).collect();
+    let parent = parent.chain(status.parent_down.iter().map(|link| ("parent, down", link)));
+    let children = status.children.iter().map(|link| ("child", link));
+    let mut children: Vec<_> =
+        children.chain(status.children_down.iter().map(|link| ("child, down", link))).collect();
     children.sort_by(|(_, a), (_, b)| (rank(a), &a.path).cmp(&(rank(b), &b.path)));
     let all: Vec<_> = parent.chain(children).collect();
     if all.is_empty() {

@@ -1,0 +1,203 @@
+//! What comes down: a county answers for its own patients from the whole province without its parent, and gets its records
+//! back when its disk is lost.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use bytes::Bytes;
+use cli::client::Client;
+use demo::tree::{LocalTree, Plan, Settings};
+use model::NodePath;
+use model::body::{DocumentEntry, Identifier, Registration};
+use model::query::{DocumentQuery, DocumentsOf, PatientAnswer, PatientBy, PatientQuery, QueryContext, Reach};
+use tempfile::TempDir;
+
+/// Resident IDs of nobody.
+const ID: &str = "532901198705014689";
+const OTHER_ID: &str = "532901199001011230";
+const LIMIT: Duration = Duration::from_secs(60);
+
+struct Mesh {
+    tree: LocalTree,
+    here: NodePath,
+    there: NodePath,
+    _folder: TempDir,
+}
+
+impl Mesh {
+    async fn start() -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let plan = |(path, tier): &(&str, &str)| Plan {
+            path: path.parse().expect("a path"),
+            name: "测试".into(),
+            tier: (*tier).into(),
+        };
+        let plans = [
+            ("530000", "province"),
+            ("530000/530100", "prefecture"),
+            ("530000/532900", "prefecture"),
+            ("530000/530100/530102", "county"),
+            ("530000/532900/532901", "county"),
+        ];
+        let settings = Settings {
+            executable: PathBuf::from(env!("CARGO_BIN_EXE_tiermesh-under-test")),
+            dir: folder.path().into(),
+            store: "cache_mib = 4".into(),
+        };
+        let mut tree = LocalTree::create(settings, plans.iter().map(plan).collect()).expect("certificates");
+        tree.start_all(|_| ()).await.expect("the tree starts");
+        let path = |text: &str| text.parse().expect("a path");
+        Self {
+            tree,
+            here: path("530000/532900/532901"),
+            there: path("530000/530100/530102"),
+            _folder: folder,
+        }
+    }
+
+    async fn hospital(&self, node: &NodePath) -> Client {
+        let code = demo::synth::social_credit_code(node.region(), "M1");
+        let credentials = self.tree.institution(node, &code).expect("a certificate");
+        self.tree.connect(node, &credentials).await.expect("a connection")
+    }
+}
+
+fn patient(local_id: &str, id: &str) -> Registration {
+    Registration {
+        local_id: local_id.into(),
+        name: "段·金花".into(),
+        sex: "2".into(),
+        birth_date: "1987-05-01".into(),
+        identifiers: vec![Identifier { r#type: "01".into(), value: id.into(), assigner: String::new() }],
+        ..Default::default()
+    }
+}
+
+fn document(document_id: &str, local_id: &str) -> DocumentEntry {
+    DocumentEntry {
+        document_id: document_id.into(),
+        local_id: local_id.into(),
+        type_code: "C0007".into(),
+        title: "检验报告".into(),
+        created_ms: 1_780_000_000_000,
+        confidentiality: "N".into(),
+        media_type: "text/plain".into(),
+        ..Default::default()
+    }
+}
+
+fn by(id: &str) -> Identifier {
+    Identifier { r#type: "01".into(), value: id.into(), assigner: String::new() }
+}
+
+async fn find(client: &Client, id: &str, reach: Reach) -> PatientAnswer {
+    let query = PatientQuery {
+        by: PatientBy::Identifier(by(id)),
+        limit: 10,
+        reach,
+        context: QueryContext::default(),
+    };
+    client.find_patients(query).await.expect("find")
+}
+
+/// Registrations and documents of a person that this node has itself.
+async fn held(client: &Client, id: &str) -> (usize, usize) {
+    let persons = find(client, id, Reach::Local).await.persons;
+    let query = DocumentQuery {
+        of: DocumentsOf::Identifier(by(id)),
+        type_codes: Vec::new(),
+        created_from_ms: 0,
+        created_to_ms: 0,
+        availabilities: Vec::new(),
+        page_size: 50,
+        page_token: String::new(),
+        reach: Reach::Local,
+        context: QueryContext::default(),
+    };
+    // A person that is not known here has no documents here.
+    let documents = client.find_documents(query).await.map_or(0, |answer| answer.documents.len());
+    (persons.iter().map(|person| person.registrations.len()).sum(), documents)
+}
+
+async fn until(what: &str, condition: impl AsyncFn() -> bool) {
+    let wait = async { while !condition().await {} };
+    tokio::time::timeout(LIMIT, wait).await.unwrap_or_else(|_| panic!("never came: {what}"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_county_answers_for_its_patients_without_its_parent() {
+    let mut mesh = Mesh::start().await;
+    let (here, there) = (mesh.hospital(&mesh.here).await, mesh.hospital(&mesh.there).await);
+    // Made there before anybody here knows the patient: the new interest brings it.
+    there.register(patient("B1", ID)).await.expect("registered");
+    there.submit_bytes(document("LAB1", "B1"), Bytes::from_static(b"1")).await.expect("submitted");
+    there.register(patient("B2", OTHER_ID)).await.expect("registered");
+    here.register(patient("A1", ID)).await.expect("registered");
+    until("what was there before", async || held(&here, ID).await == (2, 1)).await;
+    until("the other way round", async || held(&there, ID).await == (2, 1)).await;
+    there.submit_bytes(document("LAB2", "B1"), Bytes::from_static(b"2")).await.expect("submitted");
+    until("a later document", async || held(&here, ID).await == (2, 2)).await;
+    assert_eq!(held(&here, OTHER_ID).await, (0, 0), "of no concern here");
+
+    let parent = mesh.here.parent().expect("a parent");
+    mesh.tree.kill(&parent).await.expect("killed");
+    let answer = find(&here, ID, Reach::Tree).await;
+    assert_eq!(answer.persons[0].registrations.len(), 2);
+    assert!(!answer.scope.complete, "the parent did not reply, and the answer says so");
+    mesh.tree.start(&parent).await.expect("started");
+
+    // Corrected there: another person after all. What came down is no longer told here.
+    there.register(patient("B1", OTHER_ID)).await.expect("corrected");
+    until("the interest ends", async || held(&here, ID).await == (1, 0)).await;
+    assert_eq!(held(&here, OTHER_ID).await, (0, 0));
+    // Whoever asks up the tree still finds it.
+    let asked = async || find(&here, OTHER_ID, Reach::Tree).await;
+    until("the whole tree answers", async || asked().await.scope.complete).await;
+    let asked = asked().await;
+    assert_eq!(asked.persons.iter().map(|person| person.registrations.len()).sum::<usize>(), 2, "{asked:?}");
+    mesh.tree.stop_all().await.expect("all stop");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_county_that_lost_its_disk_gets_its_records_back() {
+    let mut mesh = Mesh::start().await;
+    let here = mesh.hospital(&mesh.here).await.with_durability(wire::v1::Durability::Parent);
+    for number in 0..40 {
+        let reply = here.register(patient(&format!("A{number}"), ID)).await.expect("registered");
+        assert_eq!(reply.durability(), wire::v1::Durability::Parent);
+    }
+    here.submit_bytes(document("LAB1", "A1"), Bytes::from_static(b"1")).await.expect("submitted");
+    let before = here.register(patient("A7", ID)).await.expect("registered");
+    let county = mesh.here.clone();
+    mesh.tree.kill(&county).await.expect("killed");
+    std::fs::remove_dir_all(mesh.tree.node_dir(&county).join("data")).expect("the disk is lost");
+    mesh.tree.start(&county).await.expect("started");
+
+    let here = mesh.hospital(&county).await;
+    until("writing again", async || here.status().await.expect("status").writing).await;
+    let status = here.status().await.expect("status");
+    assert_eq!(status.epoch, 2, "the next epoch, never the lost one again");
+    let again = here.register(patient("A7", ID)).await.expect("registered");
+    assert_eq!(again.version, before.version, "unchanged, byte for byte");
+    let changed = here.register(patient("A7", OTHER_ID)).await.expect("registered");
+    let later = |text: &str| text.parse::<model::Version>().expect("a version");
+    assert!(later(&changed.version) > later(&before.version));
+    let store = status.store.expect("a store");
+    assert_eq!((store.registrations, store.document_entries), (40, 1));
+    let reply = here.clone().with_durability(wire::v1::Durability::Parent);
+    let reply = reply.register(patient("A99", ID)).await.expect("registered");
+    assert_eq!(reply.durability(), wire::v1::Durability::Parent, "the feed goes on");
+
+    // The parent loses its disk too: its child refills it while it waits for its own records from above.
+    let parent = county.parent().expect("a parent");
+    mesh.tree.kill(&parent).await.expect("killed");
+    std::fs::remove_dir_all(mesh.tree.node_dir(&parent).join("data")).expect("the disk is lost");
+    mesh.tree.start(&parent).await.expect("started");
+    let above = mesh.hospital(&parent).await;
+    until("the parent writes again", async || above.status().await.expect("status").writing).await;
+    until("the parent holds all", async || {
+        above.status().await.expect("status").store.expect("a store").registrations == 41
+    })
+    .await;
+    mesh.tree.stop_all().await.expect("all stop");
+}
