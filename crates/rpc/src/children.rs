@@ -82,6 +82,7 @@ async fn feed(channel: &Channel, feeds: &Children, path: &NodePath) {
         }
     };
     tokio::select! {
+        biased;
         () = down => {}
         () = restore => {}
     }

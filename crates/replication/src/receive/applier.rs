@@ -1,6 +1,5 @@
 //! Applies one neighbour's batches in their order and acknowledges them.
 
-use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
@@ -220,20 +219,13 @@ impl Applier {
         self.links.moved(&self.session.path, self.position, counted, self.shared.clock.now_ms());
     }
 
-    /// Leaves out what is held already in this or a higher version, and how many those are: a feed that is read again from its
-    /// start costs no signatures. The same version with other bytes stays, to be judged.
+    /// Leaves out what is held already, byte for byte, and how many those are: a feed that is read again from its start costs no
+    /// signatures. Older versions and the same one with other bytes stay, to be judged.
     fn not_held(&self, records: Vec<Record>) -> Result<(Vec<Record>, u64), LinkError> {
         let (mut open, mut held) = (Vec::with_capacity(records.len()), 0);
         for record in records {
-            let version = self.shared.store.version(&record.key())?;
-            let known = match version.map(|version| version.cmp(&record.envelope().version)) {
-                None | Some(Ordering::Less) => false,
-                Some(Ordering::Greater) => true,
-                Some(Ordering::Equal) => {
-                    let same = |held: Record| held.header_bytes() == record.header_bytes();
-                    self.shared.store.get(&record.key())?.is_some_and(same)
-                }
-            };
+            let same_version = self.shared.store.version(&record.key())? == Some(record.envelope().version);
+            let known = same_version && self.shared.store.get(&record.key())?.as_ref() == Some(&record);
             if known {
                 held += 1;
             } else {
