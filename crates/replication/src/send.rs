@@ -289,13 +289,13 @@ impl<'a> Course<'a> {
     where
         In: Stream<Item = Result<FromReceiver, LinkError>> + Unpin + Send,
     {
-        let mut log = self.sender.store.watch_head();
+        let store = self.sender.store.clone();
         loop {
             if self.ending == Ending::Acknowledged {
                 return Ok(());
             }
-            let head = *log.borrow_and_update();
-            let head = self.until.map_or(head, |until| head.min(until));
+            let newest = store.head();
+            let head = self.until.map_or(newest, |until| newest.min(until));
             let next = self.next(head);
             let silent_at = self.heard + self.sender.settings.silence_limit;
             tokio::select! {
@@ -316,7 +316,7 @@ impl<'a> Course<'a> {
                         self.read_out = head;
                     }
                 }
-                changed = log.changed(), if next == Next::WaitForRecords => changed.map_err(|_| store_closed())?,
+                _ = store.beyond(newest), if next == Next::WaitForRecords => {}
                 () = tokio::time::sleep_until(self.next_head), if next != Next::Head => {}
                 () = tokio::time::sleep_until(silent_at) => return Err(silent(&self.sender.settings)),
             }
@@ -447,10 +447,6 @@ fn offset_ms(theirs_ms: u64, asked_ms: u64, arrived_ms: u64) -> i64 {
 
 fn closed() -> LinkError {
     LinkError::Broken { cause: "the stream ended".into() }
-}
-
-fn store_closed() -> LinkError {
-    LinkError::Broken { cause: "this node is stopping".into() }
 }
 
 fn silent(settings: &SenderSettings) -> LinkError {

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
 use std::time::Instant;
 
 use parking_lot::{Condvar, Mutex, RwLock};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 use crate::content::{Content, changes};
 use crate::error::{OpenError, ReadError, is_full};
@@ -289,6 +289,7 @@ impl Opening<'_> {
             gate: Mutex::new(Gate::default()),
             gate_moved: Condvar::new(),
             head: watch::Sender::new(0),
+            moved: Notify::new(),
             disk_full: AtomicBool::new(false),
             log_failed: AtomicBool::new(false),
             syncs: AtomicU64::new(0),

@@ -9,7 +9,7 @@ use std::time::Duration;
 use model::{Clock, OriginId, Record, RecordKey};
 use parking_lot::{Condvar, Mutex, RwLock};
 use prost::Message;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 use crate::content::ItemPlace;
 use crate::content::Own;
@@ -54,6 +54,9 @@ pub(crate) struct Shared {
     pub gate_moved: Condvar,
     /// Last published position.
     pub head: watch::Sender<u64>,
+    /// Wakes those who wait for it to move, in the order in which they came (a watch does so in a random one, which a
+    /// simulation could not repeat).
+    pub moved: Notify,
     pub disk_full: AtomicBool,
     pub log_failed: AtomicBool,
     pub syncs: AtomicU64,

@@ -4,6 +4,7 @@ mod proof;
 
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
@@ -219,6 +220,20 @@ impl Store {
     /// The last position that can be read; 0 in an empty store.
     pub fn head(&self) -> u64 {
         *self.handle.shared.head.borrow()
+    }
+
+    /// Waits until the head is beyond a position, and answers it.
+    pub async fn beyond(&self, position: u64) -> u64 {
+        loop {
+            let mut moved = pin!(self.handle.shared.moved.notified());
+            // Registered before looking, so that nothing is missed in between.
+            moved.as_mut().enable();
+            let head = self.head();
+            if head > position {
+                return head;
+            }
+            moved.await;
+        }
     }
 
     /// Tells when the head has moved.

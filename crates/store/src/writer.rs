@@ -207,6 +207,7 @@ impl Writer {
             overlay_bytes = view.active.bytes();
         }
         self.shared.head.send_replace(pending.lsn);
+        self.shared.moved.notify_waiters();
         if overlay_bytes >= self.shared.limits.overlay_bytes / 2 {
             if self.run == Run::Inline {
                 // An error has been reported and shows in the status; what was committed stays committed.
