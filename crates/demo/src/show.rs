@@ -62,6 +62,8 @@ pub struct Outcome {
     pub acknowledged: u64,
     /// Registrations that the province counts at the end.
     pub held_by_province: u64,
+    /// Links whose two ends were proven to hold the same after the last write.
+    pub links_proven: usize,
     /// Acknowledged registrations and documents that the province did not give back in the acknowledged version or a later one.
     pub lost: usize,
     /// Registrations of the patient that the doctor found.
@@ -233,6 +235,9 @@ async fn show(
     ));
     let held = catch_up(&province, &ledger, teller).await?;
 
+    teller.begin("proof: waiting until both ends of every link hold the same");
+    let links_proven = prove(tree, teller).await?;
+
     teller.begin("asking every acknowledged registration and document back from the province");
     let lost = missing(&province, &ledger, teller).await;
 
@@ -249,6 +254,7 @@ async fn show(
         documents: ledger.documents.len(),
         acknowledged: ledger.acknowledged,
         held_by_province: held,
+        links_proven,
         lost,
         found,
         fetched_bytes,
@@ -266,11 +272,18 @@ fn check(outcome: &Outcome) -> Result<(), DemoError> {
     if outcome.lost > 0
         || outcome.held_by_province != outcome.registrations as u64
         || outcome.found != 2
+        || outcome.links_proven + 1 != outcome.nodes
         || refused > 0
     {
         let text = format!(
-            "the mesh did not show what it should: {} registrations acknowledged, {} held by the province, {} lost, {} found of 2, refused {:?}",
-            outcome.registrations, outcome.held_by_province, outcome.lost, outcome.found, outcome.refused
+            "the mesh did not show what it should: {} registrations acknowledged, {} held by the province, {} of {} links proven, {} lost, {} found of 2, refused {:?}",
+            outcome.registrations,
+            outcome.held_by_province,
+            outcome.links_proven,
+            outcome.nodes - 1,
+            outcome.lost,
+            outcome.found,
+            outcome.refused
         );
         return Err(DemoError::NotShown(text));
     }
@@ -395,6 +408,32 @@ async fn catch_up(province: &Client, ledger: &Ledger, teller: &mut Teller) -> Re
     }
 }
 
+/// Waits until every link is proven equal up to its head, and answers how many are.
+async fn prove(tree: &LocalTree, teller: &mut Teller) -> Result<usize, DemoError> {
+    let since = Instant::now();
+    let mut open: Vec<Client> = Vec::new();
+    for path in tree.paths().iter().filter(|path| path.parent().is_some()) {
+        open.push(tree.operator(path).await?);
+    }
+    let (links, mut records) = (open.len(), 0);
+    while !open.is_empty() && since.elapsed() < CATCH_UP {
+        let mut still = Vec::new();
+        for operator in open {
+            let link = operator.status().await?.parent.unwrap_or_default();
+            if link.proven_ms > 0 && link.proven_position == link.head {
+                records += link.proven_records;
+            } else {
+                still.push(operator);
+            }
+        }
+        open = still;
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    let proven = links - open.len();
+    teller.say(&format!("  {proven} of {links} links hold the same at both ends, {records} records in all"));
+    Ok(proven)
+}
+
 /// How many acknowledged records the province does not give back in the acknowledged version or a later one.
 async fn missing(province: &Client, ledger: &Ledger, teller: &mut Teller) -> usize {
     let mut calls: JoinSet<usize> = JoinSet::new();
@@ -492,6 +531,7 @@ fn close(demo: &Demo, outcome: &Outcome) {
     );
     println!("  documents          {:>9}", outcome.documents);
     println!("  held by province   {:>9}", outcome.held_by_province);
+    println!("  links proven       {:>9}   both ends hold the same, by digest", outcome.links_proven);
     println!("  lost               {:>9}", outcome.lost);
     println!("  calls made again   {:>9}   while a county was down", outcome.repeated_calls);
     println!("  found              {:>9}   registrations of one patient, in two prefectures", outcome.found);

@@ -7,9 +7,13 @@
 //!         └─ batch::decode ─▶ entitlement (admit or quarantine) ─▶ store.apply (one commit with the position) ─▶ ack
 //! ```
 //!
+//! One sender and one receiver run every feed; what stands in it is its rule (`send::route`): **up** all that a subtree wrote,
+//! **down** the directory and the persons in whom a child has an interest ([`Interest`]), **restore** what a child that lost its
+//! disk wrote ([`is_restoring`]). An up feed is proven by digests and mended where it differs (`proof`, `send::proving`).
+//!
 //! Read [`entitlement`] for who may write, [`epoch`] for which start of a writer is admitted. The streams, their transport and
 //! the neighbour's verified path come from outside: this crate knows nothing of gRPC, TLS or certificates ([`Keyring`]).
-//! It does not yet do: the down feed, digests and repair, restore, moves, revocation.
+//! It does not yet do: proofs of down feeds, moves, revocation.
 
 pub mod batch;
 mod confirmations;

@@ -59,7 +59,8 @@ pub struct LinkView {
     pub below_ms: u64,
     /// This node's clock when both ends last held the same of this feed, proven by digests; 0: not since the start.
     pub proven_ms: u64,
-    /// Records that they held then.
+    /// Up to which position of the feed, and records that they held then.
+    pub proven_position: u64,
     pub proven_records: u64,
     /// Records that a comparison found missing at one end and that were shipped again or given back, since the start.
     pub repaired: u64,
@@ -97,6 +98,7 @@ impl LinkView {
             below: BTreeMap::new(),
             below_ms: 0,
             proven_ms: 0,
+            proven_position: 0,
             proven_records: 0,
             repaired: 0,
             disproven: None,
@@ -311,8 +313,9 @@ impl Links {
     }
 
     /// Both ends hold the same.
-    pub(crate) fn proven(&self, path: &NodePath, records: u64, now_ms: u64) {
+    pub(crate) fn proven(&self, path: &NodePath, position: u64, records: u64, now_ms: u64) {
         self.change(path, |link| {
+            link.proven_position = position;
             (link.proven_ms, link.proven_records, link.disproven) = (now_ms, records, None);
         });
     }

@@ -110,5 +110,6 @@ fn link_status(status: exchange::LinkStatus) -> v1::LinkStatus {
         proven_ms: link.proven_ms,
         proven_records: link.proven_records,
         repaired: link.repaired,
+        proven_position: link.proven_position,
     }
 }

@@ -67,6 +67,7 @@ pub(crate) struct Link {
     pub clock_offset_ms: i64,
     pub progress_ms: u64,
     pub proven_ms: u64,
+    pub proven_position: u64,
     pub proven_records: u64,
     pub repaired: u64,
 }
@@ -139,6 +140,7 @@ impl From<v1::LinkStatus> for Link {
             clock_offset_ms: link.clock_offset_ms,
             progress_ms: link.progress_ms,
             proven_ms: link.proven_ms,
+            proven_position: link.proven_position,
             proven_records: link.proven_records,
             repaired: link.repaired,
         }

@@ -147,7 +147,7 @@ impl Applier {
         let mut verdict = proof::compare(proof, &held);
         let now_ms = shared.clock.now_ms();
         if verdict.comparison == Comparison::Equal {
-            self.links.proven(path, held.total().count, now_ms);
+            self.links.proven(path, proof.position, held.total().count, now_ms);
             (self.differing, self.futile) = (BTreeSet::new(), 0);
             return Ok(verdict);
         }

@@ -16,7 +16,7 @@ use model::feed::{Comparison, Verdict};
 use tokio::time::Instant;
 
 /// How often a feed that moves is proven.
-const WHILE_MOVING: Duration = Duration::from_secs(15);
+const WHILE_MOVING: Duration = Duration::from_secs(5);
 /// How often a feed that rests is proven again: an index or a disk may have changed under it.
 const AT_REST: Duration = Duration::from_secs(600);
 /// When a proof that the log outran is tried again.

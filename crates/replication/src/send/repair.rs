@@ -45,7 +45,7 @@ impl Course<'_> {
             Outcome::Proven => {
                 let sender = self.sender;
                 let (_, held) = proof::shipped(&sender.store, &sender.directory.snapshot(), &sender.own.path);
-                links.proven(self.to, held.total().count, now_ms);
+                links.proven(self.to, verdict.position, held.total().count, now_ms);
             }
             Outcome::Repair => {
                 let buckets = verdict.differing.len();
