@@ -238,7 +238,7 @@ impl Store {
             index_applied: shared.index_applied.load(Ordering::SeqCst),
             index_bytes: shared.index.bytes(),
             index_failed: shared.index_failed.load(Ordering::SeqCst),
-            disk_full: shared.disk_full.load(Ordering::SeqCst),
+            disk_full: shared.disk_full(),
             log_failed: shared.log_failed.load(Ordering::SeqCst),
             damaged,
             damaged_reads,

@@ -271,7 +271,7 @@ pub struct StoreStatus {
     pub index_bytes: u64,
     /// The index failed: reads that need it fail, and the next start rebuilds it.
     pub index_failed: bool,
-    /// The last write found no room.
+    /// The last write found no room, and there is none yet.
     pub disk_full: bool,
     /// A write or sync failed: no more writes until the next start.
     pub log_failed: bool,
