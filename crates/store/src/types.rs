@@ -277,6 +277,8 @@ pub struct StoreStatus {
     pub log_failed: bool,
     /// Places that failed their checksum since the start; at most 64 are remembered, healed ones the shortest.
     pub damaged: Vec<DamagedPlace>,
+    /// How many such places were found, also those that are not remembered.
+    pub damaged_found: u64,
     /// How often something in such a place could not be served.
     pub damaged_reads: u64,
     pub tail_cut: Option<TailCut>,
