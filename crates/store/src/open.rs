@@ -371,8 +371,7 @@ impl Opening<'_> {
 /// Whether there was room. A full disk is no reason to refuse reading: then what the index lacks stays in memory, where
 /// it holds writers back until it can be folded.
 fn fold(shared: &Shared) -> Result<bool, Stopped> {
-    let folded =
-        shared.fold().map_err(|_| Stopped::Rebuild("it failed while it was brought up to date"))?;
+    let folded = shared.fold().map_err(|_| Stopped::Rebuild("it failed while it was brought up to date"))?;
     if !folded {
         tracing::warn!("the disk is full: what the index lacks is kept in memory");
     }
