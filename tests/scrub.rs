@@ -37,6 +37,21 @@ fn by_local_id(node: &NodePath, at: usize) -> PatientBy {
     PatientBy::Local(LocalPatient { institution_code, source_system: String::new(), local_id: local_id(at) })
 }
 
+fn patient(at: usize) -> Registration {
+    Registration {
+        local_id: local_id(at),
+        name: "段·金花".into(),
+        sex: "2".into(),
+        birth_date: "1987-05-01".into(),
+        identifiers: vec![Identifier {
+            r#type: "03".into(),
+            value: format!("E{at:07}"),
+            assigner: String::new(),
+        }],
+        ..Default::default()
+    }
+}
+
 struct Mesh {
     tree: LocalTree,
     _folder: TempDir,
@@ -66,19 +81,7 @@ impl Mesh {
         }
         let hospital = mesh.hospital().await;
         for at in 0..PATIENTS {
-            let patient = Registration {
-                local_id: local_id(at),
-                name: "段·金花".into(),
-                sex: "2".into(),
-                birth_date: "1987-05-01".into(),
-                identifiers: vec![Identifier {
-                    r#type: "03".into(),
-                    value: format!("E{at:07}"),
-                    assigner: String::new(),
-                }],
-                ..Default::default()
-            };
-            hospital.register(patient).await.expect("registered");
+            hospital.register(patient(at)).await.expect("registered");
         }
         for node in [PROVINCE, PREFECTURE] {
             mesh.until(node, |status| store(status).registrations == PATIENTS as u64).await;
@@ -117,9 +120,11 @@ impl Mesh {
         self.until(node, |status| store(status).scrub_passes >= pass).await
     }
 
-    /// Everything in the node's links is proven to be equal, from now on.
+    /// The node's links carry what is new, and everything in them is proven to be equal after it.
     async fn proven(&self, node: &str) {
         let now_ms = self.operator(node).await.ping().await.expect("a clock");
+        // A feed at rest that was proven is not proven again for minutes.
+        self.hospital().await.register(patient(PATIENTS)).await.expect("registered");
         self.until(node, |status| {
             status.parent.iter().chain(&status.children).all(|link| {
                 link.health() == v1::Health::Green && link.proven_ms > now_ms && link.proven_records > 0
