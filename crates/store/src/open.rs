@@ -56,7 +56,7 @@ fn open_log(options: &Options, mark: &Mark, report: &mut OpenReport) -> Result<L
         Found::Log(log, cut) => {
             report.tail_cut = cut;
             report.power_loss = mark.power_loss(&options.boot_id);
-            Ok(log)
+            Ok(*log)
         }
         Found::Nothing if index_exists(&options.index)? => Err(OpenError::LogMissing),
         Found::Nothing => {
