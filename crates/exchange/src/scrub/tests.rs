@@ -127,8 +127,8 @@ struct Fixture {
     records: Vec<Record>,
 }
 
-fn record(at: usize, body: &str, key: &SigningKey) -> Record {
-    let unsigned = Unsigned {
+fn unsigned(at: usize, body: &str) -> Unsigned {
+    Unsigned {
         flow: Flow::Registration,
         kind: Kind::Registration as u32,
         id: RecordId::of(&[&at.to_be_bytes()]),
@@ -136,12 +136,64 @@ fn record(at: usize, body: &str, key: &SigningKey) -> Record {
         subject: None,
         tombstone: false,
         body: Bytes::copy_from_slice(body.as_bytes()),
-    };
-    Record::sign(unsigned, Version { term: 1, epoch: 1, seq: at as u64 + 1 }, 5, key).unwrap()
+    }
+}
+
+fn record(at: usize, body: &str, key: &SigningKey) -> Record {
+    Record::sign(unsigned(at, body), Version { term: 1, epoch: 1, seq: at as u64 + 1 }, 5, key).unwrap()
 }
 
 fn marker(at: usize) -> String {
     format!("<body {at:04}>")
+}
+
+fn exchange_over(store: Store, peers: Arc<Fake>, terms: TermKey) -> Exchange {
+    let (directory, links, clock) = (Directory::default(), Links::new(), Arc::new(Seams));
+    directory.publish([
+        Fact::Key { node: NODE, key: own_key().verifying_key(), path: Some(own()) },
+        Fact::Key { node: COUNTY, key: county_key().verifying_key(), path: Some(county()) },
+    ]);
+    let trust_domain: model::TrustDomain = "test.mesh".parse().unwrap();
+    let identity = NodeIdentity {
+        path: own(),
+        origin: NODE,
+        trust_domain: trust_domain.clone(),
+        software: String::new(),
+    };
+    let receiver = Receiver::new(
+        store.clone(),
+        directory.clone(),
+        clock.clone(),
+        links.clone(),
+        clock.clone(),
+        identity,
+    );
+    let exchange = Exchange::new(Parts {
+        node: Node {
+            path: own(),
+            name: String::new(),
+            tier: "prefecture".into(),
+            origin: NODE,
+            trust_domain,
+            software: String::new(),
+        },
+        store: store.clone(),
+        repository: Repository::in_memory(ContentLimits::default()),
+        directory,
+        links,
+        receiver,
+        confirmations: None,
+        acknowledge: Acknowledge::Local,
+        peers: peers.clone(),
+        terms,
+        clock: clock.clone(),
+        entropy: clock,
+        opened: String::new(),
+        open_ms: 0,
+        certificate_not_after_ms: 0,
+    });
+    exchange.writing.store(true, std::sync::atomic::Ordering::SeqCst);
+    exchange
 }
 
 impl Fixture {
@@ -182,51 +234,8 @@ impl Fixture {
             expect: Expect::Anything,
         };
         records.extend(store.commit(vec![directory_entry]).await.unwrap().records);
-        let (directory, links, peers) = (Directory::default(), Links::new(), Arc::new(Fake::default()));
-        directory.publish([
-            Fact::Key { node: NODE, key: own_key().verifying_key(), path: Some(own()) },
-            Fact::Key { node: COUNTY, key: county_key().verifying_key(), path: Some(county()) },
-        ]);
-        let trust_domain: model::TrustDomain = "test.mesh".parse().unwrap();
-        let identity = NodeIdentity {
-            path: own(),
-            origin: NODE,
-            trust_domain: trust_domain.clone(),
-            software: String::new(),
-        };
-        let receiver = Receiver::new(
-            store.clone(),
-            directory.clone(),
-            clock.clone(),
-            links.clone(),
-            clock.clone(),
-            identity,
-        );
-        let exchange = Exchange::new(Parts {
-            node: Node {
-                path: own(),
-                name: String::new(),
-                tier: "prefecture".into(),
-                origin: NODE,
-                trust_domain,
-                software: String::new(),
-            },
-            store: store.clone(),
-            repository: Repository::in_memory(ContentLimits::default()),
-            directory,
-            links,
-            receiver,
-            confirmations: None,
-            acknowledge: Acknowledge::Local,
-            peers: peers.clone(),
-            terms,
-            clock: clock.clone(),
-            entropy: clock,
-            opened: String::new(),
-            open_ms: 0,
-            certificate_not_after_ms: 0,
-        });
-        exchange.writing.store(true, std::sync::atomic::Ordering::SeqCst);
+        let peers = Arc::new(Fake::default());
+        let exchange = exchange_over(store.clone(), peers.clone(), terms);
         Self { exchange, store, storage, peers, records }
     }
 
@@ -458,12 +467,19 @@ async fn a_neighbour_gets_what_is_its_own_and_nothing_else() {
     let unknown =
         Apply { records: vec![record(8, "x", &SigningKey::from_seed(&[9; 32]))], ..Apply::default() };
     fixture.store.apply(unknown).await.unwrap();
+    let foreign = SigningKey::from_seed(&[9; 32]);
+    let elsewhere = Record::sign(
+        Unsigned { flow: Flow::Directory, ..unsigned(9, "x") },
+        Version { term: 1, epoch: 1, seq: 1 },
+        5,
+        &foreign,
+    );
+    let elsewhere = Apply { records: vec![elsewhere.unwrap()], ..Apply::default() };
+    fixture.store.apply(elsewhere).await.unwrap();
     fixture.damage(1);
-    let keys: Vec<RecordKey> = fixture.records.iter().map(Record::key).collect();
-    let keys: Vec<RecordKey> = keys
-        .into_iter()
-        .chain([record(7, "x", &own_key()).key(), record(8, "x", &own_key()).key(), RecordKey([1; 16])])
-        .collect();
+    let known = fixture.records.iter().map(Record::key);
+    let added = (7..10).map(|at| record(at, "x", &foreign).key());
+    let keys: Vec<RecordKey> = known.chain(added).chain([RecordKey([1; 16])]).collect();
     let ask = |from: &str| {
         let caller = Caller { path: path(from), role: Role::Node };
         fixture.exchange.fetch(&caller, &keys).map(|fetched| {
@@ -472,8 +488,8 @@ async fn a_neighbour_gets_what_is_its_own_and_nothing_else() {
         })
     };
     assert_eq!(ask("530000").unwrap(), [0, 2, 3, 4], "what was signed here or below");
-    assert_eq!(ask("530000/532900/532901").unwrap(), [0, 2, 3], "what it signed, and the directory");
-    assert_eq!(ask("530000/532900/532922").unwrap(), [3], "the directory");
+    assert_eq!(ask("530000/532900/532901").unwrap(), [0, 2, 3, 6], "what it signed, and the directory");
+    assert_eq!(ask("530000/532900/532922").unwrap(), [3, 6], "the directory");
     for stranger in ["530000/530100", "530000/532900", "530000/530100/530102"] {
         assert_eq!(ask(stranger).unwrap_err().reason(), "NOT_A_NEIGHBOUR", "{stranger}");
     }

@@ -176,3 +176,20 @@ fn news_of_damage_is_told_once_until_it_is_healed() {
     assert!(store.get(damaged.last().unwrap()).is_err());
     assert_eq!((store.status().damaged_found, news.has_changed().unwrap()), (2, true));
 }
+
+#[test]
+fn a_place_where_nothing_was_lost_is_news_when_something_is() {
+    let (storage, store, held) = filled(true);
+    let mut news = store.watch_damage();
+    let last = store.lsn(&held[70].key()).unwrap().unwrap();
+    let (name, start, end, _) = frames(&storage).into_iter().find(|frame| frame.3 == last).unwrap();
+    storage.damage(&name, |bytes| bytes[start + 20] ^= 1);
+    assert_eq!(scrub_all(&store, u64::MAX).1.len(), 1);
+    assert_eq!(store.damaged_keys(10).unwrap(), [], "the frame's header is damaged, its records are not");
+    assert!(store.status().damaged[0].healed && news.has_changed().unwrap());
+    news.mark_unchanged();
+    storage.damage(&name, |bytes| bytes[start + 60..end].fill(0));
+    assert!(!news.has_changed().unwrap());
+    assert!(store.get(&held[70].key()).is_err());
+    assert!(news.has_changed().unwrap() && !store.damaged_keys(10).unwrap().is_empty());
+}
