@@ -77,6 +77,7 @@ struct RawStore {
     segment_mib: Option<u64>,
     overlay_mib: Option<u64>,
     sync_delay_ms: Option<u64>,
+    scrub_days: Option<u64>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -132,6 +133,8 @@ pub struct Config {
     pub overlay_bytes: u64,
     /// Added to every sync of the log, for measuring only; 0 to 1000, default 0.
     pub sync_delay_ms: u64,
+    /// All of the log is read again once in so many days; 0 (never) to 365, default 7.
+    pub scrub_days: u64,
     /// Largest document content taken; 1 to 16384 MiB, default 1024.
     pub max_content_bytes: u64,
     pub log_level: String,
@@ -250,6 +253,7 @@ impl Raw {
             segment_bytes: bounded("store.segment_mib", self.store.segment_mib, 64, 1, 1024)? * MIB,
             overlay_bytes: bounded("store.overlay_mib", self.store.overlay_mib, 32, 1, 1024)? * MIB,
             sync_delay_ms: bounded("store.sync_delay_ms", self.store.sync_delay_ms, 0, 0, 1000)?,
+            scrub_days: bounded("store.scrub_days", self.store.scrub_days, 7, 0, 365)?,
             max_content_bytes: bounded("content.max_mib", self.content.max_mib, 1024, 1, 16384)? * MIB,
             log_level,
             log_format,
@@ -286,8 +290,8 @@ fn apply(table: &mut toml::Table, key: &str, value: &str) -> Result<(), ConfigEr
         });
     };
     let name = name.to_lowercase();
-    let number =
-        (name.ends_with("_mib") || name.ends_with("_ms")).then(|| value.parse::<i64>().ok()).flatten();
+    let numeric = ["_mib", "_ms", "_days"].iter().any(|unit| name.ends_with(unit));
+    let number = numeric.then(|| value.parse::<i64>().ok()).flatten();
     section.insert(name, number.map_or_else(|| toml::Value::String(value.to_owned()), toml::Value::Integer));
     Ok(())
 }

@@ -44,6 +44,8 @@ enum Command {
     Document(Online<cli::Document>),
     /// Shows what a running node says about itself and its links.
     Status(OnlineStatus),
+    /// Has a running node read its log again now, and says what was found.
+    Scrub(OnlineScrub),
     #[command(flatten)]
     Demo(demo::Command),
 }
@@ -65,6 +67,14 @@ struct OnlineStatus {
     status: cli::Status,
 }
 
+#[derive(Debug, clap::Args)]
+struct OnlineScrub {
+    #[command(flatten)]
+    global: cli::Global,
+    #[command(flatten)]
+    scrub: cli::Scrub,
+}
+
 /// Runs the command line.
 pub fn main() -> ExitCode {
     match Arguments::parse().command {
@@ -76,6 +86,7 @@ pub fn main() -> ExitCode {
         Command::Patient(Online { global, command }) => online(cli::Command::Patient(command), &global),
         Command::Document(Online { global, command }) => online(cli::Command::Document(command), &global),
         Command::Status(OnlineStatus { global, status }) => online(cli::Command::Status(status), &global),
+        Command::Scrub(OnlineScrub { global, scrub }) => online(cli::Command::Scrub(scrub), &global),
         Command::Demo(command) => demo::run(&command),
     }
 }

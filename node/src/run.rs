@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use exchange::{Exchange, ExchangeError};
+use exchange::{Exchange, ExchangeError, ScrubSettings};
 use model::body::SigningKeyEntry;
 use rpc::Drain;
 use tokio::io::AsyncReadExt;
@@ -67,6 +67,7 @@ async fn serve(config: &Config, stop_with_stdin: bool) -> Result<(), StartError>
         parent.start(Some(sender), built.services.clone());
     }
     built.drain.spawn(built.listener.clone().run(socket));
+    scrub(config, &built);
     announce(&path.to_string(), &address.to_string());
     let stop = stop_signal(stop_with_stdin);
     tokio::pin!(stop);
@@ -82,6 +83,19 @@ async fn serve(config: &Config, stop_with_stdin: bool) -> Result<(), StartError>
     }
     stop.await;
     drain(built).await
+}
+
+/// Keeps the log whole until the node stops.
+fn scrub(config: &Config, built: &Built) {
+    const DAY: Duration = Duration::from_secs(86_400);
+    let every = (config.scrub_days > 0).then(|| DAY * config.scrub_days as u32);
+    let (scrubber, drain) = (built.exchange.scrubber().clone(), built.drain.clone());
+    built.drain.spawn(async move {
+        tokio::select! {
+            () = drain.stopping() => {}
+            () = scrubber.run(ScrubSettings { every }) => {}
+        }
+    });
 }
 
 /// Opens the epoch of this start; false when the disk is full, which is no reason to refuse reading.

@@ -172,6 +172,13 @@ impl Client {
         call.of(self.node().get_status(request).await)
     }
 
+    /// Has the node read its log again at once. Answers the number of the pass: it has ended when the status's
+    /// `scrub_passes` is not less.
+    pub async fn scrub(&self) -> Result<u64, CliError> {
+        let (request, call) = self.request(v1::ScrubRequest {});
+        call.of(self.node().scrub(request).await).map(|reply| reply.pass)
+    }
+
     /// An empty authenticated call. Answers the node's clock, milliseconds since 1970.
     pub async fn ping(&self) -> Result<u64, CliError> {
         let (request, call) = self.request(v1::PingRequest {});

@@ -11,6 +11,7 @@ use crate::document::Document;
 use crate::error::CliError;
 use crate::output::Output;
 use crate::patient::Patient;
+use crate::scrub::Scrub;
 use crate::status::Status;
 
 /// The online commands; the binary flattens them into its own, and [`Global`] beside them.
@@ -22,6 +23,8 @@ pub enum Command {
     Document(Document),
     /// Shows what a node says about itself and its links.
     Status(Status),
+    /// Has a node read its log again now, and says what was found.
+    Scrub(Scrub),
 }
 
 redacted!(Command);
@@ -48,6 +51,7 @@ impl Command {
             Self::Patient(patient) => patient.run(connection, output).await,
             Self::Document(document) => document.run(connection, output).await,
             Self::Status(status) => status.run(connection, output).await,
+            Self::Scrub(scrub) => scrub.run(connection, output).await,
         }
     }
 }

@@ -34,6 +34,7 @@ mod exit;
 mod json;
 mod output;
 mod patient;
+mod scrub;
 mod status;
 mod text;
 
@@ -48,4 +49,5 @@ pub use document::Document;
 pub use error::{CliError, Refusal};
 pub use exit::Exit;
 pub use patient::Patient;
+pub use scrub::Scrub;
 pub use status::Status;

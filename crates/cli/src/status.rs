@@ -1,6 +1,6 @@
 //! `status`: what a node says about itself and its links.
 
-mod render;
+pub(crate) mod render;
 
 use std::time::Duration;
 

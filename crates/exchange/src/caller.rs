@@ -59,6 +59,10 @@ pub enum Action {
     Retrieve,
     /// See the node's status.
     Status,
+    /// Give a neighbour back what its log has lost.
+    Mend,
+    /// Start the node's own upkeep.
+    Operate,
 }
 
 /// That a caller may do an action. Made by [`permit`] only.
@@ -72,6 +76,8 @@ pub fn permit(caller: &Caller, action: Action, own: &NodePath) -> Result<Permit,
         Action::File => matches!(role, Role::Institution { .. }),
         Action::Find | Action::Retrieve => matches!(role, Role::Institution { .. } | Role::Node),
         Action::Status => !matches!(role, Role::Auditor { .. }),
+        Action::Mend => matches!(role, Role::Node),
+        Action::Operate => matches!(role, Role::Operator { .. }),
     };
     if !allowed {
         return Err(ExchangeError::denied("WRONG_ROLE", format!("the role {} may not do this", role.name())));
@@ -125,5 +131,10 @@ mod tests {
         assert!(at(&Role::Node, &path("530000/532900/532901"), Action::Find).is_ok());
         assert_eq!(at(&Role::Node, &path("530000/530100"), Action::Find).unwrap_err(), "NOT_A_NEIGHBOUR");
         assert_eq!(at(&Role::Node, &own, Action::File).unwrap_err(), "WRONG_ROLE");
+        assert!(at(&Role::Node, &path("530000"), Action::Mend).is_ok());
+        assert_eq!(at(&operator, &own, Action::Mend).unwrap_err(), "WRONG_ROLE");
+        assert!(at(&operator, &own, Action::Operate).is_ok());
+        assert_eq!(at(&institution(), &own, Action::Operate).unwrap_err(), "WRONG_ROLE");
+        assert_eq!(at(&Role::Node, &path("530000"), Action::Operate).unwrap_err(), "WRONG_ROLE");
     }
 }

@@ -15,6 +15,7 @@ mod caller;
 mod deadline;
 mod documents;
 mod error;
+mod fetch;
 mod find;
 mod find_documents;
 mod freshness;
@@ -23,6 +24,7 @@ mod origin;
 mod patients;
 mod peers;
 mod retrieve;
+mod scrub;
 mod status;
 mod terms;
 mod turns;
@@ -46,7 +48,10 @@ pub use patients::{RegisterOutcome, RegisterPatient, Registered};
 pub use peers::{Content, Hop, PeerError, Peers};
 /// What the edges need of replication.
 pub use replication as feed;
+pub use scrub::{ScrubSettings, ScrubStatus, Scrubber};
 pub use status::{LinkStatus, Status};
+/// What a status says of the store.
+pub use store::StoreStatus;
 pub use terms::{TermKey, Terms};
 
 /// What a node is; fixed while it runs.
@@ -108,17 +113,20 @@ pub struct Exchange {
     writing: Arc<AtomicBool>,
     turns: turns::Turns,
     uploads: Arc<Semaphore>,
+    scrubber: Scrubber,
 }
 
 impl Exchange {
     pub fn new(parts: Parts) -> Self {
         let started_ms = parts.clock.now_ms();
+        let scrubber = Scrubber::new(&parts);
         Self {
             parts: Arc::new(parts),
             started_ms,
             writing: Arc::default(),
             turns: turns::Turns::default(),
             uploads: Arc::new(Semaphore::new(documents::MAX_UPLOADS)),
+            scrubber,
         }
     }
 
@@ -129,6 +137,11 @@ impl Exchange {
     /// What the store found at its start, for people.
     pub fn opened(&self) -> &str {
         &self.parts.opened
+    }
+
+    /// What keeps the log whole, to be run beside everything else.
+    pub fn scrubber(&self) -> &Scrubber {
+        &self.scrubber
     }
 
     /// The receiving end of the children's feeds.

@@ -4,9 +4,10 @@ use std::fmt;
 
 use bytes::Bytes;
 use futures_util::stream::BoxStream;
-use model::NodePath;
 use model::body::DocumentEntry;
+use model::fetch::Fetched;
 use model::query::{ContentQuery, DocumentAnswer, DocumentQuery, PatientAnswer, PatientQuery};
+use model::{NodePath, RecordKey};
 
 use crate::{Deadline, ExchangeError};
 
@@ -68,4 +69,6 @@ pub trait Peers: Send + Sync + fmt::Debug {
     ) -> Result<DocumentAnswer, PeerError>;
     async fn retrieve(&self, to: &Hop, query: ContentQuery, deadline: Deadline)
     -> Result<Content, PeerError>;
+    /// Records by their keys, at most [`model::fetch::MAX_KEYS`]; nothing of what comes is verified yet.
+    async fn fetch(&self, to: &Hop, keys: Vec<RecordKey>, deadline: Deadline) -> Result<Fetched, PeerError>;
 }

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use replication::{Health, LinkView};
 
 use crate::caller::{Action, Caller, Role, permit};
-use crate::{Exchange, ExchangeError, Hop, Node};
+use crate::{Exchange, ExchangeError, Hop, Node, ScrubStatus};
 
 /// The node now.
 #[derive(Debug, Clone)]
@@ -17,7 +17,12 @@ pub struct Status {
     pub not_writing: Option<String>,
     /// Counter of the current epoch; 0 before the first.
     pub epoch: u32,
+    /// How the node itself is, apart from its links.
+    pub health: Health,
+    /// Why it is not green, and what to do.
+    pub reason: String,
     pub store: store::StoreStatus,
+    pub scrub: ScrubStatus,
     /// What the store found at its start.
     pub opened: String,
     pub open_ms: u64,
@@ -44,6 +49,38 @@ pub struct LinkStatus {
     pub link: LinkView,
 }
 
+/// How a node is, apart from its links, and if it is not green, why and what to do.
+fn health(not_writing: Option<&str>, store: &store::StoreStatus, scrub: &ScrubStatus) -> (Health, String) {
+    if let Some(why) = not_writing {
+        return (Health::Red, why.to_owned());
+    }
+    if scrub.lost > 0 {
+        let why = format!(
+            "{} records are damaged and no neighbour has them: put back a good copy of the damaged segments of the log, or have them filed again",
+            scrub.lost
+        );
+        return (Health::Red, why);
+    }
+    if scrub.damaged > 0 {
+        let why = format!(
+            "{} records are damaged; the neighbours that have them are asked again by themselves: check the links and the disk",
+            scrub.damaged
+        );
+        return (Health::Amber, why);
+    }
+    if store.damaged.iter().any(|place| !place.healed) {
+        return (Health::Amber, "the log is damaged; what was there is being looked for".to_owned());
+    }
+    if !store.damaged.is_empty() {
+        let why = format!(
+            "the log has damaged places ({} found since the start); no record is lost, but the index cannot be made again from this log: check the disk",
+            store.damaged_found
+        );
+        return (Health::Amber, why);
+    }
+    (Health::Green, String::new())
+}
+
 impl Exchange {
     /// The node's status. Institutions see no link details.
     pub fn status(&self, caller: &Caller) -> Result<Status, ExchangeError> {
@@ -52,6 +89,8 @@ impl Exchange {
         let parts = &self.parts;
         let now_ms = parts.clock.now_ms();
         let content = parts.repository.status();
+        let (not_writing, store, scrub) = (self.not_writing(), parts.store.status(), self.scrubber.status());
+        let (health, reason) = health(not_writing.as_deref(), &store, &scrub);
         let status = |link: LinkView, hop: Hop| {
             let (health, reason) = link.health(now_ms);
             LinkStatus { health, reason, callable: parts.peers.callable(&hop), link }
@@ -76,9 +115,12 @@ impl Exchange {
             node: parts.node.clone(),
             now_ms,
             started_ms: self.started_ms,
-            not_writing: self.not_writing(),
+            not_writing,
+            health,
+            reason,
             epoch: parts.store.last_epoch().map_or(0, |epoch| epoch.counter),
-            store: parts.store.status(),
+            store,
+            scrub,
             opened: parts.opened.clone(),
             open_ms: parts.open_ms,
             content_objects: content.objects,

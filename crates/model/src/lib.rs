@@ -7,6 +7,7 @@ pub mod clock;
 pub mod codes;
 pub mod date;
 pub mod feed;
+pub mod fetch;
 pub mod id;
 pub mod institution_code;
 pub mod normalise;

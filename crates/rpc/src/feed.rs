@@ -1,12 +1,12 @@
 //! `FeedService` at both ends: neighbours' feeds arrive here, ours go to them. Frames are converted and carried;
 //! what they mean is replication's.
 
-use exchange::Role;
 use exchange::feed::{LinkError, Receiver, Sender};
+use exchange::{Exchange, Role};
 use futures_util::future::Either;
 use futures_util::stream::{BoxStream, Stream, StreamExt};
-use model::NodePath;
 use model::feed::{FromReceiver, FromSender};
+use model::{NodePath, RecordKey};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Request, Response, Status, Streaming};
@@ -16,7 +16,7 @@ use crate::Drain;
 use crate::caller::identify;
 use crate::client::plain;
 use crate::connection::Channel;
-use crate::error::{denied, from_status, status_for};
+use crate::error::{denied, from_status, malformed, status_for, to_status};
 
 /// Frames made ahead of the transport, each way; when they are full, the feed waits.
 const AHEAD: usize = 2;
@@ -24,6 +24,7 @@ const AHEAD: usize = 2;
 /// The receiving end of the neighbours' feeds.
 #[derive(Debug, Clone)]
 pub(crate) struct Feed {
+    pub exchange: Exchange,
     pub receiver: Receiver,
     pub own: NodePath,
     pub drain: Drain,
@@ -59,6 +60,13 @@ impl v1::feed_service_server::FeedService for Feed {
             }
         };
         Ok(Response::new(replies_of(session, replies).boxed()))
+    }
+
+    async fn fetch(&self, request: Request<v1::FetchRequest>) -> Result<Response<v1::FetchReply>, Status> {
+        let caller = identify(&request)?;
+        let keys: Vec<RecordKey> = request.into_inner().try_into().map_err(malformed)?;
+        let fetched = self.exchange.fetch(&caller, &keys).map_err(to_status)?;
+        Ok(Response::new(fetched.into()))
     }
 }
 

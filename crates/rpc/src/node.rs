@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use exchange::feed::Health;
-use exchange::{Exchange, Status as NodeState};
+use exchange::{Exchange, ScrubStatus, Status as NodeState, StoreStatus as StoreState};
 use model::{Clock, Kind};
 use tonic::{Request, Response, Status};
 use wire::v1;
@@ -33,12 +33,16 @@ impl v1::node_service_server::NodeService for Node {
         identify(&request)?;
         Ok(Response::new(v1::PingReply { now_ms: self.clock.now_ms() }))
     }
+
+    async fn scrub(&self, request: Request<v1::ScrubRequest>) -> Result<Response<v1::ScrubReply>, Status> {
+        let caller = identify(&request)?;
+        let pass = self.exchange.scrub(&caller).map_err(to_status)?;
+        Ok(Response::new(v1::ScrubReply { pass }))
+    }
 }
 
 fn node_status(status: NodeState) -> v1::NodeStatus {
-    let NodeState { node, store, .. } = status;
-    let count = |kind: Kind| store.live(kind as u32);
-    let directory = [Kind::Node, Kind::Institution, Kind::Practitioner, Kind::SigningKey, Kind::Epoch];
+    let NodeState { node, store, scrub, .. } = status;
     v1::NodeStatus {
         path: node.path.to_string(),
         name: node.name,
@@ -52,25 +56,9 @@ fn node_status(status: NodeState) -> v1::NodeStatus {
         not_writing_reason: status.not_writing.unwrap_or_default(),
         epoch: status.epoch,
         store: Some(v1::StoreStatus {
-            head: store.head,
-            log_bytes: store.log_bytes,
-            record_bytes: store.live_bytes,
-            index_bytes: store.index_bytes,
-            registrations: count(Kind::Registration),
-            document_entries: count(Kind::DocumentEntry),
-            directory_records: directory.into_iter().map(count).sum(),
-            quarantined: store.quarantined,
-            index: index_name(&store.index),
-            disk_full: store.disk_full,
-            corrupt: store
-                .damaged
-                .iter()
-                .map(|place| format!("{} at byte {}, position {}", place.segment, place.offset, place.lsn))
-                .collect(),
             opened: status.opened,
             open_ms: status.open_ms,
-            syncs: store.syncs,
-            commits: store.commits,
+            ..store_status(&store, &scrub)
         }),
         content: Some(v1::ContentStatus { objects: status.content_objects, bytes: status.content_bytes }),
         parent: status.parent.map(link_status),
@@ -78,6 +66,53 @@ fn node_status(status: NodeState) -> v1::NodeStatus {
         parent_down: status.parent_down.map(link_status),
         children_down: status.children_down.into_iter().map(link_status).collect(),
         certificate_not_after_ms: status.certificate_not_after_ms,
+        health: health(status.health).into(),
+        reason: status.reason,
+    }
+}
+
+fn store_status(store: &StoreState, scrub: &ScrubStatus) -> v1::StoreStatus {
+    let count = |kind: Kind| store.live(kind as u32);
+    let directory = [Kind::Node, Kind::Institution, Kind::Practitioner, Kind::SigningKey, Kind::Epoch];
+    let places = |healed: bool| {
+        let places = store.damaged.iter().filter(move |place| place.healed == healed);
+        places
+            .map(|place| format!("{} at byte {}, position {}", place.segment, place.offset, place.lsn))
+            .collect()
+    };
+    v1::StoreStatus {
+        head: store.head,
+        log_bytes: store.log_bytes,
+        record_bytes: store.live_bytes,
+        index_bytes: store.index_bytes,
+        registrations: count(Kind::Registration),
+        document_entries: count(Kind::DocumentEntry),
+        directory_records: directory.into_iter().map(count).sum(),
+        quarantined: store.quarantined,
+        index: index_name(&store.index),
+        disk_full: store.disk_full,
+        corrupt: places(false),
+        syncs: store.syncs,
+        commits: store.commits,
+        scrubbed_upto: scrub.upto,
+        scrubbing: scrub.running,
+        scrub_passes: scrub.passes,
+        scrub_passed_ms: scrub.passed_ms,
+        scrub_days: scrub.every.map_or(0, |every| (every.as_secs() / 86_400) as u32),
+        damaged_places: store.damaged_found,
+        repaired_records: scrub.repaired,
+        damaged_records: scrub.damaged,
+        lost_records: scrub.lost,
+        mended: places(true),
+        ..Default::default()
+    }
+}
+
+fn health(health: Health) -> v1::Health {
+    match health {
+        Health::Green => v1::Health::Green,
+        Health::Amber => v1::Health::Amber,
+        Health::Red => v1::Health::Red,
     }
 }
 
@@ -88,14 +123,9 @@ fn index_name(index: &impl std::fmt::Debug) -> String {
 
 fn link_status(status: exchange::LinkStatus) -> v1::LinkStatus {
     let link = status.link;
-    let health = match status.health {
-        Health::Green => v1::Health::Green,
-        Health::Amber => v1::Health::Amber,
-        Health::Red => v1::Health::Red,
-    };
     v1::LinkStatus {
         path: link.path.to_string(),
-        health: health.into(),
+        health: health(status.health).into(),
         reason: status.reason,
         connected: link.connected,
         callable: status.callable,

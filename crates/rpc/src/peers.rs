@@ -7,6 +7,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use exchange::{Content, Deadline, ExchangeError, Hop, PeerError, Peers};
 use futures_util::stream::{BoxStream, StreamExt};
+use model::RecordKey;
+use model::fetch::Fetched;
 use model::query::{ContentQuery, DocumentAnswer, DocumentQuery, PatientAnswer, PatientQuery};
 use tokio::sync::OwnedSemaphorePermit;
 use tonic::{Code, Request, Status, Streaming};
@@ -115,6 +117,13 @@ impl Peers for Neighbours {
             return Err(PeerError::Failed { to: way.to, reason });
         };
         Ok(Content { entry, chunks: chunks(way, parts, permit) })
+    }
+
+    async fn fetch(&self, to: &Hop, keys: Vec<RecordKey>, deadline: Deadline) -> Result<Fetched, PeerError> {
+        let way = self.way(to, deadline)?;
+        let request = way.request(v1::FetchRequest::from(keys));
+        let reply = way.within(async { way.channel.feed().fetch(request).await }).await?;
+        reply.into_inner().try_into().map_err(|error| way.unreadable(&error))
     }
 }
 

@@ -47,7 +47,8 @@ impl Services {
         drain: &Drain,
     ) -> Result<Self, tonic_reflection::server::Error> {
         let own = exchange.node().path.clone();
-        let feed = Feed { receiver: exchange.receiver().clone(), own, drain: drain.clone() };
+        let receiver = exchange.receiver().clone();
+        let feed = Feed { exchange: exchange.clone(), receiver, own, drain: drain.clone() };
         let health = HealthReporter::new();
         let routes = Routes::default()
             .add_service(PatientServiceServer::new(Patients { exchange: exchange.clone() }))

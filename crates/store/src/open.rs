@@ -56,7 +56,7 @@ fn open_log(options: &Options, mark: &Mark, report: &mut OpenReport) -> Result<L
         Found::Log(log, cut) => {
             report.tail_cut = cut;
             report.power_loss = mark.power_loss(&options.boot_id);
-            Ok(log)
+            Ok(*log)
         }
         Found::Nothing if index_exists(&options.index)? => Err(OpenError::LogMissing),
         Found::Nothing => {
@@ -290,7 +290,7 @@ impl Opening<'_> {
             gate_moved: Condvar::new(),
             head: watch::Sender::new(0),
             moved: Notify::new(),
-            disk_full: AtomicBool::new(false),
+            room_wanted: AtomicU64::new(0),
             log_failed: AtomicBool::new(false),
             syncs: AtomicU64::new(0),
             commits: AtomicU64::new(0),
@@ -307,6 +307,8 @@ impl Opening<'_> {
     ) -> Result<Walk, Stopped> {
         let mut walk = Walk::from(applied + 1, place);
         let io = |source| OpenError::Io { doing: "read the log", source };
+        let bound = shared.limits.overlay_bytes / 2;
+        let mut fold_at = bound;
         loop {
             match walk.step(&self.log).map_err(io)? {
                 Step::Frame(frame) => {
@@ -315,14 +317,14 @@ impl Opening<'_> {
                         what: "a later kind of entry",
                     })?;
                     let changes = changes(&content, shared.own(), shared.derivation.as_ref());
-                    let full = {
+                    let overlay = {
                         let mut view = shared.view.write();
                         view.absorb(&content, &changes, Some(covered));
-                        view.overlay_bytes() >= shared.limits.overlay_bytes / 2
+                        view.overlay_bytes()
                     };
                     self.report.replayed += 1;
-                    if full {
-                        fold(shared)?;
+                    if overlay >= fold_at {
+                        fold_at = if fold(shared)? { bound } else { overlay + bound };
                     }
                 }
                 Step::End if self.log.last_segment() == Some(walk.place().segment) => return Ok(walk),
@@ -367,13 +369,12 @@ impl Opening<'_> {
     }
 }
 
-fn fold(shared: &Shared) -> Result<(), Stopped> {
-    match shared.fold() {
-        Ok(true) => Ok(()),
-        Ok(false) => Err(Stopped::Open(OpenError::Io {
-            doing: "bring the index up to date",
-            source: ErrorKind::StorageFull.into(),
-        })),
-        Err(_) => Err(Stopped::Rebuild("it failed while it was brought up to date")),
+/// Whether there was room. A full disk is no reason to refuse reading: then what the index lacks stays in memory, where
+/// it holds writers back until it can be folded.
+fn fold(shared: &Shared) -> Result<bool, Stopped> {
+    let folded = shared.fold().map_err(|_| Stopped::Rebuild("it failed while it was brought up to date"))?;
+    if !folded {
+        tracing::warn!("the disk is full: what the index lacks is kept in memory");
     }
+    Ok(folded)
 }

@@ -57,7 +57,8 @@ pub(crate) struct Shared {
     /// Wakes those who wait for it to move, in the order in which they came (a watch does so in a random one, which a
     /// simulation could not repeat).
     pub moved: Notify,
-    pub disk_full: AtomicBool,
+    /// Free bytes that the last refused write lacked; 0 if the last write was taken.
+    pub room_wanted: AtomicU64,
     pub log_failed: AtomicBool,
     pub syncs: AtomicU64,
     pub commits: AtomicU64,
@@ -67,6 +68,11 @@ pub(crate) struct Shared {
 
 /// With nothing committed for so long, the overlay is folded: an idle node is small and starts fast.
 const QUIET: Duration = Duration::from_secs(2);
+
+/// Free bytes without which so much of an overlay is not put into the index.
+pub(crate) fn room_to_fold(overlay: u64) -> u64 {
+    2 * overlay
+}
 
 impl Shared {
     /// Whose log this is.
@@ -247,7 +253,7 @@ impl Shared {
         }
         let folding = {
             let mut view = self.view.write();
-            if view.active.is_empty() || !self.room_to_fold(&view.active) {
+            if view.active.is_empty() || !self.has_room_to_fold(&view.active) {
                 return Ok(false);
             }
             let folding = Arc::new(std::mem::take(&mut view.active));
@@ -273,10 +279,34 @@ impl Shared {
         Ok(true)
     }
 
-    fn room_to_fold(&self, overlay: &Overlay) -> bool {
+    /// Notes that there was no room for so many bytes more.
+    pub(crate) fn lacks_room(&self, bytes: u64) {
+        // Where the system counts room in another way (a quota), only more of it than now is a reason to hope.
+        let now = self.log.storage.free_bytes().unwrap_or_default();
+        self.room_wanted.store(bytes.max(now.saturating_add(1)), Ordering::SeqCst);
+    }
+
+    /// Whether a write would find no room, as far as can be told: a node that writes nothing learns so that there is
+    /// room again.
+    pub(crate) fn disk_full(&self) -> bool {
+        let wanted = self.room_wanted.load(Ordering::SeqCst);
+        if wanted == 0 {
+            return false;
+        }
+        // While the disk cannot be asked, the last word stands.
+        let full = self.log.storage.free_bytes().map_or(true, |free| free < wanted);
+        if !full {
+            // Unless another write was refused meanwhile.
+            let _raced =
+                self.room_wanted.compare_exchange(wanted, 0, Ordering::SeqCst, Ordering::SeqCst).is_err();
+        }
+        full
+    }
+
+    fn has_room_to_fold(&self, overlay: &Overlay) -> bool {
         // An index that meets the end of the disk fails for good, so it is kept away from it.
         let room = match self.log.storage.free_bytes() {
-            Ok(free) => free >= 2 * overlay.bytes() as u64,
+            Ok(free) => free >= room_to_fold(overlay.bytes() as u64),
             Err(error) => {
                 tracing::warn!(%error, "cannot ask how much room is left on the disk");
                 true

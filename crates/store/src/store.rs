@@ -250,7 +250,7 @@ impl Store {
     pub fn status(&self) -> StoreStatus {
         let shared = &self.handle.shared;
         let (segments, log_bytes) = shared.log.totals();
-        let (damaged, damaged_reads) = shared.log.damage();
+        let (damaged, damaged_found, damaged_reads) = shared.log.damage();
         let view = shared.view.read();
         StoreStatus {
             head: *shared.head.borrow(),
@@ -264,9 +264,10 @@ impl Store {
             index_applied: shared.index_applied.load(Ordering::SeqCst),
             index_bytes: shared.index.bytes(),
             index_failed: shared.index_failed.load(Ordering::SeqCst),
-            disk_full: shared.disk_full.load(Ordering::SeqCst),
+            disk_full: shared.disk_full(),
             log_failed: shared.log_failed.load(Ordering::SeqCst),
             damaged,
+            damaged_found,
             damaged_reads,
             tail_cut: shared.tail_cut.read().clone(),
             syncs: shared.syncs.load(Ordering::Relaxed),

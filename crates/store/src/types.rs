@@ -275,12 +275,14 @@ pub struct StoreStatus {
     pub index_bytes: u64,
     /// The index failed: reads that need it fail, and the next start rebuilds it.
     pub index_failed: bool,
-    /// The last write found no room.
+    /// The last write found no room, and there is none yet.
     pub disk_full: bool,
     /// A write or sync failed: no more writes until the next start.
     pub log_failed: bool,
     /// Places that failed their checksum since the start; at most 64 are remembered, healed ones the shortest.
     pub damaged: Vec<DamagedPlace>,
+    /// How many such places were found, also those that are not remembered.
+    pub damaged_found: u64,
     /// How often something in such a place could not be served.
     pub damaged_reads: u64,
     pub tail_cut: Option<TailCut>,

@@ -16,7 +16,7 @@ use crate::log::format::FLAG_OWN;
 use crate::log::item::{self, Item, Pointer};
 use crate::log::tail::{Group, Tail, TailError};
 use crate::options::Run;
-use crate::shared::Shared;
+use crate::shared::{Shared, room_to_fold};
 use crate::types::{Applied, Apply, Committed, Draft, FeedId, FeedPosition};
 
 /// What callers ask of the writer.
@@ -108,7 +108,7 @@ impl Writer {
         requests: Vec<Request>,
     ) -> Result<Vec<Result<Answer, CommitError>>, CommitError> {
         self.wait_for_room_in_overlay()?;
-        let mut group = self.tail.begin().map_err(|error| self.refused(error))?;
+        let mut group = self.tail.begin().map_err(|error| self.refused(error, 0))?;
         let mut pending = self.pending();
         let answers: Vec<_> =
             requests.into_iter().map(|request| self.decide(request, &mut pending, &mut group)).collect();
@@ -116,7 +116,7 @@ impl Writer {
             return Ok(answers);
         }
         self.check_room_on_disk()?;
-        self.tail.write(&group).map_err(|error| self.refused(error))?;
+        self.tail.write(&group).map_err(|error| self.refused(error, group.bytes()))?;
         self.count(&group);
         self.publish(pending);
         Ok(answers)
@@ -143,7 +143,7 @@ impl Writer {
             }
             if self.run == Run::Inline {
                 if !self.shared.fold()? {
-                    return Err(CommitError::Full);
+                    return Err(self.no_room_to_fold());
                 }
                 continue;
             }
@@ -151,12 +151,19 @@ impl Writer {
             gate.wanted = true;
             self.shared.gate_moved.notify_all();
             if gate.no_room {
-                return Err(CommitError::Full);
+                drop(gate);
+                return Err(self.no_room_to_fold());
             }
             // A time-out as well: the fold may have ended between the look and the wait.
             self.shared.gate_moved.wait_for(&mut gate, Duration::from_millis(20));
         }
         Ok(())
+    }
+
+    fn no_room_to_fold(&self) -> CommitError {
+        let overlay = self.shared.view.read().overlay_bytes() as u64;
+        self.shared.lacks_room(room_to_fold(overlay));
+        CommitError::Full
     }
 
     fn check_room_on_disk(&self) -> Result<(), CommitError> {
@@ -169,16 +176,16 @@ impl Writer {
             }
         };
         if free < self.shared.limits.reserve_bytes {
-            self.shared.disk_full.store(true, Ordering::SeqCst);
+            self.shared.lacks_room(self.shared.limits.reserve_bytes);
             return Err(CommitError::Full);
         }
         Ok(())
     }
 
-    fn refused(&self, error: TailError) -> CommitError {
+    fn refused(&self, error: TailError, bytes: u64) -> CommitError {
         match error {
             TailError::Full => {
-                self.shared.disk_full.store(true, Ordering::SeqCst);
+                self.shared.lacks_room(self.shared.limits.reserve_bytes.max(bytes));
                 CommitError::Full
             }
             TailError::Failed(kind) => {
@@ -189,7 +196,7 @@ impl Writer {
     }
 
     fn count(&self, group: &Group) {
-        self.shared.disk_full.store(false, Ordering::SeqCst);
+        self.shared.room_wanted.store(0, Ordering::SeqCst);
         self.shared.syncs.fetch_add(1, Ordering::Relaxed);
         self.shared.commits.fetch_add(group.frames(), Ordering::Relaxed);
         if self.shared.limits.sync_delay_ms > 0 {

@@ -4,6 +4,7 @@
 
 mod convert;
 mod feed;
+mod fetch;
 
 /// Generated from `proto/tiermesh/v1`.
 pub mod v1 {

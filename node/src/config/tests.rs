@@ -43,6 +43,9 @@ fn the_environment_overrides() {
     let config = parse(GOOD, &[("LISTEN__ADDRESS", "[::1]:7400"), ("STORE__CACHE_MIB", "8")]).unwrap();
     assert_eq!(config.listen, "[::1]:7400".parse().unwrap());
     assert_eq!(config.cache_bytes, 8 * MIB);
+    assert_eq!(parse(GOOD, &[("STORE__SCRUB_DAYS", "0")]).unwrap().scrub_days, 0);
+    assert_eq!(parse(GOOD, &[]).unwrap().scrub_days, 7);
+    assert!(parse(GOOD, &[("STORE__SCRUB_DAYS", "366")]).unwrap_err().contains("store.scrub_days"));
     assert!(parse(GOOD, &[("STORE__CACHE", "8")]).unwrap_err().contains("cache"));
     assert!(parse(GOOD, &[("CACHE", "8")]).unwrap_err().contains("TIERMESH__CACHE"));
     assert!(parse(GOOD, &[("STORE__CACHE_MIB", "many")]).is_err());

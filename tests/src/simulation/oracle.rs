@@ -26,8 +26,7 @@ pub fn unrest(seats: &[Arc<Seat>]) -> Option<String> {
     for (seat, live) in seats.iter().zip(&lives) {
         let path = &seat.member.path;
         let Some(live) = live else { return Some(format!("{path} is down")) };
-        // A disk that was full is called full until the next write, and no more writes come.
-        if let Some(why) = live.exchange.not_writing().filter(|_| !live.store.status().disk_full) {
+        if let Some(why) = live.exchange.not_writing() {
             return Some(format!("{path} does not write: {why}"));
         }
         let Some(parent) = seat.member.parent else { continue };

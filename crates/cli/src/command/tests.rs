@@ -42,6 +42,8 @@ fn accepted() {
         "document deprecate D1 --local-id P1",
         "document withdraw D1 --local-id P1 --reason 错",
         "status",
+        "scrub",
+        "scrub --no-wait --json",
         "status --watch --interval 5 --looks 3",
         "status --node 10.0.0.1:7400 --node-path 530000/532900 --identity here --timeout 2.5 --json --practitioner d1 --purpose public-health",
         "--json status --cert c.pem --key c.key --root root.pem",

@@ -17,6 +17,9 @@ pub(crate) struct Status {
     pub not_writing_reason: String,
     pub epoch: u32,
     pub certificate_not_after_ms: u64,
+    /// Of the node itself, apart from its links: `green`, `amber`, `red` or `unknown`.
+    pub health: &'static str,
+    pub reason: String,
     pub store: Store,
     pub content: Content,
     /// Null on a root, and for callers that may not see links.
@@ -42,6 +45,16 @@ pub(crate) struct Store {
     pub corrupt: Vec<String>,
     pub opened: String,
     pub open_ms: u64,
+    pub scrubbed_upto: u64,
+    pub scrubbing: bool,
+    pub scrub_passes: u64,
+    pub scrub_passed_ms: u64,
+    pub scrub_days: u32,
+    pub damaged_places: u64,
+    pub repaired_records: u64,
+    pub damaged_records: u64,
+    pub lost_records: u64,
+    pub mended: Vec<String>,
 }
 
 #[derive(Serialize)]
@@ -84,9 +97,12 @@ pub(crate) fn health(health: v1::Health) -> &'static str {
 
 impl From<v1::NodeStatus> for Status {
     fn from(status: v1::NodeStatus) -> Self {
+        let health_now = health(status.health());
         let store = status.store.unwrap_or_default();
         let content = status.content.unwrap_or_default();
         Self {
+            health: health_now,
+            reason: status.reason,
             path: status.path,
             name: status.name,
             tier: status.tier,
@@ -99,26 +115,42 @@ impl From<v1::NodeStatus> for Status {
             not_writing_reason: status.not_writing_reason,
             epoch: status.epoch,
             certificate_not_after_ms: status.certificate_not_after_ms,
-            store: Store {
-                head: store.head,
-                log_bytes: store.log_bytes,
-                record_bytes: store.record_bytes,
-                index_bytes: store.index_bytes,
-                registrations: store.registrations,
-                document_entries: store.document_entries,
-                directory_records: store.directory_records,
-                quarantined: store.quarantined,
-                index: store.index,
-                disk_full: store.disk_full,
-                corrupt: store.corrupt,
-                opened: store.opened,
-                open_ms: store.open_ms,
-            },
+            store: store.into(),
             content: Content { objects: content.objects, bytes: content.bytes },
             parent: status.parent.map(Link::from),
             children: status.children.into_iter().map(Link::from).collect(),
             parent_down: status.parent_down.map(Link::from),
             children_down: status.children_down.into_iter().map(Link::from).collect(),
+        }
+    }
+}
+
+impl From<v1::StoreStatus> for Store {
+    fn from(store: v1::StoreStatus) -> Self {
+        Self {
+            head: store.head,
+            log_bytes: store.log_bytes,
+            record_bytes: store.record_bytes,
+            index_bytes: store.index_bytes,
+            registrations: store.registrations,
+            document_entries: store.document_entries,
+            directory_records: store.directory_records,
+            quarantined: store.quarantined,
+            index: store.index,
+            disk_full: store.disk_full,
+            corrupt: store.corrupt,
+            opened: store.opened,
+            open_ms: store.open_ms,
+            scrubbed_upto: store.scrubbed_upto,
+            scrubbing: store.scrubbing,
+            scrub_passes: store.scrub_passes,
+            scrub_passed_ms: store.scrub_passed_ms,
+            scrub_days: store.scrub_days,
+            damaged_places: store.damaged_places,
+            repaired_records: store.repaired_records,
+            damaged_records: store.damaged_records,
+            lost_records: store.lost_records,
+            mended: store.mended,
         }
     }
 }

@@ -32,6 +32,9 @@ fn lines(status: &Status) -> Vec<(&'static str, String)> {
             if status.writing { "yes".to_owned() } else { format!("NO: {}", status.not_writing_reason) },
         ),
     ];
+    if status.writing && matches!(status.health, "amber" | "red") {
+        lines.push(("health", format!("{}: {}", status.health.to_uppercase(), status.reason)));
+    }
     if status.certificate_not_after_ms > 0 {
         lines.push(("certificate", certificate(status)));
     }
@@ -60,11 +63,57 @@ fn lines(status: &Status) -> Vec<(&'static str, String)> {
             if store.opened.is_empty() { "nothing to say" } else { &store.opened }
         ),
     ));
-    lines.extend(store.corrupt.iter().map(|place| ("CORRUPT", place.clone())));
+    lines.extend(scrub_lines(status));
     lines.push((
         "content",
         format!("{}, {}", count(status.content.objects, "object", "objects"), bytes(status.content.bytes)),
     ));
+    lines
+}
+
+/// What became of a scrub, by itself.
+pub(crate) fn scrub(status: &v1::NodeStatus) -> String {
+    let status = Status::from(status.clone());
+    let mut text = String::new();
+    for (label, value) in scrub_lines(&status) {
+        let _ = writeln!(text, "{label:<12} {}", plain(&value));
+    }
+    text
+}
+
+fn scrub_lines(status: &Status) -> Vec<(&'static str, String)> {
+    let store = &status.store;
+    let last = match store.scrub_passed_ms {
+        0 => "no full pass since the start".to_owned(),
+        at => format!("last full pass {} ago", span(status.now_ms.saturating_sub(at))),
+    };
+    let now = if store.scrubbing {
+        format!("reading the log again, up to {} of {}; ", store.scrubbed_upto, store.head)
+    } else {
+        String::new()
+    };
+    let every = match store.scrub_days {
+        0 => "only when asked for".to_owned(),
+        days => format!("every {}", count(days.into(), "day", "days")),
+    };
+    let mut lines = vec![("scrub", format!("{now}{last}; {every}"))];
+    if store.damaged_places > 0 {
+        let lost = match store.lost_records {
+            0 => String::new(),
+            lost => format!(", of which {lost} NOBODY HAS"),
+        };
+        lines.push((
+            "damage",
+            format!(
+                "{} found, {} repaired from neighbours, {} still damaged{lost}",
+                count(store.damaged_places, "place", "places"),
+                count(store.repaired_records, "record", "records"),
+                store.damaged_records
+            ),
+        ));
+    }
+    lines.extend(store.corrupt.iter().map(|place| ("CORRUPT", place.clone())));
+    lines.extend(store.mended.iter().map(|place| ("mended", place.clone())));
     lines
 }
 

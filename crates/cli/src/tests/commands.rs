@@ -247,3 +247,15 @@ async fn the_wrong_node_is_named() {
     let ended = run(&node, "status --node-path 530000/532900").await;
     assert_eq!((ended.exit, ended.messages.lines().count()), (Exit::Denied, 1), "{ended:?}");
 }
+
+#[tokio::test]
+async fn a_scrub_is_waited_for_unless_told_otherwise() {
+    let node = TestNode::start().await;
+    let looks = || node.behaviour.looks.load(std::sync::atomic::Ordering::SeqCst);
+    let waited = run(&node, "scrub").await;
+    assert_eq!((waited.exit, looks()), (Exit::Ok, 2), "{waited:?}");
+    assert_eq!(waited.data, "scrub        last full pass 0.0 s ago; only when asked for\n");
+    let begun = run(&node, "scrub --no-wait --json").await;
+    let status: Value = serde_json::from_str(&begun.data).unwrap();
+    assert_eq!((looks(), &status["store"]["scrub_passes"]), (3, &Value::from(3)));
+}

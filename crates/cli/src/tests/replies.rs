@@ -43,6 +43,8 @@ pub struct Behaviour {
     pub corrupt: AtomicBool,
     /// `Retrieve` stops sending after its entry, without ending.
     pub stall: AtomicBool,
+    /// Calls of `GetStatus`.
+    pub looks: AtomicU64,
     /// Contexts of the questions asked.
     pub contexts: Mutex<Vec<v1::QueryContext>>,
 }
@@ -280,7 +282,9 @@ fn submitted(outcome: v1::SubmitOutcome) -> v1::SubmitDocumentReply {
 #[tonic::async_trait]
 impl NodeService for Behaviour {
     async fn get_status(&self, _: Request<v1::GetStatusRequest>) -> Result<Response<v1::NodeStatus>, Status> {
+        let scrub_passes = self.looks.fetch_add(1, Ordering::SeqCst) + 1;
         Ok(Response::new(v1::NodeStatus {
+            store: Some(v1::StoreStatus { scrub_passes, scrub_passed_ms: NOW_MS, ..Default::default() }),
             path: PATH.into(),
             name: "云南省".into(),
             tier: "province".into(),
@@ -292,5 +296,10 @@ impl NodeService for Behaviour {
 
     async fn ping(&self, _: Request<v1::PingRequest>) -> Result<Response<v1::PingReply>, Status> {
         Ok(Response::new(v1::PingReply { now_ms: NOW_MS }))
+    }
+
+    /// A pass that has ended at the second look.
+    async fn scrub(&self, _: Request<v1::ScrubRequest>) -> Result<Response<v1::ScrubReply>, Status> {
+        Ok(Response::new(v1::ScrubReply { pass: self.looks.load(Ordering::SeqCst) + 2 }))
     }
 }

@@ -243,6 +243,10 @@ impl NodeService for Tiny {
         let depth = caller.path.depth() as u64;
         Ok(Response::new(v1::PingReply { now_ms: depth }))
     }
+
+    async fn scrub(&self, _: Request<v1::ScrubRequest>) -> Result<Response<v1::ScrubReply>, Status> {
+        Err(Status::unimplemented(""))
+    }
 }
 
 #[tonic::async_trait]

@@ -23,6 +23,7 @@ struct Known {
 pub(crate) struct Damage {
     known: Vec<Known>,
     reads: u64,
+    found: u64,
 }
 
 impl Damage {
@@ -32,6 +33,7 @@ impl Damage {
             place.healed = known.place.healed;
             return false;
         }
+        self.found += 1;
         self.known.retain(|known| !holds(place, &known.place));
         if self.known.len() >= DAMAGED_PLACES
             && let Some(healed) = self.known.iter().position(|known| known.place.healed)
@@ -44,11 +46,13 @@ impl Damage {
         true
     }
 
-    /// Counts that something at this position could not be served.
-    pub(crate) fn met(&mut self, lsn: u64) {
+    /// Counts that something at this position could not be served. Whether that is news: the place was held for healed.
+    pub(crate) fn met(&mut self, lsn: u64) -> bool {
         self.reads += 1;
+        let mut news = false;
         let here = self.known.iter_mut().filter(|known| known.place.lsn <= lsn && lsn <= known.place.upto);
-        here.for_each(|known| known.place.healed = false);
+        here.for_each(|known| news |= std::mem::take(&mut known.place.healed));
+        news
     }
 
     pub(crate) fn places(&self) -> Vec<DamagedPlace> {
@@ -57,6 +61,11 @@ impl Damage {
 
     pub(crate) fn reads(&self) -> u64 {
         self.reads
+    }
+
+    /// Places found since the start, also those that are not remembered.
+    pub(crate) fn found(&self) -> u64 {
+        self.found
     }
 
     /// Records that may be current between these positions, if that is known.

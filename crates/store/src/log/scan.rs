@@ -28,7 +28,7 @@ const TORN_KEPT: usize = 16;
 pub(crate) enum Found {
     /// No segment, or only one whose creation was never finished.
     Nothing,
-    Log(Log, Option<TailCut>),
+    Log(Box<Log>, Option<TailCut>),
 }
 
 /// Reads all segment headers and checks that the segments follow on each other.
@@ -68,7 +68,7 @@ pub(crate) fn find(storage: &Arc<dyn Storage>, node: OriginId) -> Result<Found, 
         log.set_len(header.first_lsn, *len);
     }
     let cut = unfinished.map(|(first, len)| drop_unfinished(storage.as_ref(), first, len)).transpose()?;
-    Ok(Found::Log(log, cut))
+    Ok(Found::Log(Box::new(log), cut))
 }
 
 /// Makes a new log with its first segment.

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use model::RecordKey;
 use parking_lot::{Mutex, RwLock};
+use tokio::sync::watch;
 
 use super::damage::Damage;
 use super::format::{self, ITEM_HEADER, Identity};
@@ -42,11 +43,14 @@ pub(crate) struct Log {
     pub identity: Identity,
     segments: RwLock<BTreeMap<u64, Segment>>,
     damage: Mutex<Damage>,
+    /// Moves whenever there is something new to repair.
+    pub damage_news: watch::Sender<u64>,
 }
 
 impl Log {
     pub(crate) fn new(storage: Arc<dyn Storage>, identity: Identity) -> Self {
-        Self { storage, identity, segments: RwLock::default(), damage: Mutex::default() }
+        let damage_news = watch::Sender::new(0);
+        Self { storage, identity, segments: RwLock::default(), damage: Mutex::default(), damage_news }
     }
 
     /// Makes `len` bytes of a segment readable.
@@ -138,7 +142,9 @@ impl Log {
     /// Remembers and reports a place that failed its checksum and so could not be served.
     pub(crate) fn damaged(&self, place: Place, lsn: u64) -> ReadError {
         let segment = self.note(place, lsn, lsn).segment;
-        self.damage.lock().met(lsn);
+        if self.damage.lock().met(lsn) {
+            self.damage_news.send_modify(|news| *news += 1);
+        }
         ReadError::Corrupt { segment, offset: place.offset, lsn }
     }
 
@@ -148,14 +154,15 @@ impl Log {
         let mut found = DamagedPlace { segment, offset: place.offset, lsn, upto, healed: false };
         if self.damage.lock().note(&mut found) {
             tracing::error!(segment = found.segment, offset = found.offset, lsn, upto, "log is damaged");
+            self.damage_news.send_modify(|news| *news += 1);
         }
         found
     }
 
-    /// Damaged places met so far, and how often something there could not be served.
-    pub(crate) fn damage(&self) -> (Vec<DamagedPlace>, u64) {
+    /// Damaged places that are remembered, how many were found, and how often something there could not be served.
+    pub(crate) fn damage(&self) -> (Vec<DamagedPlace>, u64, u64) {
         let damage = self.damage.lock();
-        (damage.places(), damage.reads())
+        (damage.places(), damage.found(), damage.reads())
     }
 
     /// Records that may be current between two positions of a damaged place, if they were looked for already.

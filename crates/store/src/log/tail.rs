@@ -39,6 +39,10 @@ impl Group {
         self.frames == 0
     }
 
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes.len() as u64
+    }
+
     pub(crate) fn frames(&self) -> u64 {
         u64::from(self.frames)
     }

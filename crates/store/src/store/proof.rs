@@ -1,6 +1,7 @@
 //! What proves that a store holds what it should, and mends what it does not: digests, keys by bucket, scrub, repair.
 
 use model::{KeyId, Record, RecordKey};
+use tokio::sync::watch;
 
 use super::Store;
 use crate::digest::Digest;
@@ -29,6 +30,17 @@ impl Store {
     /// The position of the commit that the held version of a record came with.
     pub fn lsn(&self, key: &RecordKey) -> Result<Option<u64>, ReadError> {
         Ok(self.handle.shared.pointer(key)?.map(|pointer| pointer.lsn))
+    }
+
+    /// Which key signed the held version of a record, without reading the record: it may be damaged.
+    pub fn signer(&self, key: &RecordKey) -> Result<Option<KeyId>, ReadError> {
+        Ok(self.handle.shared.pointer(key)?.map(|pointer| pointer.class().signer))
+    }
+
+    /// Tells when there is something new for [`Store::damaged_keys`]: a damaged place was found, by a read or a scrub, or
+    /// one that was held for healed is not. Damage found before this call is not told.
+    pub fn watch_damage(&self) -> watch::Receiver<u64> {
+        self.handle.shared.log.damage_news.subscribe()
     }
 
     /// Reads the log's bytes again from a place on, at most about `max_bytes` (but at least one commit, and all of a

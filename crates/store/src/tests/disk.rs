@@ -134,3 +134,78 @@ fn a_store_opens_and_reads_on_a_full_disk() {
     let (_, report) = Store::open(options(&storage, &index)).unwrap();
     assert!(report.power_loss, "without a mark the worst is assumed");
 }
+
+#[test]
+fn a_node_that_writes_nothing_learns_that_there_is_room_again() {
+    let (storage, _, store) = store();
+    let used: u64 = storage.list().unwrap().iter().map(|name| storage.len(name).unwrap()).sum();
+    storage.set_capacity(Some(used + 200));
+    assert_eq!(now(store.commit(vec![draft("b", &"x".repeat(300))])).unwrap_err(), CommitError::Full);
+    assert!(store.status().disk_full);
+    storage.set_capacity(Some(used + 250));
+    assert!(store.status().disk_full, "what was refused would still not fit");
+    storage.set_capacity(Some(used + 2_000));
+    assert!(!store.status().disk_full, "nobody has written since");
+    storage.set_capacity(Some(used + 200));
+    assert!(!store.status().disk_full, "only a refused write makes it full");
+}
+
+#[test]
+fn the_reserve_is_what_a_full_disk_waits_for() {
+    let (storage, index) = (Memory::new(1), MemoryIndex::default());
+    let limits = Limits { reserve_bytes: 10_000, ..small() };
+    let store = open(Options { limits, ..options(&storage, &index) });
+    let used: u64 = storage.list().unwrap().iter().map(|name| storage.len(name).unwrap()).sum();
+    storage.set_capacity(Some(used + 9_000));
+    assert_eq!(now(store.commit(vec![draft("a", "x")])).unwrap_err(), CommitError::Full);
+    storage.set_capacity(Some(used + 9_999));
+    assert!(store.status().disk_full);
+    storage.set_capacity(Some(used + 10_000));
+    assert!(!store.status().disk_full);
+    now(store.commit(vec![draft("a", "x")])).unwrap();
+}
+
+#[test]
+fn a_full_overlay_that_finds_no_room_says_that_the_disk_is_full() {
+    let (storage, index) = (Memory::new(1), MemoryIndex::default());
+    let limits = Limits { overlay_bytes: 4096, ..small() };
+    let store = open(Options { limits, ..options(&storage, &index) });
+    let used = || storage.list().unwrap().iter().map(|name| storage.len(name).unwrap()).sum::<u64>();
+    for at in 0.. {
+        storage.set_capacity(Some(used() + 1500));
+        if now(store.commit(vec![draft(&format!("r{at}"), "a b c d e f g h i j k l m n o p")])).is_err() {
+            break;
+        }
+        assert!(at < 100);
+    }
+    assert!(store.status().disk_full);
+    storage.set_capacity(None);
+    assert!(!store.status().disk_full);
+}
+
+#[test]
+fn a_store_opens_on_a_full_disk_however_much_the_index_lacks() {
+    let (storage, index) = (Memory::new(1), MemoryIndex::default());
+    let roomy = Limits { overlay_bytes: 1 << 20, ..small() };
+    let store = open(Options { limits: roomy, ..options(&storage, &index) });
+    for at in 0..200 {
+        now(store.commit(vec![draft(&format!("r{at}"), "a b c d e f g h")])).unwrap();
+    }
+    let held = whole_feed(&store);
+    let overlay = store.status().overlay_bytes;
+    drop(store);
+    let used: u64 = storage.list().unwrap().iter().map(|name| storage.len(name).unwrap()).sum();
+    storage.set_capacity(Some(used + 64));
+    let tight = Limits { overlay_bytes: overlay as usize / 8, ..small() };
+    let (store, report) = Store::open(Options { limits: tight, ..options(&storage, &index) }).unwrap();
+    assert_eq!(report.replayed, 201);
+    assert_eq!(whole_feed(&store), held);
+    assert_eq!(store.get(&key("r7")).unwrap().unwrap().body(), "a b c d e f g h");
+    assert_eq!(now(store.begin_epoch(model::EpochId([2; 16]), vec![])).unwrap_err(), CommitError::Full);
+    assert!(store.status().disk_full);
+    storage.set_capacity(None);
+    assert!(!store.status().disk_full);
+    now(store.begin_epoch(model::EpochId([2; 16]), vec![])).unwrap();
+    now(store.commit(vec![draft("last", "")])).unwrap();
+    assert!(store.status().overlay_bytes < overlay / 4, "the index has taken what it lacked");
+}

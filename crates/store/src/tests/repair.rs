@@ -148,3 +148,48 @@ fn a_healed_place_that_rots_further_is_told_again() {
 fn commit_of(store: &Store, held: &[Record], lsn: u64) -> Vec<Record> {
     held.iter().filter(|record| store.lsn(&record.key()).unwrap() == Some(lsn)).cloned().collect()
 }
+
+#[test]
+fn news_of_damage_is_told_once_until_it_is_healed() {
+    let (storage, store, held) = filled(true);
+    let mut news = store.watch_damage();
+    let all = frames(&storage);
+    let last = store.lsn(&held[70].key()).unwrap().unwrap();
+    let (name, start, end, _) = all.iter().find(|frame| frame.3 == last).unwrap();
+    storage.damage(name, |bytes| bytes[*start + 60..*end].fill(0));
+    assert!(!news.has_changed().unwrap(), "nobody has looked");
+    assert!(store.get(&held[70].key()).is_err());
+    assert!(news.has_changed().unwrap());
+    news.mark_unchanged();
+    let damaged = store.damaged_keys(100).unwrap();
+    assert!(store.get(&held[70].key()).is_err() && scrub_all(&store, 500).1.len() == 1);
+    assert!(!news.has_changed().unwrap(), "known, and still to be repaired");
+    assert_eq!(store.signer(&held[70].key()).unwrap(), Some(held[70].envelope().key_id));
+    assert_eq!(store.signer(&key("nobody")).unwrap(), None);
+    for key in &damaged {
+        assert_eq!(repair(&store, held.iter().find(|record| record.key() == *key).unwrap()), Ok(true));
+    }
+    assert_eq!(store.damaged_keys(100).unwrap(), []);
+    assert_eq!((store.status().damaged_found, news.has_changed().unwrap()), (1, false));
+    let repaired = frames(&storage).last().unwrap().clone();
+    storage.damage(&repaired.0, |bytes| bytes[repaired.1 + 60..repaired.2].fill(0));
+    assert!(store.get(damaged.last().unwrap()).is_err());
+    assert_eq!((store.status().damaged_found, news.has_changed().unwrap()), (2, true));
+}
+
+#[test]
+fn a_place_where_nothing_was_lost_is_news_when_something_is() {
+    let (storage, store, held) = filled(true);
+    let mut news = store.watch_damage();
+    let last = store.lsn(&held[70].key()).unwrap().unwrap();
+    let (name, start, end, _) = frames(&storage).into_iter().find(|frame| frame.3 == last).unwrap();
+    storage.damage(&name, |bytes| bytes[start + 20] ^= 1);
+    assert_eq!(scrub_all(&store, u64::MAX).1.len(), 1);
+    assert_eq!(store.damaged_keys(10).unwrap(), [], "the frame's header is damaged, its records are not");
+    assert!(store.status().damaged[0].healed && news.has_changed().unwrap());
+    news.mark_unchanged();
+    storage.damage(&name, |bytes| bytes[start + 60..end].fill(0));
+    assert!(!news.has_changed().unwrap());
+    assert!(store.get(&held[70].key()).is_err());
+    assert!(news.has_changed().unwrap() && !store.damaged_keys(10).unwrap().is_empty());
+}

@@ -40,6 +40,9 @@ fn prefecture() -> v1::NodeStatus {
             index: "sled".into(),
             opened: "replayed 12 commits".into(),
             open_ms: 420,
+            scrub_days: 7,
+            scrub_passed_ms: 700_000,
+            scrub_passes: 1,
             ..Default::default()
         }),
         content: Some(v1::ContentStatus { objects: 0, bytes: 0 }),
@@ -61,6 +64,7 @@ software     tiermesh 0.1.0, up 10 min, epoch 3, clock 1970-01-01 08:16:40
 writing      yes
 records      1 registration, 20 document entries, 5 of the directory; 0 quarantined; head 120
 store        log 1.2 MB, records 1.0 MB, index 400 kB (sled); opened in 0.4 s: replayed 12 commits
+scrub        last full pass 5 min ago; every 7 days
 content      0 objects, 0 B
 ┌────────┬──────────────────────┬────────┬───────────┬────────┬─────────┬─────────────┬──────────────┬───────────┬──────────────┬───────────────────────────────┐
 │ end    ┆ path                 ┆ health ┆ link      ┆ behind ┆ applied ┆ quarantined ┆ proven equal ┆ heard     ┆ clock offset ┆ reason                        │
@@ -91,10 +95,33 @@ fn what_is_wrong_is_loud() {
     let store = node.store.get_or_insert_default();
     store.disk_full = true;
     store.corrupt = vec!["segment 3 at 4096".into()];
+    store.mended = vec!["segment 1 at 64".into()];
+    (store.damaged_places, store.repaired_records) = (2, 5);
+    (store.damaged_records, store.lost_records) = (3, 1);
     let text = status(&node, 0);
-    for wanted in
-        ["NO: waits for its parent", "EXPIRED 1970-01-01", "DISK FULL", "CORRUPT      segment 3 at 4096"]
-    {
+    for wanted in [
+        "2 places found, 5 records repaired from neighbours, 3 still damaged, of which 1 NOBODY HAS",
+        "mended       segment 1 at 64",
+        "NO: waits for its parent",
+        "EXPIRED 1970-01-01",
+        "DISK FULL",
+        "CORRUPT      segment 3 at 4096",
+    ] {
         assert!(text.contains(wanted), "{wanted} in {text}");
     }
+}
+
+#[test]
+fn a_scrub_says_how_far_it_has_come_and_the_node_how_it_is() {
+    let mut node = prefecture();
+    node.health = v1::Health::Amber.into();
+    node.reason = "3 records are damaged".into();
+    let store = node.store.get_or_insert_default();
+    (store.scrubbing, store.scrubbed_upto, store.scrub_days, store.scrub_passed_ms) = (true, 60, 0, 0);
+    let text = status(&node, 0);
+    assert!(text.contains("health       AMBER: 3 records are damaged\n"), "{text}");
+    let expected = "scrub        reading the log again, up to 60 of 120; no full pass since the start; only when asked for\n";
+    assert_eq!(scrub(&node), expected);
+    node.health = v1::Health::Green.into();
+    assert!(!status(&node, 0).contains("health  "));
 }
