@@ -1,22 +1,18 @@
 //! The end of every test: every link proven equal after the last write, at both ends, and nothing lost or doubled.
 
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use model::NodePath;
 use wire::v1::{Health, LinkStatus, NodeStatus};
 
 use super::Province;
-use super::province::PATIENCE;
+use super::province::{ASK_EVERY, PATIENCE};
 use crate::{Ledger, Writers, check};
-
-/// How long a link is given to prove itself before another last write is made: a proof that came between a write and its
-/// acknowledgement counts for nothing here, and a link at rest is not proven again for minutes.
-const ROUND: Duration = Duration::from_secs(30);
 
 /// How the links come to prove themselves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Proof {
-    /// In their own time.
+    /// In their own time: one more write, and the proof that the next moment of rest brings.
     Awaited,
     /// At once: the lines are cut after the last write, and a new session begins with a proof.
     AfterCut,
@@ -30,6 +26,7 @@ pub struct LinkProof {
 }
 
 /// One link from both ends.
+#[derive(Debug)]
 struct Ends {
     child: LinkStatus,
     parent: LinkStatus,
@@ -67,21 +64,15 @@ impl Province {
             Some(writers) => writers.finish().await,
             None => Ledger::default(),
         };
-        let mut ledger = written.clone();
-        let mut proofs = None;
-        for _ in 0..4 {
-            ledger = self.last_writes(&written).await;
-            self.caught_up(&ledger).await;
-            let at_ms = now_ms();
-            if how == Proof::AfterCut {
-                self.lines().for_each(super::Proxy::cut);
-            }
-            proofs = self.proven(at_ms).await;
-            if proofs.is_some() {
-                break;
-            }
+        let mut ledger = self.last_writes(&written).await;
+        self.caught_up(&ledger).await;
+        let at_ms = now_ms();
+        match how {
+            Proof::AfterCut => self.lines().for_each(super::Proxy::cut),
+            // A link that has proven itself and rests is not proven again for minutes.
+            Proof::Awaited => ledger = self.last_writes(&written).await,
         }
-        let proofs = proofs.expect("every link proves itself");
+        let proofs = self.proven(at_ms).await;
         self.ask_back(&ledger).await;
         self.tree.stop_all().await.expect("all stop");
         (ledger, proofs)
@@ -121,21 +112,23 @@ impl Province {
         }
     }
 
-    async fn proven(&self, at_ms: u64) -> Option<Vec<LinkProof>> {
-        let end = Instant::now() + ROUND;
+    async fn proven(&self, at_ms: u64) -> Vec<LinkProof> {
+        let end = Instant::now() + PATIENCE;
         let mut proofs = Vec::new();
         for path in self.children() {
             let ends = loop {
                 match self.ends(&path).await {
                     Some(ends) if ends.proven_since(at_ms) => break ends,
-                    _ if Instant::now() >= end => return None,
-                    _ => tokio::time::sleep(Duration::from_millis(50)).await,
+                    ends => {
+                        assert!(Instant::now() < end, "{path} is not proven: {ends:?}, since {at_ms}");
+                        tokio::time::sleep(ASK_EVERY).await;
+                    }
                 }
             };
             ends.check(&path);
             proofs.push(LinkProof { records: ends.child.proven_records, child: path });
         }
-        Some(proofs)
+        proofs
     }
 
     fn children(&self) -> Vec<NodePath> {

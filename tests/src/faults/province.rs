@@ -20,7 +20,7 @@ use crate::{Acknowledged, Ledger, Writers};
 /// How long a condition is waited for before the test gives up.
 pub(super) const PATIENCE: Duration = Duration::from_secs(120);
 /// How often a node is asked while waiting: a busy loop would take the processor from the nodes.
-const ASK_EVERY: Duration = Duration::from_millis(50);
+pub(super) const ASK_EVERY: Duration = Duration::from_millis(50);
 
 /// The tree, its lines, and what this test itself has written.
 #[derive(Debug)]
