@@ -157,6 +157,11 @@ impl Province {
         self.own_hospital(path).await.find_patients(query).await
     }
 
+    /// What the node says of itself to its operator.
+    pub async fn status(&self, path: &NodePath) -> NodeStatus {
+        self.tree.operator(path).await.expect("an operator").status().await.expect("status")
+    }
+
     /// Asks a node for its status until it is as wished; a node that does not answer is asked again.
     pub async fn status_until(
         &self,

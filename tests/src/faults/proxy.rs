@@ -23,8 +23,8 @@ use tokio::time::Instant;
 
 /// Bytes read at once: small, so that a slow line is shared fairly by its connections.
 const CHUNK: usize = 4096;
-/// Chunks on the way; a full queue stops reading.
-const QUEUE: usize = 16;
+/// Chunks on the way; a full queue stops reading. Few, so that a slow line delays by its rate and not by what waits here.
+const QUEUE: usize = 4;
 /// Receive buffer of the proxy's sockets, asked for. What waits here is not seen by the sender's flow control.
 const SOCKET_BYTES: u32 = 16 * 1024;
 
