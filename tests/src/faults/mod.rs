@@ -4,12 +4,14 @@
 //! every hospital's node, every link proven equal after it at both ends, and the oracle over everything acknowledged.
 
 mod disk;
+mod network;
 mod process;
 mod proof;
 mod province;
 mod proxy;
 
 pub use disk::{Disk, Left};
+pub use network::Namespace;
 pub use process::{freeze, has_strace, thaw};
 pub use proof::{LinkProof, Proof};
 pub use province::Province;

@@ -9,8 +9,11 @@ use cli::client::Client;
 use demo::tree::{LocalTree, Plan, Settings};
 use futures_util::{StreamExt, stream};
 use model::NodePath;
-use model::body::Registration;
+use model::body::{Contact, Identifier, Registration};
 use model::query::{LocalPatient, PatientAnswer, PatientBy, PatientQuery, QueryContext, Reach};
+use rand::distr::Alphanumeric;
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
 use tempfile::TempDir;
 use wire::v1::NodeStatus;
 
@@ -72,8 +75,12 @@ impl Province {
     pub fn launch_under(&self, path: &NodePath, under: &str) {
         let parent =
             self.proxies.get(path).map(|proxy| format!("TIERMESH__PARENT__ADDRESS={}\n", proxy.address()));
-        let text = format!("{}UNDER=\"{under}\"\n", parent.unwrap_or_default());
-        std::fs::write(self.tree.node_dir(path).join("launch"), text).expect("written");
+        self.launch_with(path, &format!("{}UNDER=\"{under}\"\n", parent.unwrap_or_default()));
+    }
+
+    /// Gives a node these lines of environment from its next start on.
+    pub fn launch_with(&self, path: &NodePath, lines: &str) {
+        std::fs::write(self.tree.node_dir(path).join("launch"), lines).expect("written");
     }
 
     /// The line from this node to its parent.
@@ -191,6 +198,15 @@ fn local_id(number: usize) -> String {
     format!("P{number}")
 }
 
+/// Archive numbers of a patient, of 64 characters each.
+const IDENTIFIERS: usize = 8;
+
+fn identifier(number: usize, at: usize) -> Identifier {
+    let rng = StdRng::seed_from_u64((number * IDENTIFIERS + at) as u64);
+    let value = rng.sample_iter(Alphanumeric).take(64).map(char::from).collect();
+    Identifier { r#type: "EHR".into(), value, assigner: String::new() }
+}
+
 async fn register_one(client: &Client, number: usize) -> Result<(String, Acknowledged), CliError> {
     let (local_id, marker) = (local_id(number), format!("own-{number}"));
     let registration = Registration {
@@ -198,7 +214,9 @@ async fn register_one(client: &Client, number: usize) -> Result<(String, Acknowl
         name: "测试·人".into(),
         sex: "1".into(),
         birth_date: "1980-01-01".into(),
-        contacts: vec![model::body::Contact { name: marker.clone(), ..Default::default() }],
+        // What a compressor cannot make smaller, as a real registration has much of: a thin line is to be felt.
+        identifiers: (0..IDENTIFIERS).map(|at| identifier(number, at)).collect(),
+        contacts: vec![Contact { name: marker.clone(), ..Default::default() }],
         ..Default::default()
     };
     let reply = client.register(registration).await?;
