@@ -53,7 +53,7 @@ async fn frozen_nodes() {
     let (rounds, mut rng, seed) = begin("freezing", 4);
     let mut province = province(&[ROOT, PREFECTURE, COUNTY, OTHER_COUNTY]);
     province.start().await;
-    let writers = province.write(&[COUNTY, OTHER_COUNTY, PREFECTURE], 1, seed).await;
+    let writers = province.write(&[COUNTY, OTHER_COUNTY], 1, seed).await;
     for round in 0..rounds {
         writers.advance(rng.random_range(1..60)).await;
         // One long freeze for every few short ones, and the first is of the node in the middle.
@@ -74,22 +74,19 @@ async fn frozen_nodes() {
         thaw(&province.tree, &victim);
     }
     writers.advance(20).await;
-    report("freezing", &province.close(Some(writers), Proof::Awaited).await);
+    report("freezing", &province.close(Some(writers), Proof::AfterCut).await);
 }
 
 /// Waits until a neighbour of a frozen node gives its link up, which keep-alive does.
 async fn noticed(province: &Province, victim: &NodePath) {
     let name = victim.to_string();
-    match victim.parent() {
-        Some(above) => {
-            let gone =
-                |status: &NodeStatus| status.children.iter().any(|link| link.path == name && !link.connected);
-            province.status_until(&above, "it gives its child up", gone).await;
-        }
-        None => {
-            let gone = |status: &NodeStatus| status.parent.as_ref().is_some_and(|link| !link.connected);
-            province.status_until(&node(PREFECTURE), "it gives its parent up", gone).await;
-        }
+    if let Some(above) = victim.parent() {
+        let gone =
+            |status: &NodeStatus| status.children.iter().any(|link| link.path == name && !link.connected);
+        province.status_until(&above, "it gives its child up", gone).await;
+    } else {
+        let gone = |status: &NodeStatus| status.parent.as_ref().is_some_and(|link| !link.connected);
+        province.status_until(&node(PREFECTURE), "it gives its parent up", gone).await;
     }
 }
 

@@ -63,7 +63,7 @@ impl Province {
         for path in self.tree.paths() {
             if let Some(above) = path.parent() {
                 let target = self.tree.address(&above).expect("parents start first").to_owned();
-                self.proxies.insert(path.clone(), Proxy::start(target).await.expect("a proxy"));
+                self.proxies.insert(path.clone(), Proxy::start(target).expect("a proxy"));
             }
             self.launch_under(&path, "");
             self.tree.start(&path).await.unwrap_or_else(|error| panic!("{path}: {error}"));

@@ -79,7 +79,7 @@ pub struct Proxy {
 
 impl Proxy {
     /// Listens on a port of the system's choice and passes everything on to `target`.
-    pub async fn start(target: String) -> io::Result<Self> {
+    pub fn start(target: String) -> io::Result<Self> {
         let socket = TcpSocket::new_v4()?;
         socket.set_recv_buffer_size(SOCKET_BYTES)?;
         socket.bind(SocketAddr::from(([127, 0, 0, 1], 0)))?;
