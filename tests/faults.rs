@@ -364,8 +364,13 @@ async fn drained(what: &str, province: &mut Province, child: &NodePath, bytes: i
     );
     // The rest is what the ends do before and after, slower the more tests share the machine.
     assert!(ratio < 2.5, "{what}: the backlog drains {ratio:.2} times slower than the line allows");
-    // How long they take is for the one who reads the line above: nothing limits yet what waits ahead of them in buffers.
-    assert_eq!(complete, finds.len(), "{what}: finds are answered from above while the backlog drains");
+    // How long they take is for the one who reads the line above: nothing limits yet what waits ahead of them in buffers, and a
+    // parent that takes too long is named in an answer that says it is not complete.
+    assert!(
+        complete * 2 > finds.len(),
+        "{what}: {complete} of {} finds are answered from above",
+        finds.len()
+    );
 }
 
 /// Commits that the parent does not have.
