@@ -364,8 +364,8 @@ async fn drained(what: &str, province: &mut Province, child: &NodePath, bytes: i
     );
     // The rest is what the ends do before and after, slower the more tests share the machine.
     assert!(ratio < 2.5, "{what}: the backlog drains {ratio:.2} times slower than the line allows");
-    // How long they take is for the one who reads the line above: nothing limits yet what waits ahead of them in buffers, and a
-    // parent that takes too long is named in an answer that says it is not complete.
+    // How long they take is for the one who reads the line above: nothing limits yet what waits ahead of them in buffers. Most,
+    // not all: in one of six runs of the kernel's line 3 of 20 were answered without the parent, and why is not known.
     assert!(
         complete * 2 > finds.len(),
         "{what}: {complete} of {} finds are answered from above",
