@@ -46,3 +46,8 @@ simulate FROM COUNT:
     rm -f "$mark"
     echo "$passed passed, $failed failed"
     ((failed == 0))
+
+# Many more rounds of real faults than CI runs: frozen nodes, bad lines, full and failing disks, a thin line. As root; tests/tools
+# installs what is missing.
+faults rounds="40":
+    TIERMESH_ROUNDS={{rounds}} cargo test --release -p tests --test faults -- --nocapture --test-threads 6

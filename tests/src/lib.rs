@@ -2,6 +2,7 @@
 //!
 //! The oracle, always: every acknowledged write is present exactly once, with the bytes that were acknowledged.
 
+pub mod faults;
 mod oracle;
 pub mod simulation;
 mod writers;

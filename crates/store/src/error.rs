@@ -37,7 +37,7 @@ pub enum OpenError {
     /// A limit that the store cannot work with.
     #[error("{0}")]
     Limits(&'static str),
-    #[error("cannot {doing}")]
+    #[error("cannot {doing}: {source}")]
     Io {
         doing: &'static str,
         #[source]
