@@ -94,11 +94,7 @@ pub fn build_with(
     keep_alive: KeepAlive,
 ) -> Result<Built, StartError> {
     let identity = Identity::load(&config.identity_dir)?;
-    match (identity.path.depth(), &config.parent) {
-        (0, Some(_)) => return Err(StartError::RootWithParent(identity.path)),
-        (1.., None) => return Err(StartError::NoParent(identity.path)),
-        _ => {}
-    }
+    check_parent(config, &identity)?;
     let local = Local::load_or_create(&config.identity_dir, &identity, &*entropy)?;
     let (store, report) = open_store(config, &identity, &local, clock.clone())?;
     let repository = open_repository(config)?;
@@ -126,14 +122,7 @@ pub fn build_with(
     let children = Children::new(&up, interest, receiver.restores());
     let sender = parent.as_ref().map(|_| up);
     let exchange = Exchange::new(Parts {
-        node: exchange::Node {
-            path: identity.path.clone(),
-            name: config.name.clone(),
-            tier: config.tier.clone(),
-            origin: local.origin,
-            trust_domain: identity.trust_domain.clone(),
-            software: SOFTWARE.into(),
-        },
+        node: node_of(config, &identity, &local),
         store: store.clone(),
         repository,
         directory: directory.clone(),
@@ -160,6 +149,27 @@ pub fn build_with(
         Some((parent.with_links(links), sender))
     });
     Ok(Built { identity, exchange, store, report, services, listener, parent, drain })
+}
+
+/// A root has no parent, and every other node has one.
+fn check_parent(config: &Config, identity: &Identity) -> Result<(), StartError> {
+    match (identity.path.depth(), &config.parent) {
+        (0, Some(_)) => Err(StartError::RootWithParent(identity.path.clone())),
+        (1.., None) => Err(StartError::NoParent(identity.path.clone())),
+        _ => Ok(()),
+    }
+}
+
+/// What the node is, for its use cases.
+fn node_of(config: &Config, identity: &Identity, local: &Local) -> exchange::Node {
+    exchange::Node {
+        path: identity.path.clone(),
+        name: config.name.clone(),
+        tier: config.tier.clone(),
+        origin: local.origin,
+        trust_domain: identity.trust_domain.clone(),
+        software: SOFTWARE.into(),
+    }
 }
 
 /// Where the parent is and how it is known; none at a root.
