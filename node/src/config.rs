@@ -187,6 +187,19 @@ impl Config {
     }
 }
 
+impl RawWrites {
+    fn validate(&self, has_parent: bool) -> Result<Acknowledge, ConfigError> {
+        let invalid =
+            |rule: &str| Err(ConfigError::Invalid { key: "writes.acknowledge", rule: rule.to_owned() });
+        match self.acknowledge.as_deref() {
+            None | Some("local") => Ok(Acknowledge::Local),
+            Some("parent") if !has_parent => invalid("must be local at a root, which has no parent"),
+            Some("parent") => Ok(Acknowledge::Parent),
+            Some(_) => invalid("must be local or parent"),
+        }
+    }
+}
+
 impl Raw {
     fn validate(self, base: &Path) -> Result<Config, ConfigError> {
         let invalid = |key, rule: &str| ConfigError::Invalid { key, rule: rule.to_owned() };
@@ -218,14 +231,7 @@ impl Raw {
                 _ => return Err(invalid("parent.address", "must be host:port, for example 10.53.29.1:7400")),
             },
         };
-        let acknowledge = match self.writes.acknowledge.as_deref() {
-            None | Some("local") => Acknowledge::Local,
-            Some("parent") if parent.is_none() => {
-                return Err(invalid("writes.acknowledge", "must be local at a root, which has no parent"));
-            }
-            Some("parent") => Acknowledge::Parent,
-            Some(_) => return Err(invalid("writes.acknowledge", "must be local or parent")),
-        };
+        let acknowledge = self.writes.validate(parent.is_some())?;
         let index = match self.store.index.as_deref() {
             None | Some("sled") => IndexKind::Sled,
             Some("memory") => IndexKind::Memory,
