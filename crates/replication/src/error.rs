@@ -32,6 +32,10 @@ pub enum LinkRefusal {
         "{path} is already connected in its epoch {live}: a clone started beside the living node? Stop one of them"
     )]
     AlreadyConnected { path: NodePath, live: EpochId },
+    #[error(
+        "{ours} waits for its own records and cannot say yet whether it knows {path}, whose store is empty; it is asked again"
+    )]
+    NotReady { path: NodePath, ours: NodePath },
     #[error("the greeting cannot be accepted: {why}")]
     BadHello { why: String },
     #[error("a batch cannot be read: {0}")]
@@ -74,6 +78,7 @@ impl LinkRefusal {
             Self::EpochFenced { .. } => "EPOCH_FENCED",
             Self::RestoreNeeded { .. } => "RESTORE_NEEDED",
             Self::AlreadyConnected { .. } => "ALREADY_CONNECTED",
+            Self::NotReady { .. } => "NOT_READY",
             Self::BadHello { .. } => "BAD_HELLO",
             Self::BadBatch(_) => "BAD_BATCH",
             Self::Store(_) | Self::StoreRead(_) => "STORE",

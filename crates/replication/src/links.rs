@@ -163,7 +163,7 @@ impl LinkView {
 impl LinkTrouble {
     /// Whether somebody must act, because connecting again leads to the same answer.
     pub fn is_refusal(&self) -> bool {
-        !matches!(self.reason.as_str(), "BROKEN" | "SILENT" | "REPLACED")
+        !matches!(self.reason.as_str(), "BROKEN" | "SILENT" | "REPLACED" | "NOT_READY")
     }
 }
 

@@ -293,6 +293,11 @@ async fn greet(
         }
         .into());
     }
+    // Whoever lost its records too would take an empty child for a new one, and let it write where it had written before.
+    let waits = shared.own.path.depth() > 0 && may_restore(&shared.store);
+    if direction == Direction::Up && hello.epochs.is_empty() && waits {
+        return Err(LinkRefusal::NotReady { path: peer.clone(), ours: shared.own.path.clone() }.into());
+    }
     let protocol = match greeting::check(&hello, peer, &shared.own, &view) {
         Ok(protocol) => protocol,
         Err(refusal) => return Err(shared.with_known_seq(refusal, &view).await?.into()),
