@@ -47,6 +47,10 @@ impl Mesh {
         let mut tree = LocalTree::create(settings, plans.iter().map(plan).collect()).expect("certificates");
         tree.start_all(|_| ()).await.expect("the tree starts");
         let path = |text: &str| text.parse().expect("a path");
+        for node in tree.paths() {
+            let operator = tree.operator(&node).await.expect("an operator");
+            until("writing", async || operator.status().await.expect("status").writing).await;
+        }
         Self {
             tree,
             here: path("530000/532900/532901"),
