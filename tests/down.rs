@@ -205,3 +205,32 @@ async fn a_county_that_lost_its_disk_gets_its_records_back() {
     .await;
     mesh.tree.stop_all().await.expect("all stop");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_province_that_lost_its_disk_is_refilled_and_goes_on_in_a_new_epoch() {
+    let mut mesh = Mesh::start().await;
+    let here = mesh.hospital(&mesh.here).await;
+    for number in 0..20 {
+        here.register(patient(&format!("A{number}"), ID)).await.expect("registered");
+    }
+    let root = mesh.tree.paths()[0].clone();
+    let registrations =
+        async |client: &Client| client.status().await.expect("status").store.expect("a store").registrations;
+    let province = mesh.hospital(&root).await;
+    until("the province holds all", async || registrations(&province).await == 20).await;
+    mesh.tree.kill(&root).await.expect("killed");
+    std::fs::remove_dir_all(mesh.tree.node_dir(&root).join("data")).expect("the disk is lost");
+    mesh.tree.start(&root).await.expect("started");
+    let province = mesh.hospital(&root).await;
+    until("the province is refilled", async || registrations(&province).await == 20).await;
+    assert_eq!(province.status().await.expect("status").epoch, 2, "never the lost one again");
+    // Its directory still goes down: nobody takes it for a clone of itself.
+    let prefecture = mesh.here.parent().expect("a parent");
+    let operator = mesh.tree.operator(&prefecture).await.expect("an operator");
+    until("the down feed goes on", async || {
+        let status = operator.status().await.expect("status");
+        status.parent_down.is_some_and(|down| down.connected && down.quarantined == 0 && down.position > 0)
+    })
+    .await;
+    mesh.tree.stop_all().await.expect("all stop");
+}

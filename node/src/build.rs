@@ -71,6 +71,8 @@ fn advice(error: &std::io::Error) -> &'static str {
 #[derive(Debug)]
 pub struct Built {
     pub identity: Identity,
+    /// Where the identity is; what must outlive the data is noted there.
+    pub identity_dir: PathBuf,
     pub exchange: Exchange,
     pub store: Store,
     pub report: OpenReport,
@@ -148,7 +150,8 @@ pub fn build_with(
         let parent = Parent::new(parent, dial, clock, entropy, neighbours)?;
         Some((parent.with_links(links), sender))
     });
-    Ok(Built { identity, exchange, store, report, services, listener, parent, drain })
+    let identity_dir = config.identity_dir.clone();
+    Ok(Built { identity, identity_dir, exchange, store, report, services, listener, parent, drain })
 }
 
 /// A root has no parent, and every other node has one.

@@ -10,10 +10,12 @@ use std::path::{Path, PathBuf};
 
 use exchange::TermKey;
 use identity::Identity;
-use model::{Entropy, OriginId};
+use model::{Entropy, EpochId, OriginId};
+use store::LastEpoch;
 
 const ORIGIN_FILE: &str = "origin.id";
 const LOOKUP_FILE: &str = "lookup.key";
+const EPOCH_FILE: &str = "last.epoch";
 
 /// A node's own secrets and id.
 #[derive(Clone)]
@@ -74,29 +76,62 @@ impl Local {
     }
 }
 
+/// The last epoch that this node began, noted beside its origin: a node whose data is lost must not use it again. None before
+/// the first.
+pub fn last_epoch(dir: &Path) -> Result<Option<LastEpoch>, LocalError> {
+    let bytes = match read::<28>(&dir.join(EPOCH_FILE)) {
+        Err(LocalError::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
+            return Ok(None);
+        }
+        read => read?,
+    };
+    let (mut counter, mut id, mut base_seq) = ([0; 4], [0; 16], [0; 8]);
+    counter.copy_from_slice(&bytes[..4]);
+    id.copy_from_slice(&bytes[4..20]);
+    base_seq.copy_from_slice(&bytes[20..]);
+    Ok(Some(LastEpoch {
+        counter: u32::from_be_bytes(counter),
+        id: EpochId(id),
+        base_seq: u64::from_be_bytes(base_seq),
+    }))
+}
+
+/// Notes the epoch that this node has begun.
+pub fn note_epoch(dir: &Path, epoch: LastEpoch) -> Result<(), LocalError> {
+    let mut bytes = epoch.counter.to_be_bytes().to_vec();
+    bytes.extend_from_slice(&epoch.id.0);
+    bytes.extend_from_slice(&epoch.base_seq.to_be_bytes());
+    write(&dir.join(EPOCH_FILE), &bytes)
+}
+
 fn read_or_create<const N: usize>(path: &Path, make: impl Fn() -> [u8; N]) -> Result<[u8; N], LocalError> {
-    let io = |source| LocalError::Io { path: path.to_owned(), source };
     match read(path) {
         Err(LocalError::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
             let bytes = make();
-            let text = bytes.iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"));
-            // Written aside and renamed, so that a crash leaves the whole file or none.
-            let aside = path.with_extension("new");
-            let mut file = std::fs::OpenOptions::new()
-                .write(true)
-                .create(true)
-                .truncate(true)
-                .mode(0o600)
-                .open(&aside)
-                .map_err(io)?;
-            file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(io)?;
-            std::fs::rename(&aside, path).map_err(io)?;
-            if let Some(dir) = path.parent() {
-                std::fs::File::open(dir).and_then(|dir| dir.sync_all()).map_err(io)?;
-            }
+            write(path, &bytes)?;
             Ok(bytes)
         }
         read => read,
+    }
+}
+
+/// Written aside and renamed, so that a crash leaves the whole file or none.
+fn write(path: &Path, bytes: &[u8]) -> Result<(), LocalError> {
+    let io = |source| LocalError::Io { path: path.to_owned(), source };
+    let text = bytes.iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"));
+    let aside = path.with_extension("new");
+    let mut file = std::fs::OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(&aside)
+        .map_err(io)?;
+    file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(io)?;
+    std::fs::rename(&aside, path).map_err(io)?;
+    match path.parent() {
+        Some(dir) => std::fs::File::open(dir).and_then(|dir| dir.sync_all()).map_err(io),
+        None => Ok(()),
     }
 }
 
@@ -152,6 +187,17 @@ mod tests {
         let second = Local::load_or_create(dir.path(), &identity, &SystemEntropy).unwrap();
         assert_eq!(first.origin, second.origin);
         assert_eq!(first.terms.term(1, "x"), second.terms.term(1, "x"));
+    }
+
+    #[test]
+    fn an_epoch_is_noted_and_read_back() {
+        let dir = tempfile::tempdir().unwrap();
+        assert_eq!(last_epoch(dir.path()).unwrap(), None);
+        for counter in [1, 300] {
+            let epoch = LastEpoch { counter, id: EpochId([counter as u8; 16]), base_seq: 1 << 40 };
+            note_epoch(dir.path(), epoch).unwrap();
+            assert_eq!(last_epoch(dir.path()).unwrap(), Some(epoch));
+        }
     }
 
     #[test]

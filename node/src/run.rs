@@ -1,7 +1,7 @@
 //! `tiermesh run`: build, bind, run, drain.
 
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use tokio::net::TcpListener;
 use crate::build::{Built, StartError, build};
 use crate::commands::{FAILED, fail};
 use crate::config::Config;
-use crate::logging;
+use crate::{local, logging};
 
 /// How often a node that started on a full disk looks for room.
 const ROOM_EVERY: Duration = Duration::from_secs(5);
@@ -100,11 +100,22 @@ fn scrub(config: &Config, built: &Built) {
 
 /// Opens the epoch of this start; false when the disk is full, which is no reason to refuse reading.
 async fn begin(built: &Built) -> Result<bool, StartError> {
-    match built.exchange.begin(built.identity.signing_key_entry()).await {
+    let key = built.identity.signing_key_entry();
+    match begin_and_note(&built.exchange, key, &built.identity_dir).await {
+        Err(StartError::Begin(ExchangeError::Exhausted { .. })) => Ok(false),
+        Err(error) => Err(error),
         Ok(()) => Ok(true),
-        Err(ExchangeError::Exhausted { .. }) => Ok(false),
-        Err(error) => Err(error.into()),
     }
+}
+
+/// Opens the epoch and notes it beside the node's origin, for the case that the data is lost.
+async fn begin_and_note(exchange: &Exchange, key: SigningKeyEntry, dir: &Path) -> Result<(), StartError> {
+    let epoch = exchange.begin(key, local::last_epoch(dir)?).await?;
+    if let Err(error) = local::note_epoch(dir, epoch) {
+        // It writes all the same: only a loss of all data after this start would need the note.
+        tracing::error!(%error, "the epoch cannot be noted in the identity folder: let the node write there");
+    }
+    Ok(())
 }
 
 /// Goes on without writing, and begins to write when there is room.
@@ -112,18 +123,19 @@ fn read_only_for_now(built: &Built) {
     tracing::error!("the disk is full: reading only, until there is room");
     let (exchange, key, drain) =
         (built.exchange.clone(), built.identity.signing_key_entry(), built.drain.clone());
-    built.drain.spawn(async move { begin_when_there_is_room(&exchange, key, &drain).await });
+    let dir = built.identity_dir.clone();
+    built.drain.spawn(async move { begin_when_there_is_room(&exchange, key, &dir, &drain).await });
 }
 
-async fn begin_when_there_is_room(exchange: &Exchange, key: SigningKeyEntry, drain: &Drain) {
+async fn begin_when_there_is_room(exchange: &Exchange, key: SigningKeyEntry, dir: &Path, drain: &Drain) {
     loop {
         tokio::select! {
             () = drain.stopping() => return,
             () = tokio::time::sleep(ROOM_EVERY) => {}
         }
-        match exchange.begin(key.clone()).await {
+        match begin_and_note(exchange, key.clone(), dir).await {
             Ok(()) => return,
-            Err(ExchangeError::Exhausted { .. }) => {}
+            Err(StartError::Begin(ExchangeError::Exhausted { .. })) => {}
             Err(error) => return tracing::error!(%error, "the node cannot begin to write: restart it"),
         }
     }

@@ -6,14 +6,19 @@ use bytes::Bytes;
 use model::body::{Flow, Kind, NodeEntry, SigningKeyEntry};
 use model::{EpochId, KeyId, RecordId, RecordKey};
 use prost::Message;
-use store::{Draft, Expect};
+use store::{Draft, Expect, LastEpoch};
 
 use crate::{Exchange, ExchangeError};
 
 impl Exchange {
     /// Opens the epoch of this start; from then on writes are accepted. `key` is the directory entry of the key that the
     /// store signs with; it and the node's own entry are committed along when the store does not hold just them.
-    pub async fn begin(&self, key: SigningKeyEntry) -> Result<(), ExchangeError> {
+    /// `noted` is the last epoch that was noted outside the store; the new one is returned, to be noted.
+    pub async fn begin(
+        &self,
+        key: SigningKeyEntry,
+        noted: Option<LastEpoch>,
+    ) -> Result<LastEpoch, ExchangeError> {
         let node = &self.parts.node;
         let public: &[u8; 32] =
             key.public_key[..].try_into().map_err(|_| ExchangeError::internal("a key of another length"))?;
@@ -35,7 +40,8 @@ impl Exchange {
                 extra.push(draft.clone());
             }
         }
-        let epoch = self.parts.store.begin_epoch(EpochId(self.parts.entropy.id()), extra).await?;
+        let id = EpochId(self.parts.entropy.id());
+        let epoch = self.parts.store.begin_epoch_after(id, extra, noted).await?;
         let epoch_key =
             RecordKey::of(Kind::Epoch as u32, node.origin, RecordId::of(&[&epoch.counter.to_be_bytes()]));
         for key in own.iter().map(Draft::key).chain([epoch_key]) {
@@ -45,7 +51,7 @@ impl Exchange {
         }
         self.writing.store(true, Ordering::SeqCst);
         tracing::info!(epoch = epoch.counter, path = %node.path, "accepting writes");
-        Ok(())
+        Ok(LastEpoch { counter: epoch.counter, id, base_seq: epoch.base_seq })
     }
 
     fn own_entry(&self, kind: Kind, id: RecordId, body: Vec<u8>) -> Draft {

@@ -4,7 +4,7 @@
 //! version, so a writer always reads its own writes and everybody else sees what replication has brought. Until the linker
 //! issue, registrations are grouped into persons at query time ([`model::person`]).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use model::body::{Identifier, Kind, Registration};
 use model::normalise::name_key;
@@ -47,6 +47,12 @@ impl Exchange {
             match self.parts.peers.find_patients(&Hop::Parent, forwarded, deadline.shrink()).await {
                 Ok(answer) => {
                     truncated |= answer.truncated;
+                    if !answer.truncated {
+                        let told = answer.persons.iter().flat_map(|person| &person.registrations);
+                        let told: BTreeSet<RecordKey> = told.map(|one| one.key).collect();
+                        // What came down once and is not told above any more is another person's by now.
+                        found.retain(|key, one| self.is_own(&one.node_path) || told.contains(key));
+                    }
                     for registration in answer.persons.into_iter().flat_map(|person| person.registrations) {
                         let newer = |held: &FoundRegistration| held.version < registration.version;
                         let unknown = found.get(&registration.key).is_none_or(newer);
@@ -223,13 +229,15 @@ impl Exchange {
         Ok(truncated)
     }
 
+    /// Whether a record of this writer is of this node's subtree.
+    pub(crate) fn is_own(&self, writer: &str) -> bool {
+        writer.parse::<model::NodePath>().is_ok_and(|path| self.parts.node.path.contains(&path))
+    }
+
     /// Leaves out persons without a registration from this node's subtree. What came down of a person stays in the log when
     /// the interest in that person ends; it is no longer this node's to tell.
     pub(crate) fn keep_concerning(&self, found: &mut Found) {
-        let own = &self.parts.node.path;
-        let inside = |one: &FoundRegistration| {
-            one.node_path.parse::<model::NodePath>().is_ok_and(|path| own.contains(&path))
-        };
+        let inside = |one: &FoundRegistration| self.is_own(&one.node_path);
         if self.parts.node.is_root() || found.values().all(inside) {
             return;
         }

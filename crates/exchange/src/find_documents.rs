@@ -3,7 +3,7 @@
 //! A page is a cut of one order, (created, key) descending, and the token names a place in it, not in a store. So pages
 //! of this node and of its parent merge by sorting, whatever each of them holds.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use model::body::{Availability, DocumentEntry, Kind};
 use model::query::{DocumentAnswer, DocumentQuery, DocumentsOf, FoundDocument, PatientBy};
@@ -48,6 +48,10 @@ impl Exchange {
             match self.parts.peers.find_documents(&Hop::Parent, forwarded, deadline.shrink()).await {
                 Ok(answer) => {
                     known = true;
+                    if answer.next_page_token.is_empty() {
+                        let told: BTreeSet<RecordKey> = answer.documents.iter().map(|one| one.key).collect();
+                        documents.retain(|key, (_, writer, _)| self.is_own(writer) || told.contains(key));
+                    }
                     more |= !answer.next_page_token.is_empty();
                     for found in answer.documents {
                         let newer = |(held, ..): &(FoundDocument, String, u64)| held.version < found.version;

@@ -130,7 +130,7 @@ pub struct Head {
 /// Buckets of a digest: the top ten bits of a record's key.
 pub const BUCKETS: u16 = 1024;
 /// Most records that a verdict gives back.
-pub const MAX_GIVEN_BACK: usize = 4096;
+pub const MAX_GIVEN_BACK: usize = 1024;
 
 /// A bucket of a digest, or a total.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -17,7 +17,7 @@ pub enum LinkRefusal {
     )]
     UnsupportedProtocol { theirs: Vec<u32>, ours: Vec<u32> },
     #[error(
-        "{path} is known here as origin {known} and announces {announced}: restore the node's own data, or enrol it anew under another path"
+        "{path} is known here as origin {known} and announces {announced}: bring the node's identity folder (origin.id, signing key) back from its backup, or enrol it anew under another path"
     )]
     OriginChanged { path: NodePath, known: OriginId, announced: OriginId },
     #[error(

@@ -165,6 +165,11 @@ impl Sender {
         };
         let head = self.store.head();
         check_welcome(&welcome, to, head)?;
+        if self.route.is_up() && restore::is_restoring(&self.store) {
+            return Err(LinkError::Protocol(
+                "the parent welcomes a node that it was restoring; its own records may be lost",
+            ));
+        }
         let now_ms = self.clock.now_ms();
         let offset_ms = offset_ms(welcome.now_ms, greeted_ms, now_ms);
         self.links.welcomed(to, welcome.position, head, offset_ms, now_ms);

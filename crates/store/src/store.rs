@@ -24,8 +24,8 @@ use crate::open;
 use crate::options::{Options, Run};
 use crate::shared::Shared;
 use crate::types::{
-    Applied, Apply, Committed, Draft, FeedId, FeedPosition, MAX_COMMIT_BYTES, MAX_COMMIT_RECORDS, OpenReport,
-    Quarantined, StoreStatus,
+    Applied, Apply, Committed, Draft, FeedId, FeedPosition, LastEpoch, MAX_COMMIT_BYTES, MAX_COMMIT_RECORDS,
+    OpenReport, Quarantined, StoreStatus,
 };
 use crate::writer::{Answer, Request, Writer};
 
@@ -76,7 +76,18 @@ impl Store {
     /// Opens this start's epoch: commits an epoch record of the node's own origin, with `extra` in the same commit (and
     /// already in the new epoch). Before it, [`Store::commit`] is refused.
     pub async fn begin_epoch(&self, epoch_id: EpochId, extra: Vec<Draft>) -> Result<EpochEntry, CommitError> {
-        match self.ask(Request::BeginEpoch(epoch_id, extra)).await? {
+        self.begin_epoch_after(epoch_id, extra, None).await
+    }
+
+    /// The same, after an epoch that was noted outside the log. It counts if the log knows none as high: then the log that
+    /// held it is lost, and neither its counter nor any of its versions may be used again.
+    pub async fn begin_epoch_after(
+        &self,
+        epoch_id: EpochId,
+        extra: Vec<Draft>,
+        noted: Option<LastEpoch>,
+    ) -> Result<EpochEntry, CommitError> {
+        match self.ask(Request::BeginEpoch(epoch_id, extra, noted)).await? {
             Answer::Epoch(entry) => Ok(entry),
             _ => unreachable!("the writer answers what it was asked"),
         }

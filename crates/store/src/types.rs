@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use bytes::Bytes;
-use model::{Flow, OriginId, Record, RecordId, RecordKey, Version};
+use model::{EpochId, Flow, OriginId, Record, RecordId, RecordKey, Version};
 
 use crate::digest::Digest;
 
@@ -58,6 +58,14 @@ pub struct FeedPosition {
     /// Of the sender's numbering.
     pub generation: [u8; 16],
     pub position: u64,
+}
+
+/// An epoch of the own writer that was noted outside the log, for a log that is lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LastEpoch {
+    pub counter: u32,
+    pub id: EpochId,
+    pub base_seq: u64,
 }
 
 /// What the writer must find under a draft's key.

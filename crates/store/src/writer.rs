@@ -17,13 +17,13 @@ use crate::log::item::{self, Item, Pointer};
 use crate::log::tail::{Group, Tail, TailError};
 use crate::options::Run;
 use crate::shared::{Shared, room_to_fold};
-use crate::types::{Applied, Apply, Committed, Draft, FeedId, FeedPosition};
+use crate::types::{Applied, Apply, Committed, Draft, FeedId, FeedPosition, LastEpoch};
 
 /// What callers ask of the writer.
 #[derive(Debug)]
 pub(crate) enum Request {
     Commit(Vec<Draft>),
-    BeginEpoch(EpochId, Vec<Draft>),
+    BeginEpoch(EpochId, Vec<Draft>, Option<LastEpoch>),
     Apply(Apply),
     Repair(Box<Record>),
 }
@@ -42,7 +42,7 @@ impl Request {
     pub(crate) fn bytes(&self) -> usize {
         let drafts = |drafts: &[Draft]| drafts.iter().map(|draft| draft.body.len() + 256).sum::<usize>();
         match self {
-            Self::Commit(all) | Self::BeginEpoch(_, all) => drafts(all),
+            Self::Commit(all) | Self::BeginEpoch(_, all, _) => drafts(all),
             Self::Repair(record) => record.size(),
             Self::Apply(apply) => {
                 let quarantined =
@@ -54,7 +54,7 @@ impl Request {
 
     pub(crate) fn records(&self) -> usize {
         match self {
-            Self::Commit(all) | Self::BeginEpoch(_, all) => all.len(),
+            Self::Commit(all) | Self::BeginEpoch(_, all, _) => all.len(),
             Self::Apply(apply) => apply.records.len() + apply.quarantined.len(),
             Self::Repair(_) => 1,
         }
@@ -237,7 +237,7 @@ impl Writer {
                 let epoch = pending.epoch.ok_or(CommitError::NotWriting)?;
                 self.decide_commit(&drafts, epoch, pending)?
             }
-            Request::BeginEpoch(id, extra) => self.decide_epoch(id, extra, pending)?,
+            Request::BeginEpoch(id, extra, last) => self.decide_epoch(id, extra, last, pending)?,
             Request::Apply(apply) => self.decide_apply(apply, pending)?,
             Request::Repair(record) => self.decide_repair(*record, pending)?,
         };

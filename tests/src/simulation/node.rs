@@ -142,11 +142,11 @@ impl Seat {
     /// Opens the epoch of this start, as soon as the disk has room for it.
     async fn begin(&self, exchange: &Exchange) -> Result<(), ExchangeError> {
         loop {
-            match exchange.begin(self.member.key_entry.clone()).await {
+            match exchange.begin(self.member.key_entry.clone(), None).await {
                 Err(ExchangeError::Exhausted { .. }) => tokio::time::sleep(Duration::from_secs(1)).await,
                 // The log failed: whoever is on duty restarts the node.
                 Err(ExchangeError::Unavailable { .. }) => std::future::pending().await,
-                ended => return ended,
+                ended => return ended.map(drop),
             }
         }
     }

@@ -12,7 +12,7 @@ use prost::Message;
 use sha2::{Digest, Sha256};
 use store::{
     Applied, Apply, CommitError, Direction, FeedId, FeedPosition, MAX_COMMIT_BYTES, MAX_COMMIT_RECORDS,
-    Quarantined,
+    Quarantined, ReadError,
 };
 use tokio::sync::mpsc;
 
@@ -185,6 +185,9 @@ impl Applier {
         let mut judged = self.judge(records).await?;
         judged.quarantined.append(&mut broken);
         let newest = newest_by_writer(&judged.admitted, &self.shared);
+        if self.shared.store.status().damaged_found > 0 {
+            self.mend(&judged.admitted).await?;
+        }
         let mut counted = self.commit(&judged.admitted, &judged.quarantined, batch.upto).await?;
         counted.repeated += held;
         self.publish(judged.facts);
@@ -225,7 +228,7 @@ impl Applier {
         let (mut open, mut held) = (Vec::with_capacity(records.len()), 0);
         for record in records {
             let same_version = self.shared.store.version(&record.key())? == Some(record.envelope().version);
-            let known = same_version && self.shared.store.get(&record.key())?.as_ref() == Some(&record);
+            let known = same_version && self.held(&record)?.as_ref() == Some(&record);
             if known {
                 held += 1;
             } else {
@@ -233,6 +236,14 @@ impl Applier {
             }
         }
         Ok((open, held))
+    }
+
+    /// What is held under a record's key; none if its bytes here are damaged: then the one that came is as good as new.
+    fn held(&self, record: &Record) -> Result<Option<Record>, LinkError> {
+        match self.shared.store.get(&record.key()) {
+            Err(ReadError::Corrupt { .. }) => Ok(None),
+            held => Ok(held?),
+        }
     }
 
     /// Wire forms that are records, and the others as quarantined ones.
@@ -281,9 +292,20 @@ impl Applier {
 
     /// Whether other bytes are held under the very version of this record: its writer went back in time, or signed twice.
     fn is_twisted(&self, record: &Record) -> Result<bool, LinkError> {
-        let version = self.shared.store.version(&record.key())?;
+        let same_version = self.shared.store.version(&record.key())? == Some(record.envelope().version);
         // What is held with the same bytes was left out before.
-        Ok(version == Some(record.envelope().version))
+        Ok(same_version && self.held(record)?.is_some())
+    }
+
+    /// Writes records anew whose bytes here are damaged; the store checks that they are the very ones.
+    async fn mend(&self, admitted: &[Record]) -> Result<(), LinkError> {
+        for record in admitted {
+            let same_version = self.shared.store.version(&record.key())? == Some(record.envelope().version);
+            if same_version && self.held(record)?.is_none() {
+                self.shared.store.repair(record.clone()).await.map_err(LinkRefusal::Store)?;
+            }
+        }
+        Ok(())
     }
 
     /// Makes a batch durable. One that is larger than a commit takes several; the last one moves the position.

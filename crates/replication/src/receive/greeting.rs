@@ -53,10 +53,7 @@ fn check_origin(hello: &Hello, own: &NodeIdentity, view: &DirectoryView) -> Resu
         });
     }
     let Some(known) = view.origin_at(&hello.path).filter(|known| *known != announced) else { return Ok(()) };
-    if hello.epochs.is_empty() && hello.direction == Direction::Up {
-        // An empty store has a new origin: the node that stood here lost its disk.
-        return Err(restore_needed(hello, known, view, Announced::Nothing));
-    }
+    // Also of an empty store: its records could be sent back, but another origin and key could not go on writing them.
     Err(LinkRefusal::OriginChanged { path: hello.path.clone(), known, announced })
 }
 

@@ -70,7 +70,7 @@ fn the_first_binding_of_a_path_stands() {
     let table = [
         (hello(), "530000/532900", Ok(1)),
         (other.clone(), "530000/532900", Err("ORIGIN_CHANGED")),
-        (Hello { epochs: Vec::new(), ..other }, "530000/532900", Err("RESTORE_NEEDED")),
+        (Hello { epochs: Vec::new(), ..other }, "530000/532900", Err("ORIGIN_CHANGED")),
         (Hello { path: path("530000/532600"), ..hello() }, "530000/532600", Err("BAD_HELLO")),
         (
             Hello { path: path("530000/532600"), origin: institution("H1"), ..hello() },

@@ -100,7 +100,7 @@ async fn real_node(mesh: &Mesh, at: &str) -> RealNode {
         open_ms: 0,
         certificate_not_after_ms: identity.not_after_ms(),
     });
-    exchange.begin(identity.signing_key_entry()).await.unwrap();
+    exchange.begin(identity.signing_key_entry(), None).await.unwrap();
     let drain = Drain::new(Duration::from_millis(300));
     let services = Services::new(&exchange, clock(), KeepAlive::default(), &drain).unwrap();
     let (tiny, health) = (Tiny::default(), tonic_health::server::HealthReporter::new());

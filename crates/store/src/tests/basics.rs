@@ -311,3 +311,20 @@ fn what_comes_back_counts_as_written() {
     // Of an institution: only the key tells that it is this node's.
     assert_eq!(store.last_seq(), 2);
 }
+
+#[test]
+fn an_epoch_that_was_lost_with_its_log_is_never_used_again() {
+    let (storage, index) = (Memory::new(1), MemoryIndex::default());
+    let (store, _) = Store::open(options(&storage, &index)).unwrap();
+    let noted = LastEpoch { counter: 7, id: EpochId([7; 16]), base_seq: 90 };
+    let entry = now(store.begin_epoch_after(EpochId([8; 16]), vec![draft("a", "1")], Some(noted))).unwrap();
+    assert_eq!((entry.counter, &entry.previous_epoch_id[..]), (8, &[7; 16][..]));
+    assert!(entry.base_seq > 90 + 1_000_000, "{}", entry.base_seq);
+    let next = now(store.commit(vec![draft("b", "1")])).unwrap();
+    assert_eq!(next.seq, entry.base_seq + 2);
+    now(store.close()).unwrap();
+    // What the log knows itself counts more than an older note.
+    let (store, _) = Store::open(options(&storage, &index)).unwrap();
+    let entry = now(store.begin_epoch_after(EpochId([9; 16]), vec![], Some(noted))).unwrap();
+    assert_eq!((entry.counter, entry.base_seq), (9, next.seq));
+}

@@ -12,7 +12,10 @@ use super::{Answer, Decided, Pending, Writer};
 use crate::digest::contribution;
 use crate::error::{CommitError, ReadError};
 use crate::log::item::{Item, Pointer};
-use crate::types::{Applied, Apply, Committed, Draft, Expect, FeedId, FeedPosition};
+use crate::types::{Applied, Apply, Committed, Draft, Expect, FeedId, FeedPosition, LastEpoch};
+
+/// More commits than one epoch can hold: a commit a microsecond for a fortnight.
+const LOST_SEQS: u64 = 1 << 40;
 
 impl Writer {
     pub(super) fn decide_commit(
@@ -21,7 +24,17 @@ impl Writer {
         epoch: u32,
         pending: &Pending,
     ) -> Result<Decided, CommitError> {
-        let seq = pending.writer.last_seq + 1;
+        self.decide_after(drafts, epoch, pending.writer.last_seq, pending)
+    }
+
+    fn decide_after(
+        &self,
+        drafts: &[Draft],
+        epoch: u32,
+        last_seq: u64,
+        pending: &Pending,
+    ) -> Result<Decided, CommitError> {
+        let seq = last_seq + 1;
         let mut superseded: Vec<Option<Pointer>> = Vec::with_capacity(drafts.len());
         let mut keys = HashSet::with_capacity(drafts.len());
         for draft in drafts {
@@ -78,15 +91,24 @@ impl Writer {
         &self,
         id: EpochId,
         extra: Vec<Draft>,
+        noted: Option<LastEpoch>,
         pending: &Pending,
     ) -> Result<Decided, CommitError> {
-        let last = pending.writer.epoch();
-        let counter = last.as_ref().map_or(0, |last| last.counter) + 1;
+        let (mut before, mut previous, mut last_seq) = (0, Bytes::new(), pending.writer.last_seq);
+        if let Some(last) = pending.writer.epoch() {
+            (before, previous) = (last.counter, last.epoch_id);
+        }
+        if let Some(noted) = noted.filter(|noted| noted.counter > before) {
+            // The log that held it is lost. What was written in it is not known, so no seq of it may come again.
+            (before, previous) = (noted.counter, Bytes::copy_from_slice(&noted.id.0));
+            last_seq = last_seq.max(noted.base_seq.saturating_add(LOST_SEQS));
+        }
+        let counter = before + 1;
         let entry = EpochEntry {
             counter,
             epoch_id: Bytes::copy_from_slice(&id.0),
-            previous_epoch_id: last.map(|last| last.epoch_id).unwrap_or_default(),
-            base_seq: pending.writer.last_seq,
+            previous_epoch_id: previous,
+            base_seq: last_seq,
             started_ms: self.shared.clock.now_ms(),
         };
         let mut drafts = vec![Draft {
@@ -101,7 +123,7 @@ impl Writer {
             expect: Expect::Absent,
         }];
         drafts.extend(extra);
-        let decided = self.decide_commit(&drafts, counter, pending)?;
+        let decided = self.decide_after(&drafts, counter, last_seq, pending)?;
         Ok(Decided { answer: Answer::Epoch(entry), ..decided })
     }
 
