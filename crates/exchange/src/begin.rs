@@ -40,6 +40,7 @@ impl Exchange {
                 extra.push(draft.clone());
             }
         }
+        let _deciding = self.parts.directory.decide().await;
         let id = EpochId(self.parts.entropy.id());
         let epoch = self.parts.store.begin_epoch_after(id, extra, noted).await?;
         let epoch_key =

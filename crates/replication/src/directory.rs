@@ -64,6 +64,11 @@ impl Directory {
         Arc::clone(&self.gate).lock_owned().await
     }
 
+    /// The same right if nobody has it: then everything in the store that concerns the directory is known here too.
+    pub fn try_decide(&self) -> Option<tokio::sync::OwnedMutexGuard<()>> {
+        Arc::clone(&self.gate).try_lock_owned().ok()
+    }
+
     /// An institution by its origin.
     pub fn institution(&self, origin: &OriginId) -> Option<InstitutionFact> {
         self.view.read().institution(origin).cloned()

@@ -19,8 +19,10 @@ use tokio::time::Instant;
 const WHILE_MOVING: Duration = Duration::from_secs(5);
 /// How often a feed that rests is proven again: an index or a disk may have changed under it.
 const AT_REST: Duration = Duration::from_secs(600);
-/// When a proof that the log outran is tried again.
+/// When a proof that the log outran, or one after a repair, is tried.
 const AGAIN: Duration = Duration::from_secs(1);
+/// When a link that could not be mended is tried again.
+const AFTER_ALL: Duration = Duration::from_secs(60);
 /// Repairs in a row that make nothing better before somebody is asked to look.
 const MAX_ROUNDS: u32 = 4;
 
@@ -117,6 +119,8 @@ impl Proving {
                 (self.with_buckets, self.rounds, self.taken) = (false, 0, None);
                 Outcome::Proven
             }
+            // It had the buckets and names none: a peer that says so again and again is asked no faster.
+            Comparison::Different if verdict.differing.is_empty() && self.with_buckets => Outcome::Nothing,
             Comparison::Different if verdict.differing.is_empty() => {
                 (self.with_buckets, self.due) = (true, now);
                 Outcome::Nothing
@@ -129,14 +133,14 @@ impl Proving {
         self.rounds = if self.taken == Some(true) { 1 } else { self.rounds + 1 };
         if self.taken == Some(false) || self.rounds > MAX_ROUNDS {
             (self.with_buckets, self.rounds, self.taken) = (false, 0, None);
-            self.due = now + AT_REST;
+            self.due = now + AFTER_ALL;
             return Outcome::Disproven(format!(
                 "the ends hold different records in {} of 1024 buckets, and shipping them again both ways did not help: the \
                  same version may have other bytes at one end; keep both stores as they are and ask for help",
                 verdict.differing.len()
             ));
         }
-        (self.taken, self.due) = (None, now);
+        (self.taken, self.due) = (None, now + AGAIN);
         if !verdict.given_back.is_empty() {
             return Outcome::TakeBack;
         }
@@ -191,31 +195,48 @@ mod tests {
         assert_eq!(proving.repairing(), Some((7, Some(RecordKey([1; 16])))));
         proving.repaired_to(None);
         proving.repaired_to(None);
+        assert_eq!(proving.wanted(5, now), None, "what is on its way may be what differs");
+        let now = now + AGAIN;
         assert!(asked(&mut proving, now));
         assert_eq!(proving.heard(&given_back(), now), Outcome::TakeBack);
         proving.taken(true);
+        let now = now + AGAIN;
         assert!(asked(&mut proving, now));
         assert_eq!(proving.heard(&verdict(Comparison::Equal, &[]), now), Outcome::Proven);
     }
 
     #[tokio::test(start_paused = true)]
     async fn what_stays_different_is_said_and_not_tried_for_ever() {
-        let now = Instant::now();
+        let mut now = Instant::now();
         let mut proving = Proving::new(now);
         for _ in 0..MAX_ROUNDS {
             asked(&mut proving, now);
             assert_eq!(proving.heard(&verdict(Comparison::Different, &[7]), now), Outcome::Repair);
             proving.repaired_to(None);
+            now += AGAIN;
         }
         asked(&mut proving, now);
         assert!(matches!(proving.heard(&verdict(Comparison::Different, &[7]), now), Outcome::Disproven(_)));
         assert_eq!(proving.wanted(5, now + WHILE_MOVING), None);
-        let later = now + AT_REST;
-        assert!(!asked(&mut proving, later));
-        assert_eq!(proving.heard(&given_back(), later), Outcome::TakeBack);
+        now += AFTER_ALL;
+        assert!(!asked(&mut proving, now));
+        assert_eq!(proving.heard(&given_back(), now), Outcome::TakeBack);
         proving.taken(false);
-        asked(&mut proving, later);
-        assert!(matches!(proving.heard(&given_back(), later), Outcome::Disproven(_)));
+        now += AGAIN;
+        asked(&mut proving, now);
+        assert!(matches!(proving.heard(&given_back(), now), Outcome::Disproven(_)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_peer_that_never_says_where_it_differs_is_not_asked_at_once_again() {
+        let now = Instant::now();
+        let mut proving = Proving::new(now);
+        asked(&mut proving, now);
+        assert_eq!(proving.heard(&verdict(Comparison::Different, &[]), now), Outcome::Nothing);
+        assert!(asked(&mut proving, now));
+        assert_eq!(proving.heard(&verdict(Comparison::Different, &[]), now), Outcome::Nothing);
+        assert_eq!(proving.wanted(5, now), None);
+        assert_eq!(proving.wanted(5, now + WHILE_MOVING), Some(true));
     }
 
     #[tokio::test(start_paused = true)]

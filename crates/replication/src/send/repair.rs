@@ -1,6 +1,6 @@
 //! Proofs to the parent, and what is shipped again or taken back when it holds something else.
 
-use model::feed::{Batch, Proof, Verdict};
+use model::feed::{Batch, MAX_GIVEN_BACK, Proof, Verdict};
 use model::{Record, RecordKey};
 use store::Apply;
 use tokio::time::Instant;
@@ -12,6 +12,9 @@ use crate::batch::{self, Place, size_in_batch};
 use crate::entitlement::{self, Judging, Rules, Staged, Territory, Verdict as Judged};
 use crate::{LinkError, flows_up, proof};
 
+/// What a verdict gives back is applied in one commit.
+const _: () = assert!(MAX_GIVEN_BACK <= store::MAX_COMMIT_RECORDS);
+
 impl Course<'_> {
     /// Whether a proof should go although no head is due: everything is shipped, and the other end waits to be asked.
     pub(super) fn proof_wanted(&self, head: u64) -> bool {
@@ -21,13 +24,18 @@ impl Course<'_> {
             && self.proving.wanted(position, Instant::now()).is_some()
     }
 
-    /// A proof of everything shipped, if one is due and nothing was committed since.
+    /// A proof of everything shipped, if one is due, nothing was committed since and nobody changes the directory.
     pub(super) fn proof(&mut self) -> Option<Proof> {
         let (position, sender) = (self.shipping.sent(), self.sender);
         if !sender.route.is_up() {
             return None;
         }
         let with_buckets = self.proving.wanted(position, Instant::now())?;
+        // While directory records are committed and not published, their signers are nobody's, and would count as this node's.
+        let Some(_gate) = sender.directory.try_decide() else {
+            self.proving.defer(Instant::now());
+            return None;
+        };
         let (at, digest) = proof::shipped(&sender.store, &sender.directory.snapshot(), &sender.own.path);
         if at != position {
             self.proving.defer(Instant::now());

@@ -384,3 +384,60 @@ fn what_the_parent_is_told_while_its_child_is_caught_up() {
         assert_eq!(view.newest_record_ms.keys().copied().collect::<Vec<_>>(), [dali.machine.origin]);
     });
 }
+
+#[test]
+fn a_record_that_comes_again_mends_the_damaged_one() {
+    run(async {
+        let (province, dali) = pair().await;
+        let mut served = Served::by(&province, greet(hello(&dali))).await;
+        let after = served.welcome().await.position;
+        let patient = dali.register("H1", "P1", "a name to look for").await.unwrap();
+        let slice = dali.store.feed_reader(1).next(9, 1 << 20, &|_| true).unwrap();
+        let records: Vec<Record> = own_records(&dali).into_iter().chain(slice.records).collect();
+        served.send(batch(&records, after, slice.upto)).await;
+        assert_eq!(served.ack().await.quarantined, 0);
+        assert_eq!(province.store.get(&patient.key()).unwrap().as_ref(), Some(&patient));
+        province.machine.storage.damage("00000000000000000001.seg", |bytes| {
+            let name = b"a name to look for";
+            let at = bytes.windows(name.len()).position(|window| window == name).unwrap();
+            bytes[at] ^= 1;
+        });
+        assert!(province.store.get(&patient.key()).is_err());
+        // The same again, as after a reconnection: not quarantined as other bytes, and not the end of the session.
+        served.send(batch(&records, slice.upto, slice.upto)).await;
+        assert_eq!(served.ack().await.quarantined, 0);
+        assert_eq!(province.store.get(&patient.key()).unwrap().as_ref(), Some(&patient));
+    });
+}
+
+#[test]
+fn nothing_is_proven_while_the_directory_changes() {
+    run(async {
+        let (province, mut dali) = pair().await;
+        let clock: Arc<dyn Clock> = Arc::new(TestClock::new());
+        let wenshan = Machine::new("530000/532600", 3).start(&clock, &door());
+        wenshan.begin(3).await;
+        let foreign = own_records(&wenshan);
+        let apply = || store::Apply { records: foreign.clone(), ..store::Apply::default() };
+        province.store.apply(apply()).await.unwrap();
+        for record in &foreign {
+            province.directory.learn(record);
+        }
+        // They came down: durable here, and who wrote them is not known yet. They are not this node's.
+        let gate = dali.directory.decide().await;
+        dali.store.apply(apply()).await.unwrap();
+        dali.keep_link(&province.door, crate::wire::NEVER);
+        let above = province.machine.path.clone();
+        let link = |node: &Node| node.links.view(&above);
+        until("everything is shipped", || dali.is_caught_up()).await;
+        tokio::time::sleep(std::time::Duration::from_secs(120)).await;
+        let waiting = link(&dali).unwrap();
+        assert_eq!((waiting.proven_ms, waiting.disproven), (0, None));
+        for record in &foreign {
+            dali.directory.learn(record);
+        }
+        drop(gate);
+        until("the link is proven", || link(&dali).is_some_and(|link| link.proven_ms > 0)).await;
+        assert_eq!(link(&dali).unwrap().proven_records, 3);
+    });
+}
