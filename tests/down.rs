@@ -1,102 +1,26 @@
 //! What comes down: a county answers for its own patients from the whole province without its parent, and gets its records
 //! back when its disk is lost.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use bytes::Bytes;
 use cli::client::Client;
-use demo::tree::{LocalTree, Plan, Settings};
-use model::NodePath;
-use model::body::{DocumentEntry, Identifier, Registration};
 use model::query::{DocumentQuery, DocumentsOf, PatientAnswer, PatientBy, PatientQuery, QueryContext, Reach};
-use tempfile::TempDir;
+use tests::mesh::{Mesh, document, identifier, patient};
 
 /// Resident IDs of nobody.
 const ID: &str = "532901198705014689";
 const OTHER_ID: &str = "532901199001011230";
+const THIRD_ID: &str = "532901199202021240";
 const LIMIT: Duration = Duration::from_secs(60);
 
-struct Mesh {
-    tree: LocalTree,
-    here: NodePath,
-    there: NodePath,
-    _folder: TempDir,
-}
-
-impl Mesh {
-    async fn start() -> Self {
-        let folder = tempfile::tempdir().expect("a folder");
-        let plan = |(path, tier): &(&str, &str)| Plan {
-            path: path.parse().expect("a path"),
-            name: "测试".into(),
-            tier: (*tier).into(),
-        };
-        let plans = [
-            ("530000", "province"),
-            ("530000/530100", "prefecture"),
-            ("530000/532900", "prefecture"),
-            ("530000/530100/530102", "county"),
-            ("530000/532900/532901", "county"),
-        ];
-        let settings = Settings {
-            executable: PathBuf::from(env!("CARGO_BIN_EXE_tiermesh-under-test")),
-            dir: folder.path().into(),
-            store: "cache_mib = 4".into(),
-        };
-        let mut tree = LocalTree::create(settings, plans.iter().map(plan).collect()).expect("certificates");
-        tree.start_all(|_| ()).await.expect("the tree starts");
-        let path = |text: &str| text.parse().expect("a path");
-        for node in tree.paths() {
-            let operator = tree.operator(&node).await.expect("an operator");
-            until("writing", async || operator.status().await.expect("status").writing).await;
-        }
-        Self {
-            tree,
-            here: path("530000/532900/532901"),
-            there: path("530000/530100/530102"),
-            _folder: folder,
-        }
-    }
-
-    async fn hospital(&self, node: &NodePath) -> Client {
-        let code = demo::synth::social_credit_code(node.region(), "M1");
-        let credentials = self.tree.institution(node, &code).expect("a certificate");
-        self.tree.connect(node, &credentials).await.expect("a connection")
-    }
-}
-
-fn patient(local_id: &str, id: &str) -> Registration {
-    Registration {
-        local_id: local_id.into(),
-        name: "段·金花".into(),
-        sex: "2".into(),
-        birth_date: "1987-05-01".into(),
-        identifiers: vec![Identifier { r#type: "01".into(), value: id.into(), assigner: String::new() }],
-        ..Default::default()
-    }
-}
-
-fn document(document_id: &str, local_id: &str) -> DocumentEntry {
-    DocumentEntry {
-        document_id: document_id.into(),
-        local_id: local_id.into(),
-        type_code: "C0007".into(),
-        title: "检验报告".into(),
-        created_ms: 1_780_000_000_000,
-        confidentiality: "N".into(),
-        media_type: "text/plain".into(),
-        ..Default::default()
-    }
-}
-
-fn by(id: &str) -> Identifier {
-    Identifier { r#type: "01".into(), value: id.into(), assigner: String::new() }
+async fn start() -> Mesh {
+    Mesh::start(env!("CARGO_BIN_EXE_tiermesh-under-test")).await
 }
 
 async fn find(client: &Client, id: &str, reach: Reach) -> PatientAnswer {
     let query = PatientQuery {
-        by: PatientBy::Identifier(by(id)),
+        by: PatientBy::Identifier(identifier(id)),
         limit: 10,
         reach,
         context: QueryContext::default(),
@@ -108,7 +32,7 @@ async fn find(client: &Client, id: &str, reach: Reach) -> PatientAnswer {
 async fn held(client: &Client, id: &str) -> (usize, usize) {
     let persons = find(client, id, Reach::Local).await.persons;
     let query = DocumentQuery {
-        of: DocumentsOf::Identifier(by(id)),
+        of: DocumentsOf::Identifier(identifier(id)),
         type_codes: Vec::new(),
         created_from_ms: 0,
         created_to_ms: 0,
@@ -130,7 +54,7 @@ async fn until(what: &str, condition: impl AsyncFn() -> bool) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_county_answers_for_its_patients_without_its_parent() {
-    let mut mesh = Mesh::start().await;
+    let mut mesh = start().await;
     let (here, there) = (mesh.hospital(&mesh.here).await, mesh.hospital(&mesh.there).await);
     // Made there before anybody here knows the patient: the new interest brings it.
     there.register(patient("B1", ID)).await.expect("registered");
@@ -159,12 +83,12 @@ async fn a_county_answers_for_its_patients_without_its_parent() {
     until("the whole tree answers", async || asked().await.scope.complete).await;
     let asked = asked().await;
     assert_eq!(asked.persons.iter().map(|person| person.registrations.len()).sum::<usize>(), 2, "{asked:?}");
-    mesh.tree.stop_all().await.expect("all stop");
+    mesh.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_county_that_lost_its_disk_gets_its_records_back() {
-    let mut mesh = Mesh::start().await;
+    let mut mesh = start().await;
     let here = mesh.hospital(&mesh.here).await.with_durability(wire::v1::Durability::Parent);
     for number in 0..40 {
         let reply = here.register(patient(&format!("A{number}"), ID)).await.expect("registered");
@@ -203,12 +127,12 @@ async fn a_county_that_lost_its_disk_gets_its_records_back() {
         above.status().await.expect("status").store.expect("a store").registrations == 41
     })
     .await;
-    mesh.tree.stop_all().await.expect("all stop");
+    mesh.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_province_that_lost_its_disk_is_refilled_and_goes_on_in_a_new_epoch() {
-    let mut mesh = Mesh::start().await;
+    let mut mesh = start().await;
     let here = mesh.hospital(&mesh.here).await;
     for number in 0..20 {
         here.register(patient(&format!("A{number}"), ID)).await.expect("registered");
@@ -232,5 +156,32 @@ async fn a_province_that_lost_its_disk_is_refilled_and_goes_on_in_a_new_epoch() 
         status.parent_down.is_some_and(|down| down.connected && down.quarantined == 0 && down.position > 0)
     })
     .await;
-    mesh.tree.stop_all().await.expect("all stop");
+    mesh.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_came_down_once_is_not_told_against_the_parents_word() {
+    let mesh = start().await;
+    let (here, there) = (mesh.hospital(&mesh.here).await, mesh.hospital(&mesh.there).await);
+    there.register(patient("B1", ID)).await.expect("registered");
+    here.register(patient("A1", ID)).await.expect("registered");
+    until("the interest", async || held(&here, ID).await.0 == 2).await;
+    // Both are corrected, so that nobody tells this county of the change there; then another patient has the old ID.
+    here.register(patient("A1", OTHER_ID)).await.expect("corrected");
+    let prefecture = mesh.hospital(&mesh.here.parent().expect("a parent")).await;
+    until("the correction above", async || held(&prefecture, OTHER_ID).await.0 == 1).await;
+    there.register(patient("B1", THIRD_ID)).await.expect("corrected");
+    let province = mesh.hospital(&mesh.tree.paths()[0]).await;
+    until("the correction there", async || held(&province, THIRD_ID).await.0 == 1).await;
+    here.register(patient("A2", ID)).await.expect("registered");
+    until("the whole tree answers", async || find(&here, ID, Reach::Tree).await.scope.complete).await;
+    let found = find(&here, ID, Reach::Tree).await;
+    let ids: Vec<&str> = found
+        .persons
+        .iter()
+        .flat_map(|person| &person.registrations)
+        .map(|one| one.registration.local_id.as_str())
+        .collect();
+    assert_eq!(ids, ["A2"]);
+    mesh.stop().await;
 }

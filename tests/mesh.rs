@@ -1,112 +1,28 @@
 //! The use cases over real processes and mutual TLS: what a hospital and a doctor see, good input and bad.
 
-use std::path::PathBuf;
-
 use bytes::Bytes;
 use cli::CliError;
 use cli::client::Client;
-use demo::tree::{LocalTree, Plan, Settings};
 use model::NodePath;
-use model::body::{Availability, DocumentEntry, Identifier, Registration};
+use model::body::{Availability, DocumentEntry, Registration};
 use model::query::{
     ContentQuery, DocumentAnswer, DocumentQuery, DocumentsOf, PatientAnswer, PatientBy, PatientQuery,
     QueryContext, Reach, SourceState,
 };
-use tempfile::TempDir;
+use tests::mesh::{Mesh, document, identifier, patient};
 use tokio::task::JoinSet;
 
 /// A resident ID of nobody, in two ways of writing it.
 const ID: &str = "532901198705014689";
 const ID_SPACED: &str = "532901 1987 0501 4689";
 
-struct Mesh {
-    tree: LocalTree,
-    here: NodePath,
-    there: NodePath,
-    _folder: TempDir,
-}
-
-impl Mesh {
-    /// A province, two prefectures and a county in each.
-    async fn start() -> Self {
-        let folder = tempfile::tempdir().expect("a folder");
-        let plan = |(path, tier): &(&str, &str)| Plan {
-            path: path.parse().expect("a path"),
-            name: "测试".into(),
-            tier: (*tier).into(),
-        };
-        let plans = [
-            ("530000", "province"),
-            ("530000/530100", "prefecture"),
-            ("530000/532900", "prefecture"),
-            ("530000/530100/530102", "county"),
-            ("530000/532900/532901", "county"),
-        ];
-        let settings = Settings {
-            executable: PathBuf::from(env!("CARGO_BIN_EXE_tiermesh-under-test")),
-            dir: folder.path().into(),
-            store: "cache_mib = 4".into(),
-        };
-        let mut tree = LocalTree::create(settings, plans.iter().map(plan).collect()).expect("certificates");
-        tree.start_all(|_| ()).await.expect("the tree starts");
-        let path = |text: &str| text.parse().expect("a path");
-        let mesh = Self {
-            tree,
-            here: path("530000/532900/532901"),
-            there: path("530000/530100/530102"),
-            _folder: folder,
-        };
-        for node in mesh.tree.paths() {
-            let operator = mesh.tree.operator(&node).await.expect("an operator");
-            while !operator.status().await.expect("status").writing {
-                tokio::task::yield_now().await;
-            }
-        }
-        mesh
-    }
-
-    async fn hospital(&self, node: &NodePath) -> Client {
-        let code = demo::synth::social_credit_code(node.region(), "M1");
-        let credentials = self.tree.institution(node, &code).expect("a certificate");
-        self.tree.connect(node, &credentials).await.expect("a connection")
-    }
-
-    async fn stop(mut self) {
-        self.tree.stop_all().await.expect("all stop");
-    }
-}
-
-fn patient(local_id: &str, id: &str) -> Registration {
-    Registration {
-        local_id: local_id.into(),
-        name: "段·金花".into(),
-        sex: "2".into(),
-        birth_date: "1987-05-01".into(),
-        identifiers: vec![Identifier { r#type: "01".into(), value: id.into(), assigner: String::new() }],
-        ..Default::default()
-    }
-}
-
-fn document(document_id: &str, local_id: &str) -> DocumentEntry {
-    DocumentEntry {
-        document_id: document_id.into(),
-        local_id: local_id.into(),
-        type_code: "C0007".into(),
-        title: "检验报告".into(),
-        created_ms: 1_780_000_000_000,
-        confidentiality: "N".into(),
-        media_type: "text/plain".into(),
-        ..Default::default()
-    }
-}
-
-fn by_id() -> Identifier {
-    Identifier { r#type: "01".into(), value: ID.into(), assigner: String::new() }
+async fn start() -> Mesh {
+    Mesh::start(env!("CARGO_BIN_EXE_tiermesh-under-test")).await
 }
 
 async fn find(client: &Client) -> PatientAnswer {
     let query = PatientQuery {
-        by: PatientBy::Identifier(by_id()),
+        by: PatientBy::Identifier(identifier(ID)),
         limit: 10,
         reach: Reach::Tree,
         context: QueryContext::default(),
@@ -116,7 +32,7 @@ async fn find(client: &Client) -> PatientAnswer {
 
 fn documents_query() -> DocumentQuery {
     DocumentQuery {
-        of: DocumentsOf::Identifier(by_id()),
+        of: DocumentsOf::Identifier(identifier(ID)),
         type_codes: Vec::new(),
         created_from_ms: 0,
         created_to_ms: 0,
@@ -148,7 +64,7 @@ fn reason<T: std::fmt::Debug>(result: Result<T, CliError>) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_document_made_there_is_found_and_fetched_here() {
-    let mesh = Mesh::start().await;
+    let mesh = start().await;
     let (here, there) = (mesh.hospital(&mesh.here).await, mesh.hospital(&mesh.there).await);
     here.register(patient("A1", ID)).await.expect("registered");
     there.register(patient("B1", ID_SPACED)).await.expect("registered");
@@ -197,7 +113,7 @@ async fn a_document_made_there_is_found_and_fetched_here() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_node_without_its_parent_answers_from_what_it_has_and_says_so() {
-    let mut mesh = Mesh::start().await;
+    let mut mesh = start().await;
     let here = mesh.hospital(&mesh.here).await;
     let parent = mesh.here.parent().expect("a parent");
     mesh.tree.kill(&parent).await.expect("it ran");
@@ -224,7 +140,7 @@ async fn a_node_without_its_parent_answers_from_what_it_has_and_says_so() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_answer_names_a_county_that_is_cut_off() {
-    let mut mesh = Mesh::start().await;
+    let mut mesh = start().await;
     let (here, there) = (mesh.hospital(&mesh.here).await, mesh.hospital(&mesh.there).await);
     there.register(patient("B1", ID)).await.expect("registered");
     let whole = async { while !find(&here).await.scope.complete || find(&here).await.persons.is_empty() {} };
@@ -265,7 +181,7 @@ async fn an_answer_names_a_county_that_is_cut_off() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn bad_input_is_refused_by_name_and_changes_nothing() {
-    let mesh = Mesh::start().await;
+    let mesh = start().await;
     let (here, operator) =
         (mesh.hospital(&mesh.here).await, mesh.tree.operator(&mesh.here).await.expect("an operator"));
     here.register(patient("A1", ID)).await.expect("registered");
@@ -298,7 +214,7 @@ async fn bad_input_is_refused_by_name_and_changes_nothing() {
     assert_eq!(reason(here.register(other).await), "WRONG_INSTITUTION");
     assert_eq!(reason(operator.register(patient("A2", ID)).await), "WRONG_ROLE");
     let look = PatientQuery {
-        by: PatientBy::Identifier(by_id()),
+        by: PatientBy::Identifier(identifier(ID)),
         limit: 1,
         reach: Reach::Local,
         context: QueryContext::default(),
@@ -354,7 +270,7 @@ async fn bad_documents(here: &Client) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_same_write_at_once_is_one_write() {
-    let mesh = Mesh::start().await;
+    let mesh = start().await;
     let (here, operator) =
         (mesh.hospital(&mesh.here).await, mesh.tree.operator(&mesh.here).await.expect("an operator"));
     let mut calls = JoinSet::new();
@@ -382,7 +298,7 @@ async fn the_same_write_at_once_is_one_write() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_write_is_acknowledged_where_it_is_durable() {
     use wire::v1::Durability;
-    let mut mesh = Mesh::start().await;
+    let mut mesh = start().await;
     let here = mesh.hospital(&mesh.here).await;
     let parent = mesh.here.parent().expect("a parent");
     let above = here.clone().with_durability(Durability::Parent);

@@ -1,6 +1,7 @@
-//! What a node keeps of its own beside its certificates: its permanent origin id and the key of its lookup terms.
+//! What a node keeps of its own beside its certificates: its permanent origin id, the key of its lookup terms, and the last
+//! epoch that it began.
 //!
-//! Both live in the identity directory, not with the data: a node that loses its disk is still the same origin, and a stolen
+//! All live in the identity directory, not with the data: a node that loses its disk is still the same origin, and a stolen
 //! data directory does not carry the key that its index is hashed with.
 
 use std::fmt;
@@ -72,7 +73,7 @@ impl Local {
         if lookup.exists() {
             read::<32>(&lookup)?;
         }
-        Ok(())
+        last_epoch(dir).map(|_| ())
     }
 }
 

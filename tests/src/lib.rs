@@ -3,6 +3,7 @@
 //! The oracle, always: every acknowledged write is present exactly once, with the bytes that were acknowledged.
 
 pub mod faults;
+pub mod mesh;
 mod oracle;
 pub mod simulation;
 mod writers;

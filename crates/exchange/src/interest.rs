@@ -8,7 +8,7 @@ use store::{ReadError, Store};
 
 use crate::terms::{TermKey, identifier_value, space};
 
-/// Most candidates that share an identifier, and most documents of a registration, that are followed.
+/// Most candidates that share an identifier that are followed, and documents of a registration read at a time.
 const MOST: usize = 1000;
 
 /// Answers from the node's own store.
@@ -59,10 +59,16 @@ impl Interest for QueryTimeInterest {
     }
 
     fn documents(&self, registration: &RecordKey) -> Result<Vec<Record>, ReadError> {
-        let mut documents = Vec::new();
-        for key in self.store.about(registration, Kind::DocumentEntry as u32, None, MOST)? {
-            documents.extend(self.store.get(&key)?);
+        let (mut documents, mut after) = (Vec::new(), None);
+        loop {
+            let page = self.store.about(registration, Kind::DocumentEntry as u32, after, MOST)?;
+            for key in &page {
+                documents.extend(self.store.get(key)?);
+            }
+            if page.len() < MOST {
+                return Ok(documents);
+            }
+            after = page.last().copied();
         }
-        Ok(documents)
     }
 }

@@ -60,8 +60,9 @@ impl Default for Confirmations {
 impl Confirmations {
     /// A session began: the parent holds everything up to `position` but these.
     pub(crate) fn welcomed(&self, position: u64, refused: &Refused) {
-        *self.quarantined.lock() = Quarantined::default();
-        self.quarantined.lock().add(refused);
+        let mut quarantined = Quarantined::default();
+        quarantined.add(refused);
+        *self.quarantined.lock() = quarantined;
         self.state.send_replace(Above::At(position));
     }
 
@@ -99,6 +100,9 @@ impl Quarantined {
     fn add(&mut self, refused: &Refused) {
         self.incomplete |= refused.incomplete;
         for record in &refused.records {
+            if self.by_key.get(&record.key).is_some_and(|(known, _)| *known > record.version) {
+                continue;
+            }
             let known = self.by_key.insert(record.key, (record.version, record.reason.clone()));
             if known.is_none() {
                 self.order.push_back(record.key);
@@ -166,6 +170,14 @@ mod tests {
         assert!(matches!(of(&confirmations, 9, 1, 7).await, Confirmation::Quarantined(_)));
         assert_eq!(of(&confirmations, 9, 2, 7).await, Confirmation::AtParent);
         assert_eq!(of(&confirmations, 9, 1, 8).await, Confirmation::AtParent);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_older_quarantined_version_does_not_clear_a_newer_one() {
+        let confirmations = Confirmations::default();
+        confirmations.welcomed(9, &refused(1, 7));
+        confirmations.acknowledged(9, &refused(1, 5));
+        assert!(matches!(of(&confirmations, 9, 1, 7).await, Confirmation::Quarantined(_)));
     }
 
     #[tokio::test(start_paused = true)]
