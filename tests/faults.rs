@@ -126,7 +126,7 @@ async fn bad_lines() {
     report("bad lines", &province.close(Some(writers), Proof::AfterCut).await);
 }
 
-/// Corrupts one byte each way and waits until an end has closed the connection over it.
+/// Corrupts a few bytes each way and waits until an end has closed the connection over it.
 async fn corrupted(province: &Province, child: &NodePath, rng: &mut StdRng) {
     let line = province.line(child);
     let mut ended = line.ended_corrupted();
@@ -136,7 +136,7 @@ async fn corrupted(province: &Province, child: &NodePath, rng: &mut StdRng) {
         let end = ended.wait_for(|ended| *ended >= wanted);
         tokio::time::timeout(Duration::from_secs(90), end)
             .await
-            .expect("an end closes the connection over a corrupted byte")
+            .expect("an end closes the connection over corrupted bytes")
             .expect("the line is there");
     }
 }

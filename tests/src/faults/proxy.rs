@@ -28,6 +28,10 @@ const QUEUE: usize = 4;
 /// Receive buffer of the proxy's sockets, asked for. What waits here is not seen by the sender's flow control.
 const SOCKET_BYTES: u32 = 16 * 1024;
 
+/// Bytes that are corrupted together. More than a TLS record's header: its version byte means nothing and need not be
+/// checked (RFC 8446, 5.1: `legacy_record_version` is ignored for all purposes), so that one turned bit can do no harm.
+const BURST: usize = 8;
+
 /// Which way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Direction {
@@ -54,7 +58,7 @@ struct Way {
     bytes: AtomicU64,
     /// When the line is free again.
     free_at: Mutex<Option<Instant>>,
-    /// A bit of the byte so many bytes from now is turned.
+    /// A bit of each of some bytes is turned, so many bytes from now.
     corrupt_in: Mutex<Option<u64>>,
 }
 
@@ -65,7 +69,7 @@ struct Shared {
     down: Way,
     connections: AtomicU64,
     corrupted: AtomicU64,
-    /// Connections that an end closed after a corrupted byte had been passed over them.
+    /// Connections that an end closed after corrupted bytes had been passed over them.
     ended_corrupted: watch::Sender<u64>,
 }
 
@@ -123,7 +127,7 @@ impl Proxy {
         self.shared.weather.send_modify(|weather| weather.delay = delay);
     }
 
-    /// Turns one bit of the byte that comes so many bytes from now.
+    /// Turns one bit in each of [`BURST`] bytes, about so many bytes from now.
     pub fn corrupt(&self, direction: Direction, after_bytes: u64) {
         *self.shared.way(direction).corrupt_in.lock() = Some(after_bytes);
     }
@@ -138,12 +142,12 @@ impl Proxy {
         self.shared.connections.load(Ordering::SeqCst)
     }
 
-    /// Bytes corrupted so far.
+    /// Bursts corrupted so far.
     pub fn corrupted(&self) -> u64 {
         self.shared.corrupted.load(Ordering::SeqCst)
     }
 
-    /// Watches how many connections an end has closed after a corrupted byte.
+    /// Watches how many connections an end has closed after corrupted bytes.
     pub fn ended_corrupted(&self) -> watch::Receiver<u64> {
         self.shared.ended_corrupted.subscribe()
     }
@@ -269,7 +273,10 @@ impl Shared {
             Some(left) if left < chunk.len() as u64 => {
                 *corrupt_in = None;
                 let mut bytes = chunk.to_vec();
-                bytes[left as usize] ^= 1 << (left % 8);
+                let first = (left as usize).min(bytes.len().saturating_sub(BURST));
+                for byte in bytes.iter_mut().skip(first).take(BURST) {
+                    *byte ^= 1 << (left % 8);
+                }
                 self.corrupted.fetch_add(1, Ordering::SeqCst);
                 tainted.fetch_add(1, Ordering::SeqCst);
                 bytes.into()
