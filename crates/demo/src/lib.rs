@@ -4,6 +4,7 @@
 
 pub mod bench;
 mod case;
+mod endure;
 pub mod load;
 pub mod show;
 pub mod synth;
@@ -44,7 +45,7 @@ pub struct Synth {
 pub fn run(command: &Command) -> ExitCode {
     let ended = match command {
         Command::Demo(demo) => with_runtime(|executable| async move {
-            show::run(demo, executable).await.map(|_| ()).map_err(|error| error.to_string())
+            show::run(demo, executable).await.map_err(|error| error.to_string())
         }),
         Command::Synth(args) => synthesise(args).map_err(|error| error.to_string()),
         Command::Bench(bench) => with_runtime(|executable| async move {

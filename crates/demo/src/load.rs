@@ -5,14 +5,14 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use cli::client::{CliError, Client};
 use model::NodePath;
 use model::body::{DocumentEntry, Registration};
 use parking_lot::Mutex;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::JoinSet;
 
 use crate::tree::{LocalTree, TreeError};
@@ -56,6 +56,15 @@ pub struct Ledger {
     pub refused: BTreeMap<String, u64>,
 }
 
+/// A registration that was just acknowledged.
+#[derive(Debug, Clone)]
+pub struct Acknowledged {
+    pub patient: PatientKey,
+    /// "term.epoch.seq"
+    pub version: String,
+    pub at: Instant,
+}
+
 /// Something for a hospital to send.
 #[derive(Clone)]
 pub enum Item {
@@ -76,6 +85,7 @@ pub struct Hospitals {
     ledger: Arc<Mutex<Ledger>>,
     callers: Arc<Semaphore>,
     calls: JoinSet<()>,
+    sample: Option<mpsc::Sender<Acknowledged>>,
 }
 
 impl Default for Hospitals {
@@ -85,6 +95,7 @@ impl Default for Hospitals {
             ledger: Arc::default(),
             callers: Arc::new(Semaphore::new(CALLERS)),
             calls: JoinSet::new(),
+            sample: None,
         }
     }
 }
@@ -107,13 +118,34 @@ impl Hospitals {
         Ok(client)
     }
 
+    /// Whether this hospital has connected before.
+    pub fn has_client(&self, node: &NodePath, code: &str) -> bool {
+        self.clients.contains_key(&(node.clone(), code.to_owned()))
+    }
+
+    /// Tells of registrations as they are acknowledged: of as many as the receiver takes, the others are not told.
+    pub fn sample(&mut self, to: mpsc::Sender<Acknowledged>) {
+        self.sample = Some(to);
+    }
+
     /// Sends an item; waits while as many calls as allowed are in progress.
     pub async fn send(&mut self, client: Client, code: String, item: Item) {
+        self.send_in_order(client, code, item, Vec::new()).await;
+    }
+
+    /// Sends an item and, once it is acknowledged, those that need it.
+    pub async fn send_in_order(&mut self, client: Client, code: String, first: Item, then: Vec<Item>) {
         // Never closed: the semaphore lives as long as the hospitals.
-        let Ok(place) = self.callers.clone().acquire_owned().await else { return };
-        let (callers, ledger) = (self.callers.clone(), self.ledger.clone());
+        let Ok(mut place) = self.callers.clone().acquire_owned().await else { return };
+        let (callers, ledger, sample) = (self.callers.clone(), self.ledger.clone(), self.sample.clone());
         while self.calls.try_join_next().is_some() {}
-        self.calls.spawn(async move { deliver(&client, &code, item, &ledger, &callers, place).await });
+        self.calls.spawn(async move {
+            for item in std::iter::once(first).chain(then) {
+                let delivery = Delivery { client: &client, code: &code, ledger: &ledger, sample: &sample };
+                let Some(kept) = delivery.make(&item, &callers, place).await else { return };
+                place = kept;
+            }
+        });
     }
 
     /// Waits until every call has ended.
@@ -132,71 +164,78 @@ impl Hospitals {
     }
 }
 
-/// Holds its place only while it calls: those who wait for a node that is down must not keep others from theirs.
-async fn deliver(
-    client: &Client,
-    code: &str,
-    item: Item,
-    ledger: &Mutex<Ledger>,
-    callers: &Arc<Semaphore>,
-    mut place: OwnedSemaphorePermit,
-) {
-    let give_up = tokio::time::Instant::now() + PATIENCE;
-    let mut wait = Duration::from_millis(50);
-    loop {
-        let error = match try_deliver(client, code, &item, ledger).await {
-            Ok(()) => return,
-            Err(error) => error,
-        };
-        if !passing(&error) || tokio::time::Instant::now() > give_up {
-            let reason = error.reason().unwrap_or("UNREACHABLE").to_owned();
-            *ledger.lock().refused.entry(reason).or_default() += 1;
-            return;
+/// One hospital's way to its node, and where what was acknowledged goes.
+struct Delivery<'a> {
+    client: &'a Client,
+    code: &'a str,
+    ledger: &'a Mutex<Ledger>,
+    sample: &'a Option<mpsc::Sender<Acknowledged>>,
+}
+
+impl Delivery<'_> {
+    /// Delivers an item however often it must be tried, and gives its place back; none if it was given up. It holds its place
+    /// only while it calls: those who wait for a node that is down must not keep others from theirs.
+    async fn make(
+        &self,
+        item: &Item,
+        callers: &Arc<Semaphore>,
+        mut place: OwnedSemaphorePermit,
+    ) -> Option<OwnedSemaphorePermit> {
+        let give_up = Instant::now() + PATIENCE;
+        let mut wait = Duration::from_millis(50);
+        loop {
+            let error = match self.attempt(item).await {
+                Ok(()) => return Some(place),
+                Err(error) => error,
+            };
+            if !passing(&error) || Instant::now() > give_up {
+                let reason = error.reason().unwrap_or("UNREACHABLE").to_owned();
+                *self.ledger.lock().refused.entry(reason).or_default() += 1;
+                return None;
+            }
+            self.ledger.lock().repeated_calls += 1;
+            drop(place);
+            tokio::time::sleep(wait).await;
+            wait = (wait * 2).min(Duration::from_secs(2));
+            place = callers.clone().acquire_owned().await.ok()?;
         }
-        ledger.lock().repeated_calls += 1;
-        drop(place);
-        tokio::time::sleep(wait).await;
-        wait = (wait * 2).min(Duration::from_secs(2));
-        place = match callers.clone().acquire_owned().await {
-            Ok(place) => place,
-            Err(_) => return,
-        };
+    }
+
+    async fn attempt(&self, item: &Item) -> Result<(), CliError> {
+        match item {
+            Item::Patient(registration) => {
+                let reply = self.client.register((**registration).clone()).await?;
+                let patient = PatientKey::of(self.code, registration);
+                if let Some(sample) = self.sample {
+                    let (patient, version) = (patient.clone(), reply.version.clone());
+                    // A full queue: this one is not measured.
+                    let _ = sample.try_send(Acknowledged { patient, version, at: Instant::now() });
+                }
+                let mut ledger = self.ledger.lock();
+                ledger.acknowledged += 1;
+                newest(ledger.registrations.entry(patient).or_default(), reply.version);
+            }
+            Item::Document(entry, content) => {
+                let reply = self.client.submit_bytes((**entry).clone(), content.clone()).await?;
+                let patient = PatientKey {
+                    institution_code: self.code.to_owned(),
+                    source_system: entry.source_system.clone(),
+                    local_id: entry.local_id.clone(),
+                };
+                let mut ledger = self.ledger.lock();
+                newest(
+                    ledger.documents.entry((patient, entry.document_id.clone())).or_default(),
+                    reply.version,
+                );
+            }
+        }
+        Ok(())
     }
 }
 
 /// Whether the same call may succeed later.
 fn passing(error: &CliError) -> bool {
     matches!(error.exit(), cli::Exit::Unavailable | cli::Exit::Exhausted | cli::Exit::Unexpected)
-}
-
-async fn try_deliver(
-    client: &Client,
-    code: &str,
-    item: &Item,
-    ledger: &Mutex<Ledger>,
-) -> Result<(), CliError> {
-    match item {
-        Item::Patient(registration) => {
-            let reply = client.register((**registration).clone()).await?;
-            let mut ledger = ledger.lock();
-            ledger.acknowledged += 1;
-            newest(
-                ledger.registrations.entry(PatientKey::of(code, registration)).or_default(),
-                reply.version,
-            );
-        }
-        Item::Document(entry, content) => {
-            let reply = client.submit_bytes((**entry).clone(), content.clone()).await?;
-            let patient = PatientKey {
-                institution_code: code.to_owned(),
-                source_system: entry.source_system.clone(),
-                local_id: entry.local_id.clone(),
-            };
-            let mut ledger = ledger.lock();
-            newest(ledger.documents.entry((patient, entry.document_id.clone())).or_default(), reply.version);
-        }
-    }
-    Ok(())
 }
 
 /// Keeps the higher of two versions: answers of calls made at the same time come in any order.

@@ -19,12 +19,18 @@ use serde::Serialize;
 use tokio::task::JoinSet;
 
 use crate::case::{Case, documents_of};
+use crate::endure::{self, Course, Province};
 use crate::load::{Hospitals, Item, Ledger, PatientKey};
 use crate::synth::{self, Facilities, SyntheticRegistration, Tree};
 use crate::tree::{LocalTree, Plan, Settings, TreeError};
 
 /// How long the province may take to catch up after the last acknowledgement.
 const CATCH_UP: Duration = Duration::from_secs(600);
+
+/// Counties of the largest tree.
+const ALL_COUNTIES: usize = 129;
+/// How long a whole province is kept busy.
+const PROVINCE_LASTS: Duration = Duration::from_secs(600);
 
 /// Shows the mesh at work on this machine: a tree of nodes, hospitals, patients, documents, a crash.
 #[derive(Debug, Clone, clap::Args)]
@@ -36,19 +42,32 @@ pub struct Demo {
     #[arg(long, default_value_t = 2000)]
     persons: u64,
     #[arg(long, default_value_t = 1)]
-    seed: u64,
+    pub(crate) seed: u64,
     /// A population file instead (CSV as `tiermesh synth` writes it).
     #[arg(long)]
     population: Option<PathBuf>,
     /// Folder for certificates, data and logs; a temporary one that is removed at the end if left out.
     #[arg(long)]
     dir: Option<PathBuf>,
+    /// All counties of a province instead of `--counties`, under load and faults, ten minutes if `--for` says nothing.
+    #[arg(long, value_enum, conflicts_with_all = ["counties", "population"])]
+    province: Option<Province>,
+    /// Keeps the tree under load for so long (`90s`, `10m`), four fifths of it with a fault every few seconds, and then
+    /// proves every link and asks for everything acknowledged.
+    #[arg(long = "for", value_name = "TIME", value_parser = endure::duration, conflicts_with = "population")]
+    lasts: Option<Duration>,
+    /// With `--for`: registrations a second, over all hospitals.
+    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    rate: u32,
+    /// With `--for`: seconds between two faults, on average.
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..=3600))]
+    fault_every: u16,
     /// Leaves the tree running at the end until Ctrl-C, and says how to talk to it.
     #[arg(long)]
     keep: bool,
     /// One closing JSON object on standard output.
     #[arg(long)]
-    json: bool,
+    pub(crate) json: bool,
 }
 
 /// The closing object of `--json`.
@@ -93,6 +112,14 @@ pub enum DemoError {
     NotShown(String),
 }
 
+impl Demo {
+    /// The course, if the tree is to be kept busy.
+    fn course(&self) -> Option<Course> {
+        let lasts = self.lasts.or(self.province.map(|_| PROVINCE_LASTS))?;
+        Some(Course { lasts, rate: self.rate, fault_every: Duration::from_secs(u64::from(self.fault_every)) })
+    }
+}
+
 /// Says what happens, on standard error.
 pub(crate) struct Teller {
     started: Instant,
@@ -106,13 +133,13 @@ impl Teller {
         Self { started: Instant::now(), step: None, steps: Vec::new(), bar: None }
     }
 
-    fn begin(&mut self, step: &str) {
+    pub(crate) fn begin(&mut self, step: &str) {
         self.end();
         self.say(step);
         self.step = Some((step.to_owned(), Instant::now()));
     }
 
-    fn end(&mut self) {
+    pub(crate) fn end(&mut self) {
         if let Some(bar) = self.bar.take() {
             bar.finish_and_clear();
         }
@@ -142,7 +169,7 @@ impl Teller {
 }
 
 /// Runs the demo with `executable` as the nodes' binary.
-pub async fn run(demo: &Demo, executable: PathBuf) -> Result<Outcome, DemoError> {
+pub async fn run(demo: &Demo, executable: PathBuf) -> Result<(), DemoError> {
     let temporary = if demo.dir.is_none() {
         Some(tempfile::Builder::new().prefix("tiermesh-demo").tempdir()?)
     } else {
@@ -155,7 +182,7 @@ pub async fn run(demo: &Demo, executable: PathBuf) -> Result<Outcome, DemoError>
     };
     let mut teller = Teller::new();
     let regions = Tree::yunnan();
-    let counties = regions.select(usize::from(demo.counties));
+    let counties = regions.select(demo.province.map_or(usize::from(demo.counties), |_| ALL_COUNTIES));
     let plans: Vec<Plan> = plans(&regions, &counties);
     teller.begin(&format!("making throw-away certificates for {} nodes in {}", plans.len(), dir.display()));
     let settings = Settings { executable, dir, store: store_settings(plans.len()) };
@@ -169,6 +196,12 @@ pub async fn run(demo: &Demo, executable: PathBuf) -> Result<Outcome, DemoError>
         }
     })
     .await?;
+    if let Some(course) = demo.course() {
+        let ended = endure::run(demo, course, &mut tree, &regions, &counties, &mut teller).await;
+        teller.say("stopping the nodes");
+        tree.stop_all().await?;
+        return ended;
+    }
     let outcome = show(demo, &mut tree, &regions, &counties, &mut teller).await;
     if let (Ok(outcome), true) = (&outcome, demo.keep) {
         close(demo, outcome);
@@ -180,7 +213,7 @@ pub async fn run(demo: &Demo, executable: PathBuf) -> Result<Outcome, DemoError>
     if let (Ok(outcome), false) = (&outcome, demo.keep) {
         close(demo, outcome);
     }
-    outcome
+    outcome.map(|_| ())
 }
 
 /// Small caches when many nodes share the machine.
@@ -236,7 +269,7 @@ async fn show(
     let held = catch_up(&province, &ledger, teller).await?;
 
     teller.begin("proof: waiting until both ends of every link hold the same");
-    let links_proven = prove(tree, teller).await?;
+    let links_proven = prove(tree, CATCH_UP, teller).await?;
 
     teller.begin("asking every acknowledged registration and document back from the province");
     let lost = missing(&province, &ledger, teller).await;
@@ -385,7 +418,11 @@ async fn load(
 }
 
 /// Waits until the province counts as many registrations and documents as were acknowledged; answers how many it counts.
-async fn catch_up(province: &Client, ledger: &Ledger, teller: &mut Teller) -> Result<u64, DemoError> {
+pub(crate) async fn catch_up(
+    province: &Client,
+    ledger: &Ledger,
+    teller: &mut Teller,
+) -> Result<u64, DemoError> {
     let wanted = (ledger.registrations.len() as u64, ledger.documents.len() as u64);
     let since = Instant::now();
     loop {
@@ -409,14 +446,18 @@ async fn catch_up(province: &Client, ledger: &Ledger, teller: &mut Teller) -> Re
 }
 
 /// Waits until every link is proven equal up to its head, and answers how many are.
-async fn prove(tree: &LocalTree, teller: &mut Teller) -> Result<usize, DemoError> {
+pub(crate) async fn prove(
+    tree: &LocalTree,
+    patience: Duration,
+    teller: &mut Teller,
+) -> Result<usize, DemoError> {
     let since = Instant::now();
     let mut open: Vec<Client> = Vec::new();
     for path in tree.paths().iter().filter(|path| path.parent().is_some()) {
         open.push(tree.operator(path).await?);
     }
     let (links, mut records) = (open.len(), 0);
-    while !open.is_empty() && since.elapsed() < CATCH_UP {
+    while !open.is_empty() && since.elapsed() < patience {
         let mut still = Vec::new();
         for operator in open {
             let link = operator.status().await?.parent.unwrap_or_default();
@@ -435,7 +476,7 @@ async fn prove(tree: &LocalTree, teller: &mut Teller) -> Result<usize, DemoError
 }
 
 /// How many acknowledged records the province does not give back in the acknowledged version or a later one.
-async fn missing(province: &Client, ledger: &Ledger, teller: &mut Teller) -> usize {
+pub(crate) async fn missing(province: &Client, ledger: &Ledger, teller: &mut Teller) -> usize {
     let mut calls: JoinSet<usize> = JoinSet::new();
     let mut lost = 0;
     let documents = Arc::new(documents_by_patient(ledger));
@@ -465,6 +506,19 @@ fn documents_by_patient(ledger: &Ledger) -> Documents {
     documents
 }
 
+/// The version of a registration that a node holds itself; none if it holds none or does not answer.
+pub(crate) async fn held_version(node: &Client, key: &PatientKey) -> Option<Version> {
+    let query = PatientQuery {
+        by: PatientBy::Local(local(key)),
+        limit: 1,
+        reach: Reach::Local,
+        context: QueryContext::default(),
+    };
+    let answer = node.find_patients(query).await.ok()?;
+    let registrations = answer.persons.iter().flat_map(|person| &person.registrations);
+    registrations.filter(|one| one.registration.local_id == key.local_id).map(|one| one.version).max()
+}
+
 async fn missing_of(
     province: &Client,
     key: &PatientKey,
@@ -474,18 +528,7 @@ async fn missing_of(
     let at_least = |held: Version, acknowledged: &str| {
         acknowledged.parse().is_ok_and(|acknowledged: Version| held >= acknowledged)
     };
-    let query = PatientQuery {
-        by: PatientBy::Local(local(key)),
-        limit: 1,
-        reach: Reach::Local,
-        context: QueryContext::default(),
-    };
-    let held = province.find_patients(query).await.ok().is_some_and(|answer| {
-        let registrations = answer.persons.iter().flat_map(|person| &person.registrations);
-        registrations
-            .filter(|one| one.registration.local_id == key.local_id)
-            .any(|one| at_least(one.version, version))
-    });
+    let held = held_version(province, key).await.is_some_and(|held| at_least(held, version));
     let mut lost = usize::from(!held);
     if let Some(documents) = documents {
         let query =
