@@ -17,6 +17,8 @@
 //! clone X Y          Y is a copy of X under the same path
 //! move X PATH        X takes another path (and mesh: `move X PATH MESH`)
 //! raw X WHAT         puts a record into X's log that X should not have: see `raw`
+//! newer X I          puts records into X's log as a newer release writes them: unknown fields, kind, flow class
+//! unchanged X        how many of all such records X holds, byte for byte
 //! skip X             X's parent takes X's feed for applied up to its end, and applied nothing of it
 //! plant X I          X's parent holds a registration of X's that X does not hold
 //! twist X I P        X's parent holds X's registration P of institution I with other bytes under the same version
@@ -40,6 +42,7 @@ use model::{Clock, Record, SigningKey, Version};
 use replication::Health;
 use store::{Apply, Cut, Expect, Memory};
 
+use crate::newer;
 use crate::node::{Machine, Node, TestClock, door, until};
 use crate::wire::{Breaks, Door, NEVER, connect};
 
@@ -50,6 +53,8 @@ struct World {
     nodes: BTreeMap<String, Node>,
     doors: BTreeMap<String, Door>,
     started: u64,
+    /// Records of a newer release.
+    newer: Vec<Record>,
 }
 
 const PLACES: [(&str, &str); 7] = [
@@ -74,6 +79,7 @@ impl World {
             nodes: BTreeMap::new(),
             doors: BTreeMap::new(),
             started: 0,
+            newer: Vec::new(),
         }
     }
 
@@ -132,6 +138,14 @@ impl World {
                 }
             }
             "raw" => self.raw(name, words[2]).await,
+            "newer" => {
+                let records = newer::commit(&self.nodes[name], words[2]).await;
+                self.newer.extend(records);
+            }
+            "unchanged" => {
+                let held = newer::held(&self.nodes[name], &self.newer);
+                return format!("{name} holds {held} of {} unchanged\n", self.newer.len());
+            }
             "skip" => self.skip(name).await,
             "plant" => self.plant(name, words[2], "planted").await,
             "twist" => self.plant(name, words[2], words[3]).await,
@@ -450,6 +464,7 @@ scripts!(
     down,
     late_join,
     lost_disk,
+    newer,
     old_backup,
     parent_restarts,
     poison,
