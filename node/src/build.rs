@@ -53,6 +53,10 @@ pub enum StartError {
     Begin(#[from] exchange::ExchangeError),
     #[error("the store did not close: {0}; the next start has more to do, nothing is lost")]
     Close(#[from] store::CommitError),
+    #[error(
+        "the index in {0} failed again and again, though it was made anew each time: look at the disk (smartctl, dmesg) and at the memory"
+    )]
+    IndexFails(PathBuf),
     #[error("services cannot be built: {0}")]
     Services(String),
 }

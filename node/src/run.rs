@@ -2,12 +2,14 @@
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::pin::{Pin, pin};
 use std::process::ExitCode;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use exchange::{Exchange, ExchangeError, ScrubSettings};
 use model::body::SigningKeyEntry;
 use rpc::Drain;
+use store::Store;
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpListener;
 
@@ -48,11 +50,48 @@ pub fn run(args: &Run) -> ExitCode {
     }
 }
 
+/// How a life of the node ended.
+enum Ended {
+    Stopped,
+    /// The index cannot be believed any more: it is made again by opening the store anew.
+    IndexFailed,
+}
+
+/// Most times in a row that a node opens its store anew because the index failed soon after.
+const MAX_REOPENED: u32 = 3;
+/// An index that was good for so long does not count as failing again and again.
+const SOON: Duration = Duration::from_secs(3600);
+
 async fn serve(config: &Config, stop_with_stdin: bool) -> Result<(), StartError> {
     let listen = |source| StartError::Listen { address: config.listen, source };
     // Before the store is opened: a second copy of a node fails here without touching the data.
-    let socket = TcpListener::bind(config.listen).await.map_err(listen)?;
-    let address = socket.local_addr().map_err(listen)?;
+    let socket = std::net::TcpListener::bind(config.listen).map_err(listen)?;
+    socket.set_nonblocking(true).map_err(listen)?;
+    let mut stop = pin!(stop_signal(stop_with_stdin));
+    let mut reopened = 0;
+    loop {
+        let began = Instant::now();
+        let again = socket.try_clone().and_then(TcpListener::from_std).map_err(listen)?;
+        match live(config, again, stop.as_mut(), reopened == 0).await? {
+            Ended::Stopped => return Ok(()),
+            Ended::IndexFailed if began.elapsed() > SOON => reopened = 1,
+            Ended::IndexFailed => reopened += 1,
+        }
+        if reopened > MAX_REOPENED {
+            return Err(StartError::IndexFails(config.data_dir.clone()));
+        }
+        tracing::error!("the index failed: opening the store anew, to make it again from the log");
+    }
+}
+
+/// From building the node to its end.
+async fn live(
+    config: &Config,
+    socket: TcpListener,
+    mut stop: Pin<&mut impl Future<Output = ()>>,
+    first: bool,
+) -> Result<Ended, StartError> {
+    let address = socket.local_addr().map_err(|source| StartError::Listen { address: config.listen, source })?;
     let mut built = build(config)?;
     let path = built.identity.path.clone();
     tracing::info!(%path, %address, opened = built.exchange.opened(), "node is up");
@@ -68,12 +107,15 @@ async fn serve(config: &Config, stop_with_stdin: bool) -> Result<(), StartError>
     }
     built.drain.spawn(built.listener.clone().run(socket));
     scrub(config, &built);
-    announce(&path.to_string(), &address.to_string());
-    let stop = stop_signal(stop_with_stdin);
-    tokio::pin!(stop);
+    if first {
+        announce(&path.to_string(), &address.to_string());
+    }
+    let store = built.store.clone();
+    let mut failed = pin!(store.index_failure());
     if let (true, Some(mut may_begin)) = (waits, may_begin) {
         tokio::select! {
             () = &mut stop => return drain(built).await,
+            () = &mut failed => return reopen(built).await,
             welcomed = may_begin.wait_for(Option::is_some) => {
                 if welcomed.is_ok() && !begin(&built).await? {
                     read_only_for_now(&built);
@@ -81,8 +123,10 @@ async fn serve(config: &Config, stop_with_stdin: bool) -> Result<(), StartError>
             }
         }
     }
-    stop.await;
-    drain(built).await
+    tokio::select! {
+        () = &mut stop => drain(built).await,
+        () = &mut failed => reopen(built).await,
+    }
 }
 
 /// Keeps the log whole until the node stops.
@@ -141,15 +185,29 @@ async fn begin_when_there_is_room(exchange: &Exchange, key: SigningKeyEntry, dir
     }
 }
 
-async fn drain(built: Built) -> Result<(), StartError> {
+async fn drain(built: Built) -> Result<Ended, StartError> {
     tracing::info!("stopping: no new calls, those in progress may end");
+    end(built).await.close().await?;
+    tracing::info!("stopped");
+    Ok(Ended::Stopped)
+}
+
+/// Lets go of a store whose index failed.
+async fn reopen(built: Built) -> Result<Ended, StartError> {
+    // It says again that the index failed, which is known.
+    if let Err(error) = end(built).await.close().await {
+        tracing::warn!(%error, "the store did not close in order");
+    }
+    Ok(Ended::IndexFailed)
+}
+
+/// Ends everything but the store.
+async fn end(built: Built) -> Store {
     built.drain.stop();
     built.drain.finished().await;
     let Built { store, exchange, listener, services, .. } = built;
     drop((exchange, listener, services));
-    store.close().await?;
-    tracing::info!("stopped");
-    Ok(())
+    store
 }
 
 /// One line for whoever started the node; nothing else is written on standard output.

@@ -6,8 +6,9 @@
 //! ```
 //!
 //! One task per node does all of it, so nothing is asked for twice at a time. What nobody has is asked for again, ever more
-//! seldom, and shows in the status. How far a pass has come is not kept over a restart. It does not read document content,
-//! and does not mend the index, which is made again at a start when it is damaged; a damaged place stays in the log when its
+//! seldom, and shows in the status. How far a pass has come is not kept over a restart. A pass ends with a look at the index;
+//! a damaged one is made again when the store is opened anew, which `node` does at once. It does not read document content; a
+//! damaged place stays in the log when its
 //! records have been mended, and an index cannot be made again from a log that has one.
 
 mod mend;
@@ -170,6 +171,9 @@ impl Scrubber {
             self.mend(plan).await;
         }
         let ended = plan.piece_done(done.next, Instant::now());
+        if ended {
+            self.verify_index().await;
+        }
         let mut state = inner.state.lock();
         state.status.upto = done.next.map_or_else(|| inner.store.head(), |next| next.position);
         if ended {
@@ -178,6 +182,16 @@ impl Scrubber {
             state.status.passed_ms = inner.clock.now_ms();
             let (pass, damaged) = (state.begun, state.status.damaged);
             tracing::info!(pass, damaged, "the log has been read again");
+        }
+    }
+
+    /// Compares the index with its checksums. Whoever runs the node waits for its failure and opens the store again.
+    async fn verify_index(&self) {
+        let store = self.inner.store.clone();
+        match blocking(move || store.verify_index()).await {
+            Ok(true) => {}
+            Ok(false) => tracing::error!("the index is damaged; it is made again from the log"),
+            Err(error) => tracing::error!(%error, "the index cannot be read"),
         }
     }
 

@@ -286,6 +286,7 @@ impl Opening<'_> {
             metas: Mutex::new(metas),
             index_applied: AtomicU64::new(applied),
             index_failed: AtomicBool::new(false),
+            index_failure: Notify::new(),
             gate: Mutex::new(Gate::default()),
             gate_moved: Condvar::new(),
             head: watch::Sender::new(0),

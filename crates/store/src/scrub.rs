@@ -3,11 +3,15 @@
 //! It reads the files (through the system's cache: what is cached proves nothing about the disk under it) and
 //! checks every checksum that opening and reading check. Does not repair anything: see [`crate::Store::repair`].
 
+use std::sync::atomic::Ordering;
+
 use model::KeyId;
 
 use crate::content::Content;
 use crate::digest::{Class, Digest};
 use crate::error::ReadError;
+use crate::index::meta;
+use crate::keys::PARTITIONS;
 use crate::log::format::{FRAME_HEADER, SEGMENT_HEADER, SegmentHeader, segment_name};
 use crate::log::item::{Item, Pointer};
 use crate::log::skip::{Gap, Look, is_damage};
@@ -56,6 +60,25 @@ impl Shared {
             done.damaged.extend(gap.map(|gap| self.log.note(gap.place, gap.lsn, gap.upto)));
         }
         Ok(done)
+    }
+
+    /// Compares the index with its checksums, a partition at a time: what is to be folded meanwhile waits for one partition only.
+    pub(crate) fn verify_index(&self) -> Result<bool, ReadError> {
+        for partition in 0..PARTITIONS {
+            let metas = self.metas.lock();
+            if self.index_failed.load(Ordering::SeqCst) {
+                return Err(ReadError::Index);
+            }
+            let right = self
+                .index_read(|index| meta::verify_partition(index, partition as u8, &metas[partition]))?;
+            drop(metas);
+            if !right {
+                // From now on nobody believes it.
+                self.index_broken();
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     fn bytes_between(&self, from: Place, to: Place) -> u64 {

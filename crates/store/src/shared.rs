@@ -50,6 +50,7 @@ pub(crate) struct Shared {
     pub metas: Mutex<Vec<PartitionMeta>>,
     pub index_applied: AtomicU64,
     pub index_failed: AtomicBool,
+    pub index_failure: Notify,
     pub gate: Mutex<Gate>,
     pub gate_moved: Condvar,
     /// Last published position.
@@ -241,6 +242,7 @@ impl Shared {
                 tracing::error!(%error, "cannot note that the index must be rebuilt");
             }
             self.gate_moved.notify_all();
+            self.index_failure.notify_waiters();
         }
         ReadError::Index
     }

@@ -221,15 +221,24 @@ pub(crate) fn read_all(index: &dyn Index, made_from: MadeFrom) -> Result<Metas, 
 /// Whether every partition holds exactly what its checksum says.
 pub(crate) fn verify(index: &dyn Index, metas: &[PartitionMeta]) -> Result<bool, IndexFailed> {
     for (partition, meta) in metas.iter().enumerate() {
-        let mut sum = 0u64;
-        for_each(index, &[partition as u8], &mut |key, value| {
-            if key.get(1) != Some(&0) {
-                sum = sum.wrapping_add(pair_hash(key, value));
-            }
-        })?;
-        if sum != meta.checksum {
+        if !verify_partition(index, partition as u8, meta)? {
             return Ok(false);
         }
     }
     Ok(true)
+}
+
+/// Whether a partition holds exactly what its checksum says.
+pub(crate) fn verify_partition(
+    index: &dyn Index,
+    partition: u8,
+    meta: &PartitionMeta,
+) -> Result<bool, IndexFailed> {
+    let mut sum = 0u64;
+    for_each(index, &[partition], &mut |key, value| {
+        if key.get(1) != Some(&0) {
+            sum = sum.wrapping_add(pair_hash(key, value));
+        }
+    })?;
+    Ok(sum == meta.checksum)
 }

@@ -1,5 +1,7 @@
 //! What proves that a store holds what it should, and mends what it does not: digests, keys by bucket, scrub, repair.
 
+use std::sync::atomic::Ordering;
+
 use model::{KeyId, Record, RecordKey};
 use tokio::sync::watch;
 
@@ -25,6 +27,24 @@ impl Store {
         limit: usize,
     ) -> Result<Vec<RecordKey>, ReadError> {
         self.handle.shared.bucket(bucket, after, limit)
+    }
+
+    /// Reads the whole index again and compares it with its checksums: at 1 million records some seconds of a blocking call, while
+    /// commits go on. False: it is damaged. Then nothing is read from it any more, and the next opening makes it again.
+    pub fn verify_index(&self) -> Result<bool, ReadError> {
+        self.handle.shared.verify_index()
+    }
+
+    /// Waits until the index has failed, so that the store must be opened again; for ever if it does not.
+    pub async fn index_failure(&self) {
+        let shared = &self.handle.shared;
+        let failed = shared.index_failure.notified();
+        tokio::pin!(failed);
+        // Registered before looking, so that nothing is missed in between.
+        failed.as_mut().enable();
+        if !shared.index_failed.load(Ordering::SeqCst) {
+            failed.await;
+        }
     }
 
     /// The position of the commit that the held version of a record came with.

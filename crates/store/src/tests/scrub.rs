@@ -1,6 +1,8 @@
 //! Damage that comes while the store is in use, of every kind and size: found by the scrub, told by key, repaired with the
 //! same record from elsewhere, and passed by feeds.
 
+use std::task::{Context, Waker};
+
 use model::{Record, RecordKey};
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
@@ -339,4 +341,30 @@ fn the_digest_of_the_log_is_the_one_that_is_kept() {
     let (name, start, ..) = frames(&storage)[20].clone();
     storage.damage(&name, |bytes| bytes[start + FRAME_HEADER + 20] ^= 1);
     assert!(matches!(store.recompute_digest(&|_, _| true), Err(ReadError::Corrupt { .. })));
+}
+
+#[test]
+fn a_damaged_pair_of_the_index_is_found_while_the_store_is_open_and_the_index_made_again() {
+    let (storage, index) = (Memory::new(1), MemoryIndex::default());
+    let store = open(options(&storage, &index));
+    for at in 0..40 {
+        now(store.commit(vec![draft(&format!("r{at}"), "red sky")])).unwrap();
+    }
+    let pairs = store.dump_index().unwrap();
+    assert!(store.verify_index().unwrap());
+    let at = pairs.iter().position(|(key, value)| key[1] == 1 && !value.is_empty()).unwrap();
+    index.damage(at, |value| value[0] ^= 1);
+    let mut failure = Box::pin(store.index_failure());
+    let mut context = Context::from_waker(Waker::noop());
+    assert!(failure.as_mut().poll(&mut context).is_pending());
+    assert!(!store.verify_index().unwrap());
+    assert!(failure.as_mut().poll(&mut context).is_ready(), "whoever waits for it hears");
+    drop(failure);
+    assert!(store.status().index_failed);
+    assert!(matches!(store.verify_index(), Err(ReadError::Index)));
+    drop(store);
+    let (again, report) = Store::open(options(&storage, &index)).unwrap();
+    assert_eq!(report.rebuilt, Some("it failed while it was in use"));
+    assert_eq!(again.dump_index().unwrap(), pairs);
+    assert!(again.verify_index().unwrap());
 }
