@@ -7,7 +7,7 @@ use std::time::Duration;
 use exchange::{Exchange, Parts, QueryTimeInterest, Terms};
 use identity::{Alpn, Identity, Name, Seams};
 use model::{Clock, Entropy};
-use replication::{Children, Directory, Links, NodeIdentity, Receiver, Sender};
+use replication::{Children, Directory, Links, NodeIdentity, Receiver, ReceiverSettings, Sender};
 use repository::{ContentLimits, Repository};
 use rpc::net::{Dial, Tcp};
 use rpc::{Drain, KeepAlive, Listener, Neighbours, Parent, ParentConfig, Services};
@@ -113,6 +113,7 @@ pub fn build_with(
         trust_domain: identity.trust_domain.clone(),
         software: SOFTWARE.into(),
     };
+    let bulk = config.line_bytes_per_s.map(bulk_share);
     let receiver = Receiver::new(
         store.clone(),
         directory.clone(),
@@ -120,13 +121,14 @@ pub fn build_with(
         links.clone(),
         clock.clone(),
         own.clone(),
-    );
+    )
+    .with_settings(ReceiverSettings { line_bytes_per_s: bulk, ..ReceiverSettings::default() });
     let neighbours = Neighbours::new(identity.path.clone(), clock.clone());
     let parent = parent_config(config, &identity, &Seams::new(clock.clone()))?;
     let up = Sender::new(store.clone(), directory.clone(), keyring, links.clone(), clock.clone(), own);
     let interest = Arc::new(QueryTimeInterest::new(store.clone(), local.terms.clone()));
     let children = Children::new(&up, interest, receiver.restores());
-    let sender = parent.as_ref().map(|_| up);
+    let sender = parent.as_ref().map(|_| up.with_line(bulk));
     let exchange = Exchange::new(Parts {
         node: node_of(config, &identity, &local),
         store: store.clone(),
@@ -261,4 +263,9 @@ fn opened(report: &OpenReport) -> String {
         ));
     }
     if said.is_empty() { "clean".into() } else { said.join("; ") }
+}
+
+/// What replication may take of a line: the rest is for queries, for documents, and for what surrounds each batch on its way.
+fn bulk_share(line_bytes_per_s: u64) -> u64 {
+    line_bytes_per_s / 100 * 85
 }

@@ -61,6 +61,7 @@ struct RawListen {
 #[serde(deny_unknown_fields)]
 struct RawParent {
     address: String,
+    line_kbit_s: Option<u64>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -122,6 +123,8 @@ pub struct Config {
     pub listen: SocketAddr,
     /// host:port of the node above; none at a root.
     pub parent: Option<String>,
+    /// What the line to the parent carries each way, in bytes a second; none: no limit is kept. 64 to 10,000,000 kbit/s.
+    pub line_bytes_per_s: Option<u64>,
     /// Level of a write whose caller asks for none; default local.
     pub acknowledge: Acknowledge,
     pub index: IndexKind,
@@ -222,6 +225,11 @@ impl Raw {
             .address
             .parse()
             .map_err(|_| invalid("listen.address", "must be IP:port, for example 0.0.0.0:7400"))?;
+        let line_kbit_s = self.parent.as_ref().and_then(|parent| parent.line_kbit_s);
+        let line_bytes_per_s = match line_kbit_s {
+            None => None,
+            given => Some(bounded("parent.line_kbit_s", given, 0, 64, 10_000_000)? * 1000 / 8),
+        };
         let parent = match self.parent {
             None => None,
             Some(parent) => match parent.address.rsplit_once(':') {
@@ -253,6 +261,7 @@ impl Raw {
             identity_dir,
             listen,
             parent,
+            line_bytes_per_s,
             acknowledge,
             index,
             cache_bytes: bounded("store.cache_mib", self.store.cache_mib, 32, 4, 4096)? * MIB,
@@ -296,7 +305,7 @@ fn apply(table: &mut toml::Table, key: &str, value: &str) -> Result<(), ConfigEr
         });
     };
     let name = name.to_lowercase();
-    let numeric = ["_mib", "_ms", "_days"].iter().any(|unit| name.ends_with(unit));
+    let numeric = ["_mib", "_ms", "_days", "_kbit_s"].iter().any(|unit| name.ends_with(unit));
     let number = numeric.then(|| value.parse::<i64>().ok()).flatten();
     section.insert(name, number.map_or_else(|| toml::Value::String(value.to_owned()), toml::Value::Integer));
     Ok(())

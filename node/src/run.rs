@@ -91,7 +91,8 @@ async fn live(
     mut stop: Pin<&mut impl Future<Output = ()>>,
     first: bool,
 ) -> Result<Ended, StartError> {
-    let address = socket.local_addr().map_err(|source| StartError::Listen { address: config.listen, source })?;
+    let address =
+        socket.local_addr().map_err(|source| StartError::Listen { address: config.listen, source })?;
     let mut built = build(config)?;
     let path = built.identity.path.clone();
     tracing::info!(%path, %address, opened = built.exchange.opened(), "node is up");

@@ -55,6 +55,8 @@ pub struct Welcome {
     pub origin: OriginId,
     pub max_batch_bytes: u32,
     pub max_in_flight: u32,
+    /// Most bytes a second of batches; none: as fast as it goes.
+    pub max_bytes_per_s: Option<u64>,
     pub software: String,
     /// Records of this feed that the receiver holds in quarantine.
     pub refused: Refused,

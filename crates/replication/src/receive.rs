@@ -38,6 +38,8 @@ use crate::{Directory, DirectoryView, Keyring, LinkError, LinkRefusal, Links, No
 pub struct ReceiverSettings {
     /// Most batches that a sender may have unacknowledged.
     pub max_in_flight: u32,
+    /// Most bytes a second that the parent may ship down; none: as it likes.
+    pub line_bytes_per_s: Option<u64>,
     /// Batches read ahead of the one being applied; reading stops while they wait.
     pub read_ahead: usize,
     /// How long a sender may be silent before the session ends. Senders send their head every few seconds.
@@ -51,6 +53,7 @@ impl Default for ReceiverSettings {
     fn default() -> Self {
         Self {
             max_in_flight: 8,
+            line_bytes_per_s: None,
             read_ahead: 2,
             silence_limit: Duration::from_secs(30),
             retry_first: Duration::from_millis(50),
@@ -328,6 +331,8 @@ async fn greet(
         origin: shared.own.origin,
         max_batch_bytes: MAX_BATCH_BYTES as u32,
         max_in_flight: shared.settings.max_in_flight,
+        // What comes up comes over the child's own line.
+        max_bytes_per_s: shared.settings.line_bytes_per_s.filter(|_| direction != Direction::Up),
         software: shared.own.software.clone(),
         refused,
     };

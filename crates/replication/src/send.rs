@@ -6,6 +6,7 @@
 
 mod cover;
 mod introduction;
+mod pace;
 mod proving;
 mod repair;
 mod route;
@@ -26,6 +27,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
 use self::cover::Cover;
+use self::pace::Pace;
 use self::proving::Proving;
 pub use self::route::Children;
 use self::route::{Route, select};
@@ -74,6 +76,8 @@ pub struct Sender {
     clock: Arc<dyn Clock>,
     own: NodeIdentity,
     settings: SenderSettings,
+    /// Most bytes a second that batches may take of the line to the parent.
+    line_bytes_per_s: Option<u64>,
     welcome: Arc<watch::Sender<Option<Welcome>>>,
     confirmations: Confirmations,
     keyring: Arc<dyn Keyring>,
@@ -103,6 +107,7 @@ impl Sender {
             clock,
             own,
             settings: SenderSettings::default(),
+            line_bytes_per_s: None,
             welcome,
             confirmations: Confirmations::default(),
             keyring,
@@ -112,6 +117,12 @@ impl Sender {
     #[must_use]
     pub fn with_settings(self, settings: SenderSettings) -> Self {
         Self { settings, ..self }
+    }
+
+    /// Batches to the parent take at most so many bytes a second; what goes to children does as they wish.
+    #[must_use]
+    pub fn with_line(self, bytes_per_s: Option<u64>) -> Self {
+        Self { line_bytes_per_s: bytes_per_s, ..self }
     }
 
     /// What the parent is known to hold, for callers who wait for it.
@@ -230,6 +241,7 @@ struct Course<'a> {
     shipping: Shipping,
     cover: Cover,
     proving: Proving,
+    pace: Pace,
     max_batch_bytes: usize,
     /// Parts of the last slice that was read.
     ready: VecDeque<Batch>,
@@ -258,16 +270,27 @@ enum Next {
     /// Nothing new; what differs at the other end is shipped again.
     Repair,
     Head,
+    /// The line carries the last batch.
+    WaitForLine(Instant),
     /// Everything is shipped.
     WaitForRecords,
     /// The window is full.
     WaitForAck,
 }
 
+impl Next {
+    /// When to look again at the latest.
+    fn or(self, head: Instant) -> Instant {
+        if let Self::WaitForLine(free_at) = self { head.min(free_at) } else { head }
+    }
+}
+
 impl<'a> Course<'a> {
     fn new(sender: &'a Sender, to: &'a NodePath, welcome: &Welcome) -> Self {
         let settings = &sender.settings;
         let now = Instant::now();
+        let pace = Pace::new(sender.line_bytes_per_s, welcome.max_bytes_per_s, now);
+        let max_batch_bytes = settings.max_batch_bytes.min(welcome.max_batch_bytes as usize);
         Self {
             sender,
             to,
@@ -281,7 +304,8 @@ impl<'a> Course<'a> {
             ),
             cover: Cover::default(),
             proving: Proving::new(now),
-            max_batch_bytes: settings.max_batch_bytes.min(welcome.max_batch_bytes as usize),
+            max_batch_bytes: pace.batch_bytes(max_batch_bytes),
+            pace,
             ready: VecDeque::new(),
             next_head: now + settings.head_interval,
             heard: now,
@@ -313,16 +337,15 @@ impl<'a> Course<'a> {
                     let permit = permit.map_err(|_| closed())?;
                     if next == Next::Head {
                         permit.send(self.head(head));
-                    } else if next == Next::Repair {
-                        permit.send(FromSender::Batch(self.repair_batch(head)?));
-                    } else if let Some(batch) = self.batch()? {
+                    } else if let Some(batch) = if next == Next::Repair { Some(self.repair_batch(head)?) } else { self.batch()? } {
+                        self.pace.sent(batch.payload.len(), Instant::now());
                         permit.send(FromSender::Batch(batch));
                     } else {
                         self.read_out = head;
                     }
                 }
                 _ = store.beyond(newest), if next == Next::WaitForRecords => {}
-                () = tokio::time::sleep_until(self.next_head), if next != Next::Head => {}
+                () = tokio::time::sleep_until(next.or(self.next_head)), if next != Next::Head => {}
                 () = tokio::time::sleep_until(silent_at) => return Err(silent(&self.sender.settings)),
             }
         }
@@ -331,10 +354,13 @@ impl<'a> Course<'a> {
     fn next(&self, head: u64) -> Next {
         let more = !self.ready.is_empty() || self.shipping.sent().max(self.read_out) < head;
         let at_end = self.until.is_some() && !more && self.shipping.is_idle() && self.ending == Ending::Open;
-        if more && self.shipping.has_room() {
+        let line = self.pace.wait(Instant::now());
+        if more && self.shipping.has_room() && line.is_none() {
             Next::Batch
         } else if Instant::now() >= self.next_head || at_end || self.proof_wanted(head) {
             Next::Head
+        } else if let Some(free_at) = line.filter(|_| self.shipping.has_room()) {
+            Next::WaitForLine(free_at)
         } else if !more && self.proving.repairing().is_some() && self.shipping.has_room() {
             Next::Repair
         } else if more {

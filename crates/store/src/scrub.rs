@@ -69,8 +69,8 @@ impl Shared {
             if self.index_failed.load(Ordering::SeqCst) {
                 return Err(ReadError::Index);
             }
-            let right = self
-                .index_read(|index| meta::verify_partition(index, partition as u8, &metas[partition]))?;
+            let right =
+                self.index_read(|index| meta::verify_partition(index, partition as u8, &metas[partition]))?;
             drop(metas);
             if !right {
                 // From now on nobody believes it.

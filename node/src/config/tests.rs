@@ -46,6 +46,9 @@ fn the_environment_overrides() {
     assert_eq!(parse(GOOD, &[("STORE__SCRUB_DAYS", "0")]).unwrap().scrub_days, 0);
     assert_eq!(parse(GOOD, &[]).unwrap().scrub_days, 7);
     assert!(parse(GOOD, &[("STORE__SCRUB_DAYS", "366")]).unwrap_err().contains("store.scrub_days"));
+    assert_eq!(parse(GOOD, &[]).unwrap().line_bytes_per_s, None);
+    assert_eq!(parse(GOOD, &[("PARENT__LINE_KBIT_S", "2000")]).unwrap().line_bytes_per_s, Some(250_000));
+    assert!(parse(GOOD, &[("PARENT__LINE_KBIT_S", "63")]).unwrap_err().contains("parent.line_kbit_s"));
     assert!(parse(GOOD, &[("STORE__CACHE", "8")]).unwrap_err().contains("cache"));
     assert!(parse(GOOD, &[("CACHE", "8")]).unwrap_err().contains("TIERMESH__CACHE"));
     assert!(parse(GOOD, &[("STORE__CACHE_MIB", "many")]).is_err());

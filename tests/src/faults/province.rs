@@ -1,6 +1,7 @@
 //! A tree of child processes with a proxy on every link.
 
 use std::collections::BTreeMap;
+use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -33,6 +34,8 @@ pub struct Province {
     /// Writes beside those of [`Writers`], by a hospital of its own at each node.
     pub(super) own: Ledger,
     hospitals: BTreeMap<NodePath, Client>,
+    /// What the nodes are told of their lines, from their next start on; none: nothing.
+    pub lines_carry_kbit_s: Option<u64>,
     folder: TempDir,
 }
 
@@ -50,7 +53,7 @@ impl Province {
         let mut tree = LocalTree::create(settings, paths.iter().map(plan).collect()).expect("certificates");
         tree.set_environment("NODE_UNDER_TEST", node);
         let (proxies, hospitals) = (BTreeMap::new(), BTreeMap::new());
-        Self { tree, proxies, own: Ledger::default(), hospitals, folder }
+        Self { tree, proxies, own: Ledger::default(), hospitals, lines_carry_kbit_s: None, folder }
     }
 
     /// A file beside the nodes.
@@ -73,9 +76,14 @@ impl Province {
 
     /// Says what the node is started under from now on, for example strace with its options; empty: nothing.
     pub fn launch_under(&self, path: &NodePath, under: &str) {
-        let parent =
-            self.proxies.get(path).map(|proxy| format!("TIERMESH__PARENT__ADDRESS={}\n", proxy.address()));
-        self.launch_with(path, &format!("{}UNDER=\"{under}\"\n", parent.unwrap_or_default()));
+        let mut lines = format!("UNDER=\"{under}\"\n");
+        if let Some(proxy) = self.proxies.get(path) {
+            writeln!(lines, "TIERMESH__PARENT__ADDRESS={}", proxy.address()).expect("a string takes it");
+            if let Some(kbit_s) = self.lines_carry_kbit_s {
+                writeln!(lines, "TIERMESH__PARENT__LINE_KBIT_S={kbit_s}").expect("a string takes it");
+            }
+        }
+        self.launch_with(path, &lines);
     }
 
     /// Gives a node these lines of environment from its next start on.

@@ -99,6 +99,8 @@ impl Children {
             to: Some(child.clone()),
             links,
             route,
+            // Each child's own wish counts, and not the line to this node's parent.
+            line_bytes_per_s: None,
             welcome: Arc::default(),
             confirmations: Confirmations::default(),
             ..self.template.clone()

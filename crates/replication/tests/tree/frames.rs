@@ -309,6 +309,7 @@ fn a_sender_follows_only_answers_that_make_sense() {
             origin: OriginId([1; 16]),
             max_batch_bytes: 1 << 20,
             max_in_flight: 8,
+            max_bytes_per_s: None,
             software: String::new(),
             refused: Refused::default(),
         };

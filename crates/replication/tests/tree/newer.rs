@@ -38,9 +38,10 @@ pub async fn commit(node: &Node, code: &str) -> Vec<Record> {
                 term: version.term,
                 epoch: version.epoch,
                 seq: version.seq,
-                subject: draft.subject.filter(|_| known).map_or_else(Bytes::new, |subject| {
-                    Bytes::copy_from_slice(&subject.0)
-                }),
+                subject: draft
+                    .subject
+                    .filter(|_| known)
+                    .map_or_else(Bytes::new, |subject| Bytes::copy_from_slice(&subject.0)),
                 tombstone: false,
                 key_id: Bytes::copy_from_slice(node.machine.key.id().as_bytes()),
                 body_sha256: Bytes::copy_from_slice(&sha256(&body)),
