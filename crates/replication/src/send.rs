@@ -14,6 +14,7 @@ mod shipping;
 #[cfg(test)]
 mod tests;
 
+use std::cell::Cell;
 use std::collections::VecDeque;
 use std::pin::pin;
 use std::sync::Arc;
@@ -251,6 +252,8 @@ struct Course<'a> {
     asked_ms: Option<u64>,
     /// The head at which the log had nothing more to read after all.
     read_out: u64,
+    /// The directory knows every signer that it will ever know of what is read now.
+    known_signers: bool,
 }
 
 /// How far the end of a restore is.
@@ -311,6 +314,7 @@ impl<'a> Course<'a> {
             heard: now,
             asked_ms: None,
             read_out: 0,
+            known_signers: false,
         }
     }
 
@@ -335,9 +339,15 @@ impl<'a> Course<'a> {
                 },
                 permit = outgoing.reserve(), if matches!(next, Next::Batch | Next::Repair | Next::Head) => {
                     let permit = permit.map_err(|_| closed())?;
-                    if next == Next::Head {
-                        permit.send(self.head(head));
-                    } else if let Some(batch) = if next == Next::Repair { Some(self.repair_batch(head)?) } else { self.batch()? } {
+                    let batch = match next {
+                        Next::Head => {
+                            permit.send(self.head(head));
+                            continue;
+                        }
+                        Next::Repair => Some(self.repair_batch(head)?),
+                        _ => self.batch().await?,
+                    };
+                    if let Some(batch) = batch {
                         self.pace.sent(batch.payload.len(), Instant::now());
                         permit.send(FromSender::Batch(batch));
                     } else {
@@ -384,9 +394,16 @@ impl<'a> Course<'a> {
     }
 
     /// The next batch; none if the log had nothing more after all.
-    fn batch(&mut self) -> Result<Option<Batch>, LinkError> {
-        if self.ready.is_empty() {
-            self.read()?;
+    async fn batch(&mut self) -> Result<Option<Batch>, LinkError> {
+        if self.ready.is_empty() && !self.read()? {
+            // Whose they are is being decided. Once it is, only what nobody vouches for is unknown.
+            let published = self.sender.directory.decide().await;
+            self.reader = self.sender.store.feed_reader(self.shipping.sent());
+            self.known_signers = true;
+            let read = self.read();
+            self.known_signers = false;
+            drop(published);
+            read?;
         }
         let batch = self.ready.pop_front();
         if let Some(batch) = &batch {
@@ -397,16 +414,24 @@ impl<'a> Course<'a> {
     }
 
     /// Reads the next slice of the log and makes batches of it: before its records the directory records that they need.
-    fn read(&mut self) -> Result<(), LinkError> {
+    /// False, and nothing, if it holds records of a signer that the directory does not know yet.
+    fn read(&mut self) -> Result<bool, LinkError> {
         let sender = self.sender;
         let directory = sender.directory.snapshot();
         let (own, to) = (&sender.own.path, self.to);
-        let takes = |envelope: &model::Envelope| sender.route.takes(envelope, &directory, own, to);
+        let unknown = Cell::new(false);
+        let takes = |envelope: &model::Envelope| {
+            unknown.set(unknown.get() || directory.key_path(&envelope.key_id).is_none());
+            sender.route.takes(envelope, &directory, own, to)
+        };
         let after = self.shipping.sent();
         let most = sender.route.max_records(sender.settings.max_batch_records);
         let slice = self.reader.next(most, self.max_batch_bytes, &takes)?;
+        if unknown.get() && !self.known_signers {
+            return Ok(false);
+        }
         if slice.upto <= after {
-            return Ok(());
+            return Ok(true);
         }
         let mut records = select(self.selection.as_mut(), slice.records, after, &directory, &sender.store)?;
         let needed = self.cover.complete(&records, &directory, &sender.store)?;
@@ -421,7 +446,7 @@ impl<'a> Course<'a> {
             self.ready.push_back(batch::encode(part, Place { after, upto, head: slice.head, now_ms }));
         }
         self.sender.links.change(self.to, |link| link.head = slice.head.max(link.head));
-        Ok(())
+        Ok(true)
     }
 
     async fn acknowledged(&mut self, ack: Ack) -> Result<(), LinkError> {
