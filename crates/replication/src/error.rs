@@ -3,6 +3,10 @@
 use model::{EpochId, NodePath, OriginId, TrustDomain};
 use store::{CommitError, ReadError};
 
+/// Most records of one feed in quarantine. An honest neighbour has none there; one that has so many needs somebody's look, and its
+/// feed waits for that.
+pub const MAX_QUARANTINED: u64 = 10_000;
+
 /// Why the receiver of a feed refuses its sender. [`LinkRefusal::reason`] is stable, for machines; the text is for operators.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum LinkRefusal {
@@ -40,6 +44,12 @@ pub enum LinkRefusal {
     BadHello { why: String },
     #[error("a batch cannot be read: {0}")]
     BadBatch(&'static str),
+    #[error(
+        "the receiver holds {MAX_QUARANTINED} records of this feed in quarantine and takes no more: list them, act on their reasons"
+    )]
+    QuarantineFull,
+    #[error("the restore is over: this node has its records")]
+    Restored,
     #[error("the receiver's store cannot take it: {0}")]
     Store(CommitError),
     #[error("the receiver's store cannot be read: {0}")]
@@ -79,6 +89,8 @@ impl LinkRefusal {
             Self::RestoreNeeded { .. } => "RESTORE_NEEDED",
             Self::AlreadyConnected { .. } => "ALREADY_CONNECTED",
             Self::NotReady { .. } => "NOT_READY",
+            Self::QuarantineFull => "QUARANTINE_FULL",
+            Self::Restored => "RESTORED",
             Self::BadHello { .. } => "BAD_HELLO",
             Self::BadBatch(_) => "BAD_BATCH",
             Self::Store(_) | Self::StoreRead(_) => "STORE",

@@ -9,7 +9,12 @@ pub fn flows_up(envelope: &Envelope) -> bool {
 
 /// The same by the number of the class; a class of a later release goes up only.
 pub(crate) fn class_goes_up(flow: u32) -> bool {
-    goes_up(i32::try_from(flow).ok().and_then(|flow| Flow::try_from(flow).ok()))
+    goes_up(known(flow))
+}
+
+/// The class with this number, if this release knows it.
+pub(crate) fn known(flow: u32) -> Option<Flow> {
+    i32::try_from(flow).ok().and_then(|flow| Flow::try_from(flow).ok())
 }
 
 fn goes_up(flow: Option<Flow>) -> bool {

@@ -35,11 +35,13 @@ pub trait Interest: std::fmt::Debug + Send + Sync {
 
 /// Whether the rule needs to see a record with this envelope at all.
 pub(crate) fn concerns_down(envelope: &Envelope) -> bool {
+    flow_concerns_down(envelope.known_flow())
+}
+
+/// The same by the flow class.
+pub(crate) fn flow_concerns_down(flow: Option<Flow>) -> bool {
     // An unknown flow class goes up only; so do counters, messages and audit entries.
-    !matches!(
-        envelope.known_flow(),
-        None | Some(Flow::Unspecified | Flow::Counter | Flow::Message | Flow::Audit)
-    )
+    !matches!(flow, None | Some(Flow::Unspecified | Flow::Counter | Flow::Message | Flow::Audit))
 }
 
 /// Selects for one child, during one session.

@@ -1,22 +1,19 @@
 //! Proof that both ends of a feed hold the same: digests over what a feed's rule selects (design.md, *Feeds*).
 //!
 //! The store keeps a digest for each signer and flow class; a feed's is the sum over the signers that its rule names. The
-//! receiver adds what it holds in quarantine, because the sender holds it too.
+//! receiver adds what it holds in quarantine, because the sender holds it too, unless it lost its disk.
 
 use std::collections::BTreeMap;
 
 use model::feed::{BucketSum, Comparison, MAX_GIVEN_BACK, Proof, Verdict};
 use model::{KeyId, NodePath, Record, RecordKey};
-use prost::Message;
-use store::{BucketDigest, Digest, FeedId, ReadError, Store};
+use store::{BucketDigest, Digest, FeedId, QuarantinedRecord, ReadError, Store};
 
 use crate::DirectoryView;
 use crate::flow::class_goes_up;
 
 /// Most bytes of the records that one verdict gives back.
 const MAX_GIVEN_BYTES: usize = 2 * 1024 * 1024;
-/// Most quarantined records looked through; with more, nothing can be compared.
-const MAX_QUARANTINED: usize = 10_000;
 
 /// Whether a signer's records belong to the up feed of the node at `subtree`, for that node: what came from above or beside
 /// does not go up again.
@@ -29,42 +26,42 @@ pub(crate) fn shipped(store: &Store, view: &DirectoryView, subtree: &NodePath) -
     store.digest(&|signer, flow| class_goes_up(flow) && ships_up(view, signer, subtree))
 }
 
-/// What is held here of the up feed of the child at `subtree`, quarantine included; none if too much is there.
+/// What is held here of the up feed of a child.
+#[derive(Debug)]
+pub(crate) struct Received {
+    applied: Digest,
+    /// With what is in quarantine, which an honest child holds as well; unless it lost it with its disk: what was refused is
+    /// not given back.
+    with_quarantine: Digest,
+}
+
+/// What is held here of the up feed of the child at `subtree`.
 pub(crate) fn received(
     store: &Store,
     view: &DirectoryView,
     subtree: &NodePath,
     feed: &FeedId,
-) -> Result<Option<Digest>, ReadError> {
+) -> Result<Received, ReadError> {
     let from_there = |signer: &KeyId| view.key_path(signer).is_some_and(|path| subtree.contains(path));
-    let (_, mut digest) = store.digest(&|signer, flow| class_goes_up(flow) && from_there(signer));
-    if store.status().quarantined == 0 {
-        return Ok(Some(digest));
-    }
-    let held = store.quarantine(MAX_QUARANTINED)?;
-    if held.len() == MAX_QUARANTINED {
-        return Ok(None);
-    }
-    let mut highest: BTreeMap<RecordKey, Record> = BTreeMap::new();
-    for one in held.iter().filter(|one| one.from == *feed) {
-        let raw = model::body::RawRecord::decode(&one.raw[..]).ok();
-        let Some(record) = raw.and_then(|raw| Record::from_raw(raw).ok()) else { continue };
-        let newer = |held: &Record| held.envelope().version < record.envelope().version;
-        if highest.get(&record.key()).is_none_or(newer) {
-            highest.insert(record.key(), record);
+    let (_, applied) = store.digest(&|signer, flow| class_goes_up(flow) && from_there(signer));
+    let mut with_quarantine = applied.clone();
+    let mut highest: BTreeMap<RecordKey, QuarantinedRecord> = BTreeMap::new();
+    for one in store.quarantined_records(feed)?.1 {
+        if highest.get(&one.key).is_none_or(|held| held.version < one.version) {
+            highest.insert(one.key, one);
         }
     }
     for (key, quarantined) in highest {
-        let held = store.get(&key)?;
-        if held.as_ref().is_some_and(|held| held.envelope().version >= quarantined.envelope().version) {
+        let held = store.held(&key)?;
+        if held.is_some_and(|held| held.version >= quarantined.version) {
             continue;
         }
-        if let Some(held) = held.filter(|held| from_there(&held.envelope().key_id)) {
-            digest.remove(&key, store::contribution(&held));
+        if let Some(held) = held.filter(|held| from_there(&held.signer)) {
+            with_quarantine.remove(&key, held.contribution);
         }
-        digest.add(&key, store::contribution(&quarantined));
+        with_quarantine.add(&key, quarantined.contribution);
     }
-    Ok(Some(digest))
+    Ok(Received { applied, with_quarantine })
 }
 
 /// A proof of a digest, with its buckets or only the total.
@@ -77,15 +74,15 @@ fn sum((bucket, digest): (u16, BucketDigest)) -> BucketSum {
     BucketSum { bucket, sum: digest.sum, records: digest.count }
 }
 
-/// Compares a proof with what is held here.
-pub(crate) fn compare(proof: &Proof, held: &Digest) -> Verdict {
+/// Compares a proof with what is held here. In each bucket the child has what was refused, or has lost all of it.
+pub(crate) fn compare(proof: &Proof, held: &Received) -> Verdict {
     let verdict = |comparison, differing| Verdict {
         position: proof.position,
         comparison,
         differing,
         given_back: Vec::new(),
     };
-    if sum((0, held.total())) == proof.total {
+    if [&held.with_quarantine, &held.applied].iter().any(|held| sum((0, held.total())) == proof.total) {
         return verdict(Comparison::Equal, Vec::new());
     }
     if proof.buckets.is_empty() && proof.total.records > 0 {
@@ -94,7 +91,11 @@ pub(crate) fn compare(proof: &Proof, held: &Digest) -> Verdict {
     let digest =
         |bucket: &BucketSum| (bucket.bucket, BucketDigest { sum: bucket.sum, count: bucket.records });
     let theirs: Digest = proof.buckets.iter().map(digest).collect();
-    verdict(Comparison::Different, held.differing(&theirs))
+    let lost = held.applied.differing(&theirs);
+    let mut differing = held.with_quarantine.differing(&theirs);
+    differing.retain(|bucket| lost.contains(bucket));
+    let same = if differing.is_empty() { Comparison::Equal } else { Comparison::Different };
+    verdict(same, differing)
 }
 
 /// An answer for another position, or when nothing can be compared.

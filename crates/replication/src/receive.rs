@@ -18,7 +18,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::{Stream, StreamExt};
-use model::feed::{FromReceiver, FromSender, Hello, MAX_BATCH_BYTES, Refused, Welcome};
+use model::feed::{FromReceiver, FromSender, Hello, MAX_BATCH_BYTES, MAX_REFUSED, Refused, Welcome};
 use model::{Clock, NodePath};
 use store::{Direction, FeedId, Store};
 use tokio::sync::mpsc;
@@ -373,24 +373,17 @@ async fn claim(shared: &Shared, peer: &NodePath, hello: &Hello) -> Result<Sessio
     })
 }
 
-/// Most quarantined records looked through for a child's.
-const MAX_COUNTED: usize = 10_000;
-
 /// The child's records in quarantine, for its welcome; their number is noted for status.
 fn quarantined_of(shared: &Shared, peer: &NodePath, feed: &FeedId) -> Result<Refused, LinkError> {
     let mut refused = Refused::default();
-    let total = shared.store.status().quarantined;
-    if total == 0 {
-        return Ok(refused);
+    let (count, _) = shared.store.quarantined_records(feed)?;
+    if count > 0 {
+        for one in shared.store.quarantine_of(feed, MAX_REFUSED)? {
+            applier::name(&one, &mut refused);
+        }
+        refused.incomplete |= count > MAX_REFUSED as u64;
     }
-    let held = shared.store.quarantine(MAX_COUNTED)?;
-    refused.incomplete = total > held.len() as u64;
-    let mut of_child = 0;
-    for one in held.iter().filter(|one| one.from == *feed) {
-        of_child += 1;
-        applier::name(one, &mut refused);
-    }
-    shared.links_of(feed.direction).change(peer, |link| link.quarantined = of_child);
+    shared.links_of(feed.direction).change(peer, |link| link.quarantined = count);
     Ok(refused)
 }
 

@@ -22,7 +22,7 @@ use std::time::Duration;
 
 use futures_util::{Stream, StreamExt};
 use model::feed::{Ack, Batch, FromReceiver, FromSender, Head, Hello, PROTOCOLS, Welcome};
-use model::{Clock, NodePath};
+use model::{Clock, KeyId, NodePath};
 use store::{FeedReader, Store};
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
@@ -426,7 +426,8 @@ impl<'a> Course<'a> {
         };
         let after = self.shipping.sent();
         let most = sender.route.max_records(sender.settings.max_batch_records);
-        let slice = self.reader.next(most, self.max_batch_bytes, &takes)?;
+        let may = |signer: &KeyId, flow| sender.route.may_take(signer, flow, &directory, own, to);
+        let slice = self.reader.next_of(most, self.max_batch_bytes, &takes, &may)?;
         if unknown.get() && !self.known_signers {
             return Ok(false);
         }

@@ -1,15 +1,16 @@
 //! From a frame to the changes of the index: the pure function that makes all derived state.
 
-use model::{KeyId, Kind, OriginId, RecordKey};
+use model::{KeyId, Kind, OriginId, Record, RecordKey, Version};
 use prost::Message;
 
+use crate::digest::contribution;
 use crate::keys::Key;
 use crate::log::Place;
 use crate::log::format::FLAG_OWN;
 use crate::log::item::{self, Item, NotAnItem, Pointer};
 use crate::log::read::Frame;
 use crate::options::{Derivation, Term};
-use crate::types::{FeedId, FeedPosition};
+use crate::types::{FeedId, FeedPosition, Quarantined, QuarantinedRecord};
 
 /// What a frame says, and where.
 #[derive(Debug)]
@@ -33,15 +34,52 @@ impl Content {
     }
 }
 
-/// Where the item of a quarantined record is.
-#[derive(Clone, Copy, PartialEq, Eq, Message)]
-pub(crate) struct ItemPlace {
+/// Value under [`Key::Quarantine`]: where the item is, and what can be said of the record without reading it.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct QuarantineValue {
     #[prost(uint64, tag = "1")]
     pub lsn: u64,
     #[prost(uint32, tag = "2")]
     pub offset: u32,
     #[prost(uint32, tag = "3")]
     pub length: u32,
+    /// Empty for bytes that are no record; then what follows says nothing.
+    #[prost(bytes = "vec", tag = "4")]
+    key: Vec<u8>,
+    #[prost(uint32, tag = "5")]
+    term: u32,
+    #[prost(uint32, tag = "6")]
+    epoch: u32,
+    #[prost(uint64, tag = "7")]
+    seq: u64,
+    #[prost(bytes = "vec", tag = "8")]
+    digest: Vec<u8>,
+}
+
+impl QuarantineValue {
+    fn of(quarantined: &Quarantined, lsn: u64, span: item::Span) -> Self {
+        let place = Self { lsn, offset: span.offset, length: span.length, ..Self::default() };
+        let raw = model::body::RawRecord::decode(&quarantined.raw[..]).ok();
+        let Some(record) = raw.and_then(|raw| Record::from_raw(raw).ok()) else { return place };
+        let version = record.envelope().version;
+        Self {
+            key: record.key().0.to_vec(),
+            term: version.term,
+            epoch: version.epoch,
+            seq: version.seq,
+            digest: contribution(&record).to_be_bytes().to_vec(),
+            ..place
+        }
+    }
+
+    /// The record that was refused; none if it is none.
+    pub(crate) fn record(&self) -> Option<QuarantinedRecord> {
+        Some(QuarantinedRecord {
+            key: RecordKey(self.key.as_slice().try_into().ok()?),
+            version: Version { term: self.term, epoch: self.epoch, seq: self.seq },
+            contribution: u128::from_be_bytes(self.digest.as_slice().try_into().ok()?),
+        })
+    }
 }
 
 /// Value under [`Key::Feed`].
@@ -110,9 +148,9 @@ pub(crate) enum Change {
         position: FeedPosition,
     },
     Quarantine {
-        hash: [u8; 32],
         from: FeedId,
-        place: ItemPlace,
+        hash: [u8; 32],
+        value: QuarantineValue,
     },
     /// The own writer has come so far, at least.
     Seq(u64),
@@ -130,7 +168,7 @@ impl Change {
             Self::Record { key, .. } => Key::Record { key: *key },
             Self::Link { key, .. } => *key,
             Self::Feed { feed, .. } => Key::Feed(*feed),
-            Self::Quarantine { hash, from, .. } => Key::Quarantine { hash: *hash, from: *from },
+            Self::Quarantine { from, hash, .. } => Key::Quarantine { from: *from, hash: *hash },
             Self::Seq(_) | Self::Epoch { .. } => Key::Writer,
         }
     }
@@ -166,9 +204,9 @@ pub(crate) fn changes(content: &Content, own: Own, derivation: &dyn Derivation) 
             }
             Item::Position { feed, position } => out.push(Change::Feed { feed: *feed, position: *position }),
             Item::Quarantined(quarantined) => out.push(Change::Quarantine {
-                hash: quarantined.hash,
                 from: quarantined.from,
-                place: ItemPlace { lsn: content.lsn, offset: span.offset, length: span.length },
+                hash: quarantined.hash,
+                value: QuarantineValue::of(quarantined, content.lsn, *span),
             }),
         }
     }
@@ -178,7 +216,7 @@ pub(crate) fn changes(content: &Content, own: Own, derivation: &dyn Derivation) 
 fn record_changes(
     content: &Content,
     span: item::Span,
-    record: &model::Record,
+    record: &Record,
     supersedes: Option<Pointer>,
     own: Own,
     out: &mut Vec<Change>,

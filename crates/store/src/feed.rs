@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use model::{Envelope, Record};
+use model::{Envelope, KeyId, Record};
 
 use crate::content::Content;
 use crate::error::ReadError;
-use crate::log::item::{Item, NotAnItem};
+use crate::log::item::{Item, NotAnItem, Pointer};
 use crate::log::skip::{Gap, Look};
 use crate::log::{Log, Walk};
 use crate::shared::Shared;
@@ -22,6 +22,7 @@ struct Filling<'a> {
     max_records: usize,
     max_bytes: usize,
     filter: &'a dyn Fn(&Envelope) -> bool,
+    may: &'a dyn Fn(&KeyId, u32) -> bool,
 }
 
 impl Filling<'_> {
@@ -78,6 +79,18 @@ impl FeedReader {
         max_bytes: usize,
         filter: &dyn Fn(&Envelope) -> bool,
     ) -> Result<FeedSlice, ReadError> {
+        self.next_of(max_records, max_bytes, filter, &|_, _| true)
+    }
+
+    /// The same for whoever can tell from the signing key and the flow class alone (see [`crate::Store::digest`]) that a record
+    /// does not pass: damaged ones that cannot pass are no error then.
+    pub fn next_of(
+        &mut self,
+        max_records: usize,
+        max_bytes: usize,
+        filter: &dyn Fn(&Envelope) -> bool,
+        may: &dyn Fn(&KeyId, u32) -> bool,
+    ) -> Result<FeedSlice, ReadError> {
         let head = *self.shared.head.borrow();
         let mut filling = Filling {
             slice: FeedSlice { records: Vec::new(), upto: self.after, head },
@@ -85,6 +98,7 @@ impl FeedReader {
             max_records,
             max_bytes,
             filter,
+            may,
         };
         let filled = if self.after < head { self.fill(&mut filling) } else { Ok(()) };
         match filled {
@@ -151,7 +165,8 @@ impl FeedReader {
         let left = current.partition_point(|pointer| pointer.lsn <= after);
         for commit in current[left..].chunk_by(|one, next| one.lsn == next.lsn) {
             let mut records = Vec::with_capacity(commit.len());
-            for pointer in commit {
+            let may_pass = |pointer: &&Pointer| (filling.may)(&pointer.class().signer, pointer.class().flow);
+            for pointer in commit.iter().filter(may_pass) {
                 let record = log.record(pointer)?;
                 if (filling.filter)(record.envelope()) {
                     records.push(record);

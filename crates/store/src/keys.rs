@@ -7,7 +7,7 @@
 //!              │ 2 About  │ subject 16 · kind u32 · record key 16         → nothing
 //!              │ 3 Term   │ space u8 · term 16 · record key 16            → nothing
 //!              │ 4 Feed   │ peer 16 · direction u8                        → FeedPosition
-//!              │ 5 Quarantine │ hash 32 · peer 16 · direction u8          → ItemPlace
+//!              │ 5 Quarantine │ peer 16 · direction u8 · hash 32          → QuarantineValue
 //!              │ 6 Writer │                                               → WriterState
 //!              │ 7 Digest │ signer 16 · flow u32                          → PartitionDigest
 //! ```
@@ -38,7 +38,7 @@ pub(crate) enum Key {
     /// How far a feed has been applied.
     Feed(FeedId),
     /// A quarantined record.
-    Quarantine { hash: [u8; 32], from: FeedId },
+    Quarantine { from: FeedId, hash: [u8; 32] },
     /// The own writer's last epoch and seq.
     Writer,
     /// The partition's records that one key signed in one flow class, by bucket.
@@ -58,7 +58,7 @@ impl Key {
             Self::About { subject, .. } => partition_of(subject.0[0]),
             Self::Term { term, .. } => partition_of(term[0]),
             Self::Feed(feed) => partition_of(feed.peer.0[0]),
-            Self::Quarantine { hash, .. } => partition_of(hash[0]),
+            Self::Quarantine { from, .. } => partition_of(from.peer.0[0]),
             Self::Writer => HOME,
         }
     }
@@ -88,10 +88,10 @@ impl Key {
                 out.push(4);
                 push_feed(feed, &mut out);
             }
-            Self::Quarantine { hash, from } => {
+            Self::Quarantine { from, hash } => {
                 out.push(5);
-                out.extend_from_slice(hash);
                 push_feed(from, &mut out);
+                out.extend_from_slice(hash);
             }
             Self::Writer => out.push(6),
             Self::Digest { class, .. } => {
@@ -121,7 +121,7 @@ impl Key {
                 key: RecordKey(take(&mut rest)?),
             },
             4 => Self::Feed(take_feed(&mut rest)?),
-            5 => Self::Quarantine { hash: take(&mut rest)?, from: take_feed(&mut rest)? },
+            5 => Self::Quarantine { from: take_feed(&mut rest)?, hash: take(&mut rest)? },
             6 => Self::Writer,
             7 => Self::Digest {
                 partition: *partition,
@@ -150,6 +150,13 @@ impl Key {
     /// First bytes of all quarantine keys of a partition.
     pub(crate) fn quarantine_table(partition: u8) -> Vec<u8> {
         vec![partition, 5]
+    }
+
+    /// First bytes of the quarantine keys of one feed.
+    pub(crate) fn quarantine_of(feed: &FeedId) -> Vec<u8> {
+        let mut prefix = vec![partition_of(feed.peer.0[0]), 5];
+        push_feed(feed, &mut prefix);
+        prefix
     }
 }
 
@@ -204,8 +211,8 @@ mod tests {
             }),
             feed().prop_map(Key::Feed),
             (id(), feed()).prop_map(|(half, from)| Key::Quarantine {
-                hash: [half, half].concat().try_into().unwrap(),
-                from
+                from,
+                hash: [half, half].concat().try_into().unwrap()
             }),
             Just(Key::Writer),
             (0u8..3, id(), 0u32..600).prop_map(|(partition, signer, flow)| Key::Digest {

@@ -42,8 +42,8 @@ pub use storage::{Cut, Files, Memory, Storage};
 pub use store::Store;
 pub use types::{
     Applied, Apply, Committed, DamagedPlace, Direction, Draft, Expect, FeedId, FeedPosition, FeedSlice,
-    IndexKind, KindCount, LastEpoch, MAX_COMMIT_BYTES, MAX_COMMIT_RECORDS, OpenReport, Quarantined,
-    Recomputed, ScrubPlace, Scrubbed, StoreStatus, TailCut,
+    HeldRecord, IndexKind, KindCount, LastEpoch, MAX_COMMIT_BYTES, MAX_COMMIT_RECORDS, OpenReport,
+    Quarantined, QuarantinedRecord, Recomputed, ScrubPlace, Scrubbed, StoreStatus, TailCut,
 };
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use std::ops::Bound;
 use model::RecordKey;
 use prost::Message;
 
-use crate::content::{Change, FeedValue, ItemPlace, WriterState};
+use crate::content::{Change, FeedValue, QuarantineValue, WriterState};
 use crate::digest::{Class, NotADigest, PartitionDigest, bucket_of};
 use crate::index::meta::{CountChange, pair_hash};
 use crate::index::{Index, IndexFailed, Pair, PartitionMeta};
@@ -37,7 +37,7 @@ pub(crate) struct Overlay {
     /// Keys without a value, and whether each is certainly not in the index.
     links: BTreeMap<Key, bool>,
     feeds: BTreeMap<FeedId, FeedPosition>,
-    quarantine: BTreeMap<([u8; 32], FeedId), ItemPlace>,
+    quarantine: BTreeMap<(FeedId, [u8; 32]), QuarantineValue>,
     writer: Option<WriterState>,
     counts: BTreeMap<u8, CountChange>,
     /// Partitions and classes in which records were only in passing. They get digests all the same, so that it does not
@@ -62,11 +62,15 @@ impl Overlay {
     }
 
     pub(crate) fn has_quarantined(&self, hash: &[u8; 32], from: &FeedId) -> bool {
-        self.quarantine.contains_key(&(*hash, *from))
+        self.quarantine.contains_key(&(*from, *hash))
     }
 
-    pub(crate) fn quarantined(&self) -> impl Iterator<Item = (&([u8; 32], FeedId), &ItemPlace)> {
-        self.quarantine.iter()
+    /// What is quarantined, of one feed or of all.
+    pub(crate) fn quarantined(
+        &self,
+        of: Option<FeedId>,
+    ) -> impl Iterator<Item = (&(FeedId, [u8; 32]), &QuarantineValue)> {
+        self.quarantine.iter().filter(move |((from, _), _)| of.is_none_or(|of| *from == of))
     }
 
     /// Records whose keys are after `from` and up to `to`, in order of their keys.
@@ -117,8 +121,8 @@ impl Overlay {
             Change::Feed { feed, position } => {
                 self.feeds.insert(*feed, *position);
             }
-            Change::Quarantine { hash, from, place } => {
-                self.quarantine.insert((*hash, *from), *place);
+            Change::Quarantine { from, hash, value } => {
+                self.quarantine.insert((*from, *hash), value.clone());
                 self.bytes += RECORD_BYTES;
             }
             Change::Seq(_) | Change::Epoch { .. } => self.writer = Some(writer.clone()),
@@ -160,10 +164,10 @@ impl Overlay {
             let old = index.get(&key.encode())?;
             batches.put(&key, FeedValue::of(position).encode_to_vec(), old.as_deref());
         }
-        for ((hash, from), place) in &self.quarantine {
-            let key = Key::Quarantine { hash: *hash, from: *from };
+        for ((from, hash), value) in &self.quarantine {
+            let key = Key::Quarantine { from: *from, hash: *hash };
             let old = index.get(&key.encode())?;
-            batches.put(&key, place.encode_to_vec(), old.as_deref());
+            batches.put(&key, value.encode_to_vec(), old.as_deref());
         }
         if let Some(writer) = &self.writer {
             let old = index.get(&Key::Writer.encode())?;

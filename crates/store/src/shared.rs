@@ -11,8 +11,7 @@ use parking_lot::{Condvar, Mutex, RwLock};
 use prost::Message;
 use tokio::sync::{Notify, watch};
 
-use crate::content::ItemPlace;
-use crate::content::Own;
+use crate::content::{Own, QuarantineValue};
 use crate::digest::keys_of;
 use crate::error::ReadError;
 use crate::index::{Index, IndexFailed, PartitionMeta, for_each};
@@ -189,30 +188,50 @@ impl Shared {
                 return Ok(true);
             }
         }
-        let key = Key::Quarantine { hash: *hash, from: *from }.encode();
+        let key = Key::Quarantine { from: *from, hash: *hash }.encode();
         Ok(self.index_read(|index| index.get(&key))?.is_some())
     }
 
-    /// Up to `limit` quarantined records, oldest first.
-    pub(crate) fn quarantined(&self, limit: usize) -> Result<Vec<Quarantined>, ReadError> {
+    /// Up to `limit` quarantined records, of one feed or of all, oldest first.
+    pub(crate) fn quarantined(
+        &self,
+        of: Option<FeedId>,
+        limit: usize,
+    ) -> Result<Vec<Quarantined>, ReadError> {
         let mut places: BTreeSet<(u64, u32, u32)> = BTreeSet::new();
-        let mut keep = |place: &ItemPlace| {
-            places.insert((place.lsn, place.offset, place.length));
+        self.quarantine_values(of, &mut |value| {
+            places.insert((value.lsn, value.offset, value.length));
             if places.len() > limit {
                 places.pop_last();
             }
+        })?;
+        let read = |(lsn, offset, length): (u64, u32, u32)| match self.log.item(lsn, offset, length)? {
+            Item::Quarantined(quarantined) => Ok(quarantined),
+            _ => Err(self.index_broken()),
         };
+        places.into_iter().map(read).collect()
+    }
+
+    /// Gives every value of the quarantine, of one feed or of all. One that is being folded may be given twice.
+    pub(crate) fn quarantine_values(
+        &self,
+        of: Option<FeedId>,
+        give: &mut dyn FnMut(&QuarantineValue),
+    ) -> Result<(), ReadError> {
         {
             let view = self.view.read();
-            let folding = view.folding.iter().flat_map(|folding| folding.quarantined());
-            view.active.quarantined().chain(folding).for_each(|(_, place)| keep(place));
+            let folding = view.folding.iter().flat_map(|folding| folding.quarantined(of));
+            view.active.quarantined(of).chain(folding).for_each(|(_, value)| give(value));
         }
-        for partition in 0..PARTITIONS as u8 {
-            let prefix = Key::quarantine_table(partition);
+        let prefixes = match of {
+            Some(feed) => vec![Key::quarantine_of(&feed)],
+            None => (0..PARTITIONS as u8).map(Key::quarantine_table).collect(),
+        };
+        for prefix in prefixes {
             let mut broken = false;
             self.index_read(|index| {
-                for_each(index, &prefix, &mut |_, value| match ItemPlace::decode(value) {
-                    Ok(place) => keep(&place),
+                for_each(index, &prefix, &mut |_, value| match QuarantineValue::decode(value) {
+                    Ok(value) => give(&value),
                     Err(_) => broken = true,
                 })
             })?;
@@ -220,11 +239,7 @@ impl Shared {
                 return Err(self.index_broken());
             }
         }
-        let read = |(lsn, offset, length): (u64, u32, u32)| match self.log.item(lsn, offset, length)? {
-            Item::Quarantined(quarantined) => Ok(quarantined),
-            _ => Err(self.index_broken()),
-        };
-        places.into_iter().map(read).collect()
+        Ok(())
     }
 
     pub(crate) fn index_read<T>(

@@ -2,6 +2,7 @@
 
 mod proof;
 
+use std::collections::BTreeMap;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
@@ -24,8 +25,8 @@ use crate::open;
 use crate::options::{Options, Run};
 use crate::shared::Shared;
 use crate::types::{
-    Applied, Apply, Committed, Draft, FeedId, FeedPosition, LastEpoch, MAX_COMMIT_BYTES, MAX_COMMIT_RECORDS,
-    OpenReport, Quarantined, StoreStatus,
+    Applied, Apply, Committed, Draft, FeedId, FeedPosition, HeldRecord, LastEpoch, MAX_COMMIT_BYTES,
+    MAX_COMMIT_RECORDS, OpenReport, Quarantined, QuarantinedRecord, StoreStatus,
 };
 use crate::writer::{Answer, Request, Writer};
 
@@ -254,7 +255,37 @@ impl Store {
 
     /// Up to `limit` quarantined records, oldest first.
     pub fn quarantine(&self, limit: usize) -> Result<Vec<Quarantined>, ReadError> {
-        self.handle.shared.quarantined(limit)
+        self.handle.shared.quarantined(None, limit)
+    }
+
+    /// The same of one feed.
+    pub fn quarantine_of(&self, feed: &FeedId, limit: usize) -> Result<Vec<Quarantined>, ReadError> {
+        self.handle.shared.quarantined(Some(*feed), limit)
+    }
+
+    /// What can be said of a feed's quarantined records without reading them: how many there are, and those that are records
+    /// (the others are bytes that could not be read as one). Their number is bounded by whoever applies.
+    pub fn quarantined_records(&self, feed: &FeedId) -> Result<(u64, Vec<QuarantinedRecord>), ReadError> {
+        let mut found = BTreeMap::new();
+        self.handle.shared.quarantine_values(Some(*feed), &mut |value| {
+            found.insert((value.lsn, value.offset), value.record());
+        })?;
+        Ok((found.len() as u64, found.into_values().flatten().collect()))
+    }
+
+    /// Whether these bytes (by their SHA-256) are in quarantine of this feed.
+    pub fn is_quarantined(&self, hash: &[u8; 32], from: &FeedId) -> Result<bool, ReadError> {
+        self.handle.shared.has_quarantined(hash, from)
+    }
+
+    /// What is held under a key, without reading it.
+    pub fn held(&self, key: &RecordKey) -> Result<Option<HeldRecord>, ReadError> {
+        let pointer = self.handle.shared.pointer(key)?;
+        Ok(pointer.map(|pointer| HeldRecord {
+            version: pointer.version(),
+            signer: pointer.class().signer,
+            contribution: pointer.digest(),
+        }))
     }
 
     /// The store at a glance.

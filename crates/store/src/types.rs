@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use bytes::Bytes;
-use model::{EpochId, Flow, OriginId, Record, RecordId, RecordKey, Version};
+use model::{EpochId, Flow, KeyId, OriginId, Record, RecordId, RecordKey, Version};
 
 use crate::digest::Digest;
 
@@ -161,6 +161,24 @@ impl fmt::Debug for Quarantined {
             .field("reason", &self.reason)
             .finish_non_exhaustive()
     }
+}
+
+/// What is known of a quarantined record without reading it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct QuarantinedRecord {
+    pub key: RecordKey,
+    pub version: Version,
+    /// To digests, if it counted: see [`crate::contribution`].
+    pub contribution: u128,
+}
+
+/// What is known of a held record without reading it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HeldRecord {
+    pub version: Version,
+    pub signer: KeyId,
+    /// To digests: see [`crate::contribution`].
+    pub contribution: u128,
 }
 
 /// A piece of a feed.

@@ -19,6 +19,7 @@ use tokio::sync::mpsc;
 use super::{Session, Shared};
 use crate::entitlement::{Judging, Reason, Rules, Staged, Verdict, is_directory};
 use crate::epoch::epoch_id;
+use crate::error::MAX_QUARANTINED;
 use crate::links::Counted;
 use crate::{Fact, LinkError, LinkRefusal, Links, batch, proof, restore};
 
@@ -141,13 +142,11 @@ impl Applier {
         }
         let (shared, path) = (&self.shared, &self.session.path);
         let view = shared.directory.snapshot();
-        let Some(held) = proof::received(&shared.store, &view, path, &self.feed)? else {
-            return Ok(proof::not_yet(proof.position));
-        };
+        let held = proof::received(&shared.store, &view, path, &self.feed)?;
         let mut verdict = proof::compare(proof, &held);
         let now_ms = shared.clock.now_ms();
         if verdict.comparison == Comparison::Equal {
-            self.links.proven(path, proof.position, held.total().count, now_ms);
+            self.links.proven(path, proof.position, proof.total.records, now_ms);
             (self.differing, self.futile) = (BTreeSet::new(), 0);
             return Ok(verdict);
         }
@@ -177,20 +176,21 @@ impl Applier {
             self.moved(Counted::default());
             return Ok(Counted::default());
         }
-        let (records, mut broken) = self.read(raws);
-        let (records, held) = self.not_held(records)?;
-        // Held until what was decided is published; batches without directory records do not wait for each other.
-        let _gate =
-            if records.iter().any(is_directory) { Some(self.shared.directory.decide().await) } else { None };
-        let mut judged = self.judge(records).await?;
-        judged.quarantined.append(&mut broken);
-        let newest = newest_by_writer(&judged.admitted, &self.shared);
-        if self.shared.store.status().damaged_found > 0 {
-            self.mend(&judged.admitted).await?;
+        if self.feed.direction == Direction::Restore && !restore::may_restore(&self.shared.store) {
+            return Err(LinkRefusal::Restored.into());
         }
-        let mut counted = self.commit(&judged.admitted, &judged.quarantined, batch.upto).await?;
+        let (records, broken) = self.read(raws);
+        let (records, held) = self.not_held(records)?;
+        let mut attempt = 0;
+        let (judged, mut counted) = loop {
+            if let Some(done) = self.judge_and_commit(&records, &broken, batch.upto, attempt).await? {
+                break done;
+            }
+            self.wait(attempt).await?;
+            attempt += 1;
+        };
+        let newest = newest_by_writer(&judged.admitted, &self.shared);
         counted.repeated += held;
-        self.publish(judged.facts);
         judged.quarantined.iter().for_each(|one| name(one, refused));
         if let Some(first) = judged.quarantined.first() {
             // One line for a batch: a child that sends only bad records must not fill the log as well.
@@ -210,9 +210,50 @@ impl Applier {
         Ok(counted)
     }
 
+    /// None while the store has no room. Nobody else may decide about the directory from judging until what was decided is
+    /// published; but not while room is waited for, which may take days.
+    async fn judge_and_commit(
+        &mut self,
+        records: &[Record],
+        broken: &[Quarantined],
+        upto: u64,
+        attempt: u32,
+    ) -> Result<Option<(Judged, Counted)>, LinkError> {
+        // Batches without directory records do not wait for each other.
+        let _gate =
+            if records.iter().any(is_directory) { Some(self.shared.directory.decide().await) } else { None };
+        let mut judged = self.judge(records.to_vec()).await?;
+        judged.quarantined.extend_from_slice(broken);
+        self.check_quarantine(&judged.quarantined)?;
+        if self.shared.store.status().damaged_found > 0 {
+            self.mend(&judged.admitted).await?;
+        }
+        let committed = self.commit(&judged.admitted, &judged.quarantined, upto, attempt).await?;
+        let Some(counted) = committed else { return Ok(None) };
+        self.publish(std::mem::take(&mut judged.facts));
+        Ok(Some((judged, counted)))
+    }
+
+    /// Whether there is place in quarantine for what is new of this.
+    fn check_quarantine(&self, more: &[Quarantined]) -> Result<(), LinkError> {
+        let held = self.links.view(&self.session.path).map_or(0, |link| link.quarantined);
+        if held + (more.len() as u64) <= MAX_QUARANTINED {
+            return Ok(());
+        }
+        let mut new = 0;
+        for one in more {
+            new += u64::from(!self.shared.store.is_quarantined(&one.hash, &self.feed)?);
+        }
+        if new > 0 && held + new > MAX_QUARANTINED { Err(LinkRefusal::QuarantineFull.into()) } else { Ok(()) }
+    }
+
     /// Everything is back: notes it durably, so that a start after this one need not ask.
     async fn end_restore(&mut self) -> Result<(), LinkError> {
-        self.commit_part(&[], &[], Some((self.feed, restore::complete()))).await?;
+        let mut attempt = 0;
+        while self.commit_part(&[], &[], Some((self.feed, restore::complete())), attempt).await?.is_none() {
+            self.wait(attempt).await?;
+            attempt += 1;
+        }
         let (path, held) = (&self.session.path, self.shared.store.head());
         tracing::info!(parent = %path, held, "the records that the parent holds of this node are restored");
         Ok(())
@@ -308,52 +349,54 @@ impl Applier {
         Ok(())
     }
 
-    /// Makes a batch durable. One that is larger than a commit takes several; the last one moves the position.
+    /// Makes a batch durable; none if the store has no room now. One that is larger than a commit takes several; the last one moves
+    /// the position, and what comes again after a part of them is held already.
     async fn commit(
         &mut self,
         admitted: &[Record],
         quarantined: &[Quarantined],
         upto: u64,
-    ) -> Result<Counted, LinkError> {
+        attempt: u32,
+    ) -> Result<Option<Counted>, LinkError> {
         let mut counted = Counted::default();
         let parts = parts(admitted, quarantined);
         let last = parts.len() - 1;
         for (at, (records, quarantined)) in parts.into_iter().enumerate() {
             let position = FeedPosition { generation: self.session.generation, position: upto };
             let position = (at == last).then_some((self.feed, position));
-            let applied = self.commit_part(records, quarantined, position).await?;
+            let Some(applied) = self.commit_part(records, quarantined, position, attempt).await? else {
+                return Ok(None);
+            };
             counted.applied += applied.kept as u64;
             counted.repeated += applied.repeated as u64;
             counted.quarantined += applied.quarantined as u64;
         }
         (self.position, self.durable) = (upto, upto);
-        Ok(counted)
+        Ok(Some(counted))
     }
 
-    /// Commits, waiting while the store has no room. Meanwhile nothing is read from the child, who is told "alive".
+    /// Commits; none if the store has no room now.
     async fn commit_part(
         &mut self,
         records: &[Record],
         quarantined: &[Quarantined],
         position: Option<(FeedId, FeedPosition)>,
-    ) -> Result<Applied, LinkError> {
-        let mut attempt = 0;
-        loop {
-            let apply = Apply { records: records.to_vec(), quarantined: quarantined.to_vec(), position };
-            let error = match self.shared.store.apply(apply).await {
-                Ok(applied) => return Ok(applied),
-                Err(error @ (CommitError::Full | CommitError::Overloaded)) => error,
-                Err(error) => return Err(LinkRefusal::Store(error).into()),
-            };
-            self.links.change(&self.session.path, |link| link.stalled = Some(error.to_string()));
-            if attempt == 0 {
-                tracing::warn!(peer = %self.session.path, %error, "a child's records wait");
-            }
-            self.wait(attempt).await?;
-            attempt += 1;
+        attempt: u32,
+    ) -> Result<Option<Applied>, LinkError> {
+        let apply = Apply { records: records.to_vec(), quarantined: quarantined.to_vec(), position };
+        let error = match self.shared.store.apply(apply).await {
+            Ok(applied) => return Ok(Some(applied)),
+            Err(error @ (CommitError::Full | CommitError::Overloaded)) => error,
+            Err(error) => return Err(LinkRefusal::Store(error).into()),
+        };
+        self.links.change(&self.session.path, |link| link.stalled = Some(error.to_string()));
+        if attempt == 0 {
+            tracing::warn!(peer = %self.session.path, %error, "a child's records wait");
         }
+        Ok(None)
     }
 
+    /// Waits before the next attempt. Meanwhile nothing is read from the child, who is told "alive".
     async fn wait(&mut self, attempt: u32) -> Result<(), LinkError> {
         let wait = back_off(&self.session.path, attempt, &self.shared.settings);
         let alive = FromReceiver::Ack(self.ack(Counted::default()));

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use model::feed::Direction;
-use model::{Envelope, NodePath, Record};
+use model::{Envelope, KeyId, NodePath, Record};
 use store::ReadError;
 
 use super::Sender;
-use crate::interest::{Interest, Selection, concerns_down};
+use crate::flow::{class_goes_up, known};
+use crate::interest::{Interest, Selection, concerns_down, flow_concerns_down};
 use crate::restore::Restores;
 use crate::{Confirmations, DirectoryView, flows_up, proof};
 
@@ -56,6 +57,22 @@ impl Route {
             Self::Up => proof::ships_up(view, &envelope.key_id, own) && flows_up(envelope),
             Self::Down(_) => concerns_down(envelope),
             Self::Restore => view.key_path(&envelope.key_id).is_some_and(|path| to.contains(path)),
+        }
+    }
+
+    /// The same as far as signing key and flow class say.
+    pub fn may_take(
+        &self,
+        signer: &KeyId,
+        flow: u32,
+        view: &DirectoryView,
+        own: &NodePath,
+        to: &NodePath,
+    ) -> bool {
+        match self {
+            Self::Up => proof::ships_up(view, signer, own) && class_goes_up(flow),
+            Self::Down(_) => flow_concerns_down(known(flow)),
+            Self::Restore => view.key_path(signer).is_some_and(|path| to.contains(path)),
         }
     }
 }

@@ -411,6 +411,41 @@ fn a_record_that_comes_again_mends_the_damaged_one() {
     });
 }
 
+/// A batch of what is no record, each one different.
+fn garbage(numbers: std::ops::Range<u64>, after: u64) -> Batch {
+    use model::body::{RawRecord, RecordList};
+    let raw = |number: u64| RawRecord { header: number.to_be_bytes().to_vec().into(), ..Default::default() };
+    let list = RecordList { records: numbers.map(raw).collect() };
+    let payload = bytes::Bytes::from(prost::Message::encode_to_vec(&list));
+    let raw_len = payload.len() as u32;
+    Batch { after, upto: after, compression: Compression::None, raw_len, payload, head: after, now_ms: 0 }
+}
+
+#[test]
+fn a_full_quarantine_takes_no_more_and_ends_the_feed() {
+    run(async {
+        let (province, dali) = pair().await;
+        let hello = hello(&dali);
+        let mut served = Served::by(&province, greet(hello.clone())).await;
+        let at = served.welcome().await.position;
+        for thousand in 0..10 {
+            served.send(garbage(thousand * 1000..(thousand + 1) * 1000, at)).await;
+            assert_eq!(served.ack().await.quarantined, 1000);
+        }
+        // What is held there already is nothing new.
+        served.send(garbage(0..1000, at)).await;
+        assert_eq!(served.ack().await.quarantined_total, 10_000);
+        served.send(garbage(9_999..10_001, at)).await;
+        assert!(served.refusal().await.starts_with("QUARANTINE_FULL: "));
+        assert_eq!(province.store.status().quarantined, 10_000);
+        // A new session knows how many there are.
+        let mut again = Served::by(&province, greet(hello)).await;
+        assert!(again.welcome().await.position == at);
+        again.send(garbage(10_000..10_001, at)).await;
+        assert!(again.refusal().await.starts_with("QUARANTINE_FULL: "));
+    });
+}
+
 #[test]
 fn nothing_is_proven_while_the_directory_changes() {
     run(async {
@@ -430,10 +465,11 @@ fn nothing_is_proven_while_the_directory_changes() {
         dali.keep_link(&province.door, crate::wire::NEVER);
         let above = province.machine.path.clone();
         let link = |node: &Node| node.links.view(&above);
-        until("everything is shipped", || dali.is_caught_up()).await;
-        tokio::time::sleep(std::time::Duration::from_secs(120)).await;
+        until("the link is up", || link(&dali).is_some_and(|link| link.connected)).await;
+        tokio::time::sleep(std::time::Duration::from_secs(20)).await;
         let waiting = link(&dali).unwrap();
         assert_eq!((waiting.proven_ms, waiting.disproven), (0, None));
+        assert!(!dali.is_caught_up(), "nor is anything shipped whose writer is not known yet");
         for record in &foreign {
             dali.directory.learn(record);
         }

@@ -13,7 +13,7 @@ use crate::types::KindCount;
 use super::{Index, IndexFailed, for_each};
 
 /// Layout of keys and values; another number means rebuild.
-const LAYOUT: u32 = 2;
+const LAYOUT: u32 = 3;
 
 /// Value under [`Key::Meta`].
 #[derive(Clone, PartialEq, Message)]

@@ -64,6 +64,26 @@ fn what_is_superseded_needs_no_repair() {
 }
 
 #[test]
+fn damage_that_a_feed_does_not_concern_does_not_stop_it() {
+    let (storage, store, _) = filled(true);
+    let other = Draft { flow: model::Flow::Counter, ..draft("of another flow", "x") };
+    now(store.commit(vec![other.clone()])).unwrap();
+    now(store.commit(vec![draft("after it", "y")])).unwrap();
+    let lsn = store.lsn(&other.key()).unwrap().unwrap();
+    let (name, start, end, _) = frames(&storage).into_iter().find(|frame| frame.3 == lsn).unwrap();
+    storage.damage(&name, |bytes| bytes[start + FRAME_HEADER + ITEM_HEADER..end].fill(0));
+    let registrations = |envelope: &model::Envelope| envelope.known_flow() == Some(model::Flow::Registration);
+    let may = |_: &model::KeyId, flow| flow == model::Flow::Registration as u32;
+    let read = |may: &dyn Fn(&model::KeyId, u32) -> bool| {
+        let mut reader = store.feed_reader(lsn - 1);
+        reader.next_of(100, usize::MAX, &registrations, may)
+    };
+    let slice = read(&may).unwrap();
+    assert_eq!((slice.upto, slice.records.len()), (store.head(), 1));
+    assert!(matches!(read(&|_, _| true), Err(ReadError::Corrupt { .. })), "who cannot tell has to wait");
+}
+
+#[test]
 fn a_slice_ends_before_damage_and_the_next_begins_with_it() {
     let (storage, store, held) = filled(true);
     let lsn = store.lsn(&held[60].key()).unwrap().unwrap();
