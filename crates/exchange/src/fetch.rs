@@ -1,15 +1,15 @@
 //! Giving a neighbour records by their keys, so that it can mend its log.
 //!
-//! A child gets what was signed in its subtree and directory records, the parent what was signed in this one: each only what
-//! it held before by right.
+//! A child gets what was signed in its subtree and what its down feed tells it, the parent what was signed in this subtree: each
+//! only what it held before by right.
 
 use model::fetch::{Fetched, MAX_BYTES, MAX_KEYS};
-use model::{Flow, Record, RecordKey};
+use model::{Record, RecordKey};
 use replication::DirectoryView;
 use store::ReadError;
 
 use crate::caller::{Action, Caller, permit};
-use crate::{Exchange, ExchangeError};
+use crate::{Exchange, ExchangeError, QueryTimeInterest};
 
 impl Exchange {
     /// The records held under these keys that are for the caller, a parent or child, as they are stored.
@@ -32,7 +32,7 @@ impl Exchange {
                 Ok(None) | Err(ReadError::Corrupt { .. }) => continue,
                 Err(error) => return Err(error.into()),
             };
-            if !self.is_for(caller, &record, &directory) {
+            if !self.is_for(caller, &record, &directory)? {
                 continue;
             }
             bytes += record.size();
@@ -45,13 +45,19 @@ impl Exchange {
         Ok(fetched)
     }
 
-    fn is_for(&self, caller: &Caller, record: &Record, directory: &DirectoryView) -> bool {
-        let own = &self.parts.node.path;
+    fn is_for(
+        &self,
+        caller: &Caller,
+        record: &Record,
+        directory: &DirectoryView,
+    ) -> Result<bool, ExchangeError> {
+        let (own, store) = (&self.parts.node.path, &self.parts.store);
         let to_child = own.is_parent_of(&caller.path);
-        if to_child && record.envelope().known_flow() == Some(Flow::Directory) {
-            return true;
-        }
         let within = if to_child { &caller.path } else { own };
-        directory.key_path(&record.envelope().key_id).is_some_and(|path| within.contains(path))
+        if directory.key_path(&record.envelope().key_id).is_some_and(|path| within.contains(path)) {
+            return Ok(true);
+        }
+        let interest = QueryTimeInterest::new(store.clone(), self.parts.terms.clone());
+        Ok(to_child && replication::is_told(record, &caller.path, &interest, directory, store)?)
     }
 }

@@ -8,8 +8,11 @@ use store::{ReadError, Store};
 
 use crate::terms::{TermKey, identifier_value, space};
 
-/// Most candidates that share an identifier that are followed, and documents of a registration read at a time.
-const MOST: usize = 1000;
+/// Most registrations that one resident ID may join. A number that more of them carry is a placeholder ("no card") and nobody's:
+/// comparing all of them with each other for every one of them would hold a down feed up. Nobody is at so many hospitals.
+const MAX_SHARING: usize = 200;
+/// Documents of a registration read at a time.
+const PAGE: usize = 1000;
 
 /// Answers from the node's own store.
 #[derive(Debug, Clone)]
@@ -28,7 +31,10 @@ impl QueryTimeInterest {
         for identifier in registration.identifiers.iter().filter(|identifier| identifier.r#type == "01") {
             if let Some(value) = identifier_value(&identifier.r#type, &identifier.value) {
                 let term = self.terms.term(space::IDENTIFIER, &value);
-                keys.extend(self.store.lookup(space::IDENTIFIER, &term, None, MOST)?);
+                let sharing = self.store.lookup(space::IDENTIFIER, &term, None, MAX_SHARING + 1)?;
+                if sharing.len() <= MAX_SHARING {
+                    keys.extend(sharing);
+                }
             }
         }
         keys.sort_unstable();
@@ -61,11 +67,11 @@ impl Interest for QueryTimeInterest {
     fn documents(&self, registration: &RecordKey) -> Result<Vec<Record>, ReadError> {
         let (mut documents, mut after) = (Vec::new(), None);
         loop {
-            let page = self.store.about(registration, Kind::DocumentEntry as u32, after, MOST)?;
+            let page = self.store.about(registration, Kind::DocumentEntry as u32, after, PAGE)?;
             for key in &page {
                 documents.extend(self.store.get(key)?);
             }
-            if page.len() < MOST {
+            if page.len() < PAGE {
                 return Ok(documents);
             }
             after = page.last().copied();

@@ -44,6 +44,38 @@ pub(crate) fn flow_concerns_down(flow: Option<Flow>) -> bool {
     !matches!(flow, None | Some(Flow::Unspecified | Flow::Counter | Flow::Message | Flow::Audit))
 }
 
+/// Whether a record is one that the down feed tells this child now.
+pub fn is_told(
+    record: &Record,
+    child: &NodePath,
+    interest: &dyn Interest,
+    view: &DirectoryView,
+    store: &Store,
+) -> Result<bool, ReadError> {
+    let inside =
+        |record: &Record| view.key_path(&record.envelope().key_id).is_some_and(|path| child.contains(path));
+    let concerns = |registration: &Record| -> Result<bool, ReadError> {
+        Ok(!registration.envelope().tombstone && interest.person(registration)?.iter().any(inside))
+    };
+    let envelope = record.envelope();
+    match envelope.known_flow() {
+        Some(Flow::Registration) if envelope.kind == Kind::Registration as u32 => concerns(record),
+        Some(Flow::DocumentEntry) => match envelope.subject {
+            Some(subject) => store.get(&subject)?.map_or(Ok(false), |patient| concerns(&patient)),
+            None => Ok(false),
+        },
+        flow => Ok(is_for_everybody(flow)),
+    }
+}
+
+/// Whether records of this class go down to every node.
+fn is_for_everybody(flow: Option<Flow>) -> bool {
+    matches!(
+        flow,
+        Some(Flow::Directory | Flow::CodeSystem | Flow::Policy | Flow::Catalogue | Flow::Revocation)
+    )
+}
+
 /// Selects for one child, during one session.
 #[derive(Debug)]
 pub(crate) struct Selection {
@@ -58,7 +90,7 @@ impl Selection {
     }
 
     /// What the child is to have because these records are there, each once. Up to `after` it has been told.
-    pub fn of(
+    pub async fn of(
         &mut self,
         records: Vec<Record>,
         after: u64,
@@ -75,6 +107,8 @@ impl Selection {
                     selected.push(wanted);
                 }
             }
+            // A person may have many registrations and documents: others want to run too.
+            tokio::task::yield_now().await;
         }
         Ok(selected)
     }
@@ -92,11 +126,7 @@ impl Selection {
                 self.because_of_registration(record, (inside, after), view, store)
             }
             Some(Flow::DocumentEntry) if !inside => self.because_of_document(record, view, store),
-            Some(Flow::Directory | Flow::CodeSystem | Flow::Policy | Flow::Catalogue | Flow::Revocation)
-                if !inside =>
-            {
-                Ok(vec![record])
-            }
+            flow if is_for_everybody(flow) && !inside => Ok(vec![record]),
             // Links and consents come with the linker and the policy issue.
             _ => Ok(Vec::new()),
         }

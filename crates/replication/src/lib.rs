@@ -41,7 +41,7 @@ pub use directory::{
 };
 pub use error::{LinkError, LinkRefusal};
 pub use flow::flows_up;
-pub use interest::Interest;
+pub use interest::{Interest, is_told};
 pub use keyring::{AdmittedKey, Keyring};
 pub use links::{Health, LinkView, Links};
 pub use receive::{Receiver, ReceiverSettings};

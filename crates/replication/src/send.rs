@@ -23,7 +23,7 @@ use std::time::Duration;
 use futures_util::{Stream, StreamExt};
 use model::feed::{Ack, Batch, FromReceiver, FromSender, Head, Hello, PROTOCOLS, Welcome};
 use model::{Clock, KeyId, NodePath};
-use store::{FeedReader, Store};
+use store::{FeedReader, FeedSlice, Store};
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
@@ -36,7 +36,10 @@ use self::shipping::{Shipping, cut};
 use crate::batch::Place;
 use crate::interest::Selection;
 use crate::links::Counted;
-use crate::{Confirmations, Directory, Keyring, LinkError, Links, NodeIdentity, batch, entitlement, restore};
+use crate::{
+    Confirmations, Directory, DirectoryView, Keyring, LinkError, Links, NodeIdentity, batch, entitlement,
+    restore,
+};
 
 /// How a sender behaves.
 #[derive(Debug, Clone)]
@@ -395,12 +398,12 @@ impl<'a> Course<'a> {
 
     /// The next batch; none if the log had nothing more after all.
     async fn batch(&mut self) -> Result<Option<Batch>, LinkError> {
-        if self.ready.is_empty() && !self.read()? {
+        if self.ready.is_empty() && !self.read().await? {
             // Whose they are is being decided. Once it is, only what nobody vouches for is unknown.
             let published = self.sender.directory.decide().await;
             self.reader = self.sender.store.feed_reader(self.shipping.sent());
             self.known_signers = true;
-            let read = self.read();
+            let read = self.read().await;
             self.known_signers = false;
             drop(published);
             read?;
@@ -415,26 +418,16 @@ impl<'a> Course<'a> {
 
     /// Reads the next slice of the log and makes batches of it: before its records the directory records that they need.
     /// False, and nothing, if it holds records of a signer that the directory does not know yet.
-    fn read(&mut self) -> Result<bool, LinkError> {
+    async fn read(&mut self) -> Result<bool, LinkError> {
         let sender = self.sender;
         let directory = sender.directory.snapshot();
-        let (own, to) = (&sender.own.path, self.to);
-        let unknown = Cell::new(false);
-        let takes = |envelope: &model::Envelope| {
-            unknown.set(unknown.get() || directory.key_path(&envelope.key_id).is_none());
-            sender.route.takes(envelope, &directory, own, to)
-        };
         let after = self.shipping.sent();
-        let most = sender.route.max_records(sender.settings.max_batch_records);
-        let may = |signer: &KeyId, flow| sender.route.may_take(signer, flow, &directory, own, to);
-        let slice = self.reader.next_of(most, self.max_batch_bytes, &takes, &may)?;
-        if unknown.get() && !self.known_signers {
-            return Ok(false);
-        }
+        let Some(slice) = self.slice(&directory)? else { return Ok(false) };
         if slice.upto <= after {
             return Ok(true);
         }
-        let mut records = select(self.selection.as_mut(), slice.records, after, &directory, &sender.store)?;
+        let selection = self.selection.as_mut();
+        let mut records = select(selection, slice.records, after, &directory, &sender.store).await?;
         let needed = self.cover.complete(&records, &directory, &sender.store)?;
         records.splice(0..0, needed);
         // The receiver judges batch by batch, so what others depend on must not stand in a later part.
@@ -448,6 +441,21 @@ impl<'a> Course<'a> {
         }
         self.sender.links.change(self.to, |link| link.head = slice.head.max(link.head));
         Ok(true)
+    }
+
+    /// The next slice of the log; none if a signer in it is not known yet and may be soon.
+    fn slice(&mut self, directory: &DirectoryView) -> Result<Option<FeedSlice>, LinkError> {
+        let (sender, to) = (self.sender, self.to);
+        let (route, own) = (&sender.route, &sender.own.path);
+        let unknown = Cell::new(false);
+        let takes = |envelope: &model::Envelope| {
+            unknown.set(unknown.get() || directory.key_path(&envelope.key_id).is_none());
+            route.takes(envelope, directory, own, to)
+        };
+        let may = |signer: &KeyId, flow| route.may_take(signer, flow, directory, own, to);
+        let most = route.max_records(sender.settings.max_batch_records);
+        let slice = self.reader.next_of(most, self.max_batch_bytes, &takes, &may)?;
+        Ok((!unknown.get() || self.known_signers).then_some(slice))
     }
 
     async fn acknowledged(&mut self, ack: Ack) -> Result<(), LinkError> {

@@ -126,7 +126,7 @@ impl Children {
 }
 
 /// Selects from a slice what goes.
-pub(super) fn select(
+pub(super) async fn select(
     selection: Option<&mut Selection>,
     records: Vec<Record>,
     after: u64,
@@ -134,7 +134,7 @@ pub(super) fn select(
     store: &store::Store,
 ) -> Result<Vec<Record>, ReadError> {
     match selection {
-        Some(selection) => selection.of(records, after, view, store),
+        Some(selection) => selection.of(records, after, view, store).await,
         None => Ok(records),
     }
 }
