@@ -5,6 +5,7 @@
 //! batches unacknowledged and remembers nothing between sessions. A signal that the log grew carries no data; the log is read.
 
 mod cover;
+mod express;
 mod introduction;
 mod pace;
 mod proving;
@@ -28,6 +29,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
 use self::cover::Cover;
+use self::express::Express;
 use self::pace::Pace;
 use self::proving::Proving;
 pub use self::route::Children;
@@ -244,6 +246,7 @@ struct Course<'a> {
     reader: FeedReader,
     shipping: Shipping,
     cover: Cover,
+    express: Express,
     proving: Proving,
     pace: Pace,
     max_batch_bytes: usize,
@@ -309,6 +312,7 @@ impl<'a> Course<'a> {
                 settings.max_in_flight.min(welcome.max_in_flight as usize),
             ),
             cover: Cover::default(),
+            express: Express::default(),
             proving: Proving::new(now),
             max_batch_bytes: pace.batch_bytes(max_batch_bytes),
             pace,
@@ -398,6 +402,9 @@ impl<'a> Course<'a> {
 
     /// The next batch; none if the log had nothing more after all.
     async fn batch(&mut self) -> Result<Option<Batch>, LinkError> {
+        if self.ready.is_empty() {
+            self.look_ahead()?;
+        }
         if self.ready.is_empty() && !self.read().await? {
             // Whose they are is being decided. Once it is, only what nobody vouches for is unknown.
             let published = self.sender.directory.decide().await;
@@ -443,14 +450,40 @@ impl<'a> Course<'a> {
         Ok(true)
     }
 
+    /// Makes batches of what may not wait behind the backlog.
+    fn look_ahead(&mut self) -> Result<(), LinkError> {
+        let (sender, to) = (self.sender, self.to);
+        let (route, own, directory) = (&sender.route, &sender.own.path, sender.directory.snapshot());
+        let Some(lanes) = route.lanes(self.pace.is_thin()) else { return Ok(()) };
+        // Whose a record is that is being decided about is seen when its turn comes.
+        let takes = |envelope: &model::Envelope| {
+            let Some(path) = directory.key_path(&envelope.key_id) else { return false };
+            // A child has its own subtree's.
+            (route.is_up() || !to.contains(path)) && route.takes(envelope, &directory, own, to)
+        };
+        let may = |signer: &KeyId, flow| route.may_take(signer, flow, &directory, own, to);
+        let (sent, head) = (self.shipping.sent(), sender.store.head());
+        let mut records = self.express.next(&sender.store, (sent, head), lanes, &takes, &may)?;
+        if records.is_empty() {
+            return Ok(());
+        }
+        let needed = self.cover.complete(&records, &directory, &sender.store)?;
+        records.splice(0..0, needed);
+        records.sort_by_key(|record| entitlement::rank(record).unwrap_or(u8::MAX));
+        let place = Place { after: sent, upto: sent, head, now_ms: sender.clock.now_ms() };
+        let parts = cut(&records, self.max_batch_bytes, sender.settings.max_batch_records);
+        self.ready.extend(parts.into_iter().map(|part| batch::encode(part, place)));
+        Ok(())
+    }
+
     /// The next slice of the log; none if a signer in it is not known yet and may be soon.
     fn slice(&mut self, directory: &DirectoryView) -> Result<Option<FeedSlice>, LinkError> {
         let (sender, to) = (self.sender, self.to);
-        let (route, own) = (&sender.route, &sender.own.path);
+        let (route, own, express) = (&sender.route, &sender.own.path, &self.express);
         let unknown = Cell::new(false);
         let takes = |envelope: &model::Envelope| {
             unknown.set(unknown.get() || directory.key_path(&envelope.key_id).is_none());
-            route.takes(envelope, directory, own, to)
+            route.takes(envelope, directory, own, to) && !express.went(envelope)
         };
         let may = |signer: &KeyId, flow| route.may_take(signer, flow, directory, own, to);
         let most = route.max_records(sender.settings.max_batch_records);

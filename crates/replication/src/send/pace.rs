@@ -27,6 +27,11 @@ impl Pace {
         Self { bytes_per_s, free_at: now }
     }
 
+    /// Whether there is a limit.
+    pub fn is_thin(&self) -> bool {
+        self.bytes_per_s.is_some()
+    }
+
     /// When the next batch may go, if not now.
     pub fn wait(&self, now: Instant) -> Option<Instant> {
         (self.free_at > now).then_some(self.free_at)

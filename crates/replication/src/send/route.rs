@@ -7,6 +7,7 @@ use model::{Envelope, KeyId, NodePath, Record};
 use store::ReadError;
 
 use super::Sender;
+use super::express::Lanes;
 use crate::flow::{class_goes_up, known};
 use crate::interest::{Interest, Selection, concerns_down, flow_concerns_down};
 use crate::restore::Restores;
@@ -44,6 +45,15 @@ impl Route {
         match self {
             Self::Down(interest) => Some(Selection::new(Arc::clone(interest), to.clone())),
             Self::Up | Self::Restore => None,
+        }
+    }
+
+    /// What goes ahead of a backlog; none in a restore, where everything is waited for.
+    pub fn lanes(&self, thin: bool) -> Option<Lanes> {
+        match self {
+            Self::Up => Some(Lanes { of_persons: true, thin }),
+            Self::Down(_) => Some(Lanes { of_persons: false, thin }),
+            Self::Restore => None,
         }
     }
 
