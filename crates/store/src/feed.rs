@@ -112,7 +112,11 @@ impl FeedReader {
                 Look::Gap(gap) => gap,
                 Look::Frame(frame) => {
                     scanned += frame.payload.len() as u64;
-                    let (place, lsn) = (frame.place, frame.header.lsn);
+                    if frame.header.is_part() {
+                        // No records are in it, and its position is not reached yet.
+                        continue;
+                    }
+                    let (place, lsn) = (frame.place, frame.header.last_lsn());
                     match Content::of(&frame) {
                         Ok(content) => {
                             if !filling.take(lsn, self.current(content, filling.filter)?) {
@@ -152,7 +156,8 @@ impl FeedReader {
         for commit in current[left..].chunk_by(|one, next| one.lsn == next.lsn) {
             let mut records = Vec::with_capacity(commit.len());
             for pointer in commit {
-                let record = log.record(pointer)?;
+                // None: it has been superseded meanwhile.
+                let Some(record) = log.record(pointer)? else { continue };
                 if (filling.filter)(record.envelope()) {
                     records.push(record);
                 }
@@ -162,7 +167,7 @@ impl FeedReader {
                 return Ok(false);
             }
         }
-        filling.slice.upto = gap.upto;
+        filling.slice.upto = gap.upto.max(after);
         Ok(true)
     }
 

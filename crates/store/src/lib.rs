@@ -25,6 +25,7 @@ mod mark;
 mod open;
 mod options;
 mod overlay;
+mod reclaim;
 mod scrub;
 mod shared;
 mod storage;
@@ -42,8 +43,8 @@ pub use storage::{Cut, Files, Memory, Storage};
 pub use store::Store;
 pub use types::{
     Applied, Apply, Committed, DamagedPlace, Direction, Draft, Expect, FeedId, FeedPosition, FeedSlice,
-    IndexKind, KindCount, LastEpoch, MAX_COMMIT_BYTES, MAX_COMMIT_RECORDS, OpenReport, Quarantined,
-    Recomputed, ScrubPlace, Scrubbed, StoreStatus, TailCut,
+    HeldUp, IndexKind, KindCount, LastEpoch, MAX_COMMIT_BYTES, MAX_COMMIT_RECORDS, OpenReport, Quarantined,
+    ReclaimStatus, Reclaimed, Recomputed, ScrubPlace, Scrubbed, StoreStatus, TailCut,
 };
 
 #[cfg(test)]

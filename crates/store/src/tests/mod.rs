@@ -5,6 +5,7 @@ mod crash;
 mod damage;
 mod digest;
 mod disk;
+mod reclaim;
 mod repair;
 mod scrub;
 mod sled;
