@@ -11,6 +11,7 @@
 //!
 //! Does not decide when it is done, and frees nothing of the last segment, of current tombstones or of what is quarantined.
 
+mod lost;
 mod output;
 mod rewrite;
 mod usage;
@@ -123,7 +124,7 @@ impl Shared {
         }
         let head = *self.head.borrow();
         if state.round.is_none() {
-            if state.done_at == head {
+            if state.done_at == head && self.log.damage().0.is_empty() {
                 return Ok(false);
             }
             let usage = self.look(&state.futile)?;
@@ -137,18 +138,26 @@ impl Shared {
                 self.reclaim_status.lock().held_up = Some(HeldUp::NoRoom);
                 continue;
             }
-            match Rewrite::begin(self, worth.segment) {
+            let begun = Rewrite::begin(self, worth.segment).map_err(|error| GivenUp::write(&error));
+            let begun = begun.and_then(|mut rewrite| {
+                if worth.damaged {
+                    rewrite.mend(self)?;
+                }
+                Ok(rewrite)
+            });
+            match begun {
                 Ok(rewrite) => {
                     state.rewrite = Some(Box::new(rewrite));
                     self.reclaim_status.lock().running = true;
                     return Ok(true);
                 }
-                Err(error) => {
-                    let given_up = GivenUp::write(&error);
-                    if let GivenUp::HeldUp(why) = given_up {
-                        self.reclaim_status.lock().held_up = Some(why);
-                    }
+                Err(given_up) => {
                     self.remove_copy(worth.segment);
+                    match given_up {
+                        GivenUp::HeldUp(why) => self.reclaim_status.lock().held_up = Some(why),
+                        GivenUp::Futile => {}
+                        GivenUp::Read(error) => return Err(error),
+                    }
                 }
             }
         }

@@ -256,6 +256,13 @@ pub(crate) fn push(item: &Item, payload: &mut Vec<u8>) -> Span {
     Span { offset: (start + ITEM_HEADER) as u32, length }
 }
 
+/// The bytes of one item with its header.
+pub(crate) fn alone(item: &Item) -> Bytes {
+    let mut bytes = Vec::new();
+    push(item, &mut bytes);
+    Bytes::from(bytes)
+}
+
 /// Reads the items of a payload whose checksum was right.
 pub(crate) fn read_all(payload: &Bytes) -> Result<Vec<(Span, Item)>, NotAnItem> {
     let mut items = Vec::new();

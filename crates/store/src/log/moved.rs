@@ -26,6 +26,7 @@ pub(crate) struct Stub {
 /// they say.
 #[derive(Debug, Clone)]
 pub(crate) struct Kept {
+    /// 0 for what nothing points to: no item was there.
     pub original: u32,
     pub bytes: Bytes,
     pub relinked: Option<Relinked>,

@@ -190,6 +190,16 @@ impl Log {
 
     /// Reads one item, checking its checksum. None if it was superseded and is not there any more.
     pub(crate) fn item(&self, lsn: u64, offset: u32, length: u32) -> Result<Option<Item>, ReadError> {
+        Ok(self.item_bytes(lsn, offset, length)?.map(|(_, item)| item))
+    }
+
+    /// The same, with the item's bytes and their header.
+    pub(crate) fn item_bytes(
+        &self,
+        lsn: u64,
+        offset: u32,
+        length: u32,
+    ) -> Result<Option<(Bytes, Item)>, ReadError> {
         loop {
             let Some(segment) = self.segment_with(lsn) else {
                 return Err(self.damaged(Place::default(), lsn));
@@ -212,7 +222,7 @@ impl Log {
         layout: &Layout,
         offset: u32,
         length: u32,
-    ) -> Result<Option<Item>, Missed> {
+    ) -> Result<Option<(Bytes, Item)>, Missed> {
         let name = format::segment_name(segment);
         let offset = if layout.moved.is_some() {
             let find = |table: Arc<Table>| table.find(self.storage.as_ref(), &name, offset);
@@ -234,7 +244,9 @@ impl Log {
         let mut bytes = vec![0; wanted];
         let read = self.storage.read_at(&name, start, &mut bytes).map_err(Missed::Io)?;
         bytes.truncate(read);
-        item::read_one(Bytes::from(bytes)).map(Some).map_err(|_| Missed::Damaged(start))
+        let bytes = Bytes::from(bytes);
+        let item = item::read_one(bytes.clone()).map_err(|_| Missed::Damaged(start))?;
+        Ok(Some((bytes, item)))
     }
 
     /// Reads a record by its pointer. None if it was superseded and is not there any more.

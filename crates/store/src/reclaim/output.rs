@@ -86,7 +86,9 @@ impl Output {
         let (payload, places) = moved::encode(&items, stubs, seq);
         for ((kept, counts), place) in kept.iter().zip(places) {
             let place = at + (FRAME_HEADER + place) as u64;
-            self.pairs.push((kept.original, place as u32));
+            if kept.original != 0 {
+                self.pairs.push((kept.original, place as u32));
+            }
             self.record_bytes += if *counts { kept.bytes.len() as u64 } else { 0 };
         }
         let header = FrameHeader {

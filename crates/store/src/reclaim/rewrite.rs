@@ -8,17 +8,19 @@
 use std::collections::BTreeMap;
 use std::io;
 
+use bytes::Bytes;
 use model::{Kind, RecordKey};
 
+use super::lost::{Lost, Saved};
 use super::output::{Output, bytes_of, is_record};
 use super::{GivenUp, HeldUp};
 use crate::content::own_seq;
 use crate::error::ReadError;
 use crate::log::format::{FLAG_OWN, FRAME_HEADER, Moved, SegmentHeader};
-use crate::log::item::{Item, Pointer};
+use crate::log::item::{self, Item, Pointer, Span};
 use crate::log::moved::{self, Found, Kept, Relinked, Stub};
 use crate::log::read::Frame;
-use crate::log::skip::Look;
+use crate::log::skip::{Gap, Look};
 use crate::log::{Log, Walk};
 use crate::shared::Shared;
 
@@ -32,6 +34,14 @@ pub(super) enum Piece {
     Read(u64),
     /// All of the segment is written.
     End(u64),
+}
+
+/// An item as it was found: its place before the segment was ever rewritten, and its bytes with their header.
+struct Input {
+    original: Span,
+    bytes: Bytes,
+    item: Item,
+    relinked: Option<Relinked>,
 }
 
 /// A segment that is being rewritten.
@@ -48,6 +58,8 @@ pub(super) struct Rewrite {
     ready: Vec<Stub>,
     /// Positions of which nothing is kept, not written yet.
     run: Option<(u64, u64)>,
+    /// What the segment's damaged places do not say; none as long as there are none.
+    lost: Option<Lost>,
     /// Own seqs that the next frame must vouch for.
     seq: u64,
 }
@@ -76,8 +88,20 @@ impl Rewrite {
             waiting: BTreeMap::new(),
             ready: Vec::new(),
             run: None,
+            lost: None,
             seq: 0,
         })
+    }
+
+    /// Takes what follows from the rest of the log for a segment with damaged places, before anything of it is read.
+    pub(super) fn mend(&mut self, shared: &Shared) -> Result<(), GivenUp> {
+        let mut lost = shared.lost(self.segment, self.moved.last_lsn)?;
+        // The damaged bytes may have been a commit of the own writer.
+        self.seq = shared.view.read().writer.last_seq;
+        let first = lost.first(self.segment);
+        self.lost = Some(lost);
+        first.into_iter().for_each(|stub| self.leave(stub));
+        Ok(())
     }
 
     /// Goes on for about so many bytes.
@@ -93,8 +117,8 @@ impl Rewrite {
                     self.frame(shared, &frame)?;
                 }
                 Look::Gap(gap) => {
-                    shared.log.note(gap.place, gap.lsn, gap.upto);
-                    return Err(GivenUp::HeldUp(HeldUp::Damaged));
+                    read += 1;
+                    self.gap(shared, &gap)?;
                 }
                 Look::End => break,
             }
@@ -118,26 +142,73 @@ impl Rewrite {
         let own = frame.header.flags & FLAG_OWN;
         let mut kept = Vec::new();
         for found in items.found {
-            kept.extend(self.keep(shared, frame, last, own != 0, found)?);
+            let bytes = bytes_of(&frame.payload, &found);
+            let Found { original, item, relinked, .. } = found;
+            kept.extend(self.keep(shared, last, own != 0, Input { original, bytes, item, relinked })?);
         }
         self.put((first, last), own, &kept).map_err(|error| GivenUp::write(&error))?;
         // The table comes yet, but most of what there is to gain is known by now.
-        if self.out.len() > self.len { Err(GivenUp::Futile) } else { Ok(()) }
+        if self.out.len() > self.len && self.lost.is_none() { Err(GivenUp::Futile) } else { Ok(()) }
+    }
+
+    /// A damaged place: what can be read in it by itself is kept.
+    fn gap(&mut self, shared: &Shared, gap: &Gap) -> Result<(), GivenUp> {
+        if self.lost.is_none() {
+            // Found just now: the next round begins with what is lost of it.
+            shared.log.note(gap.place, gap.lsn, gap.upto);
+            return Err(GivenUp::HeldUp(HeldUp::Damaged));
+        }
+        let write = |error: io::Error| GivenUp::write(&error);
+        // A feed's last position may have been here. Where it was not, a later one follows or it is the same.
+        let feeds = shared.view.read().feeds.clone();
+        let position = |(feed, position)| {
+            let bytes = item::alone(&Item::Position { feed, position });
+            (Kept { original: 0, bytes, relinked: None }, false)
+        };
+        let mut kept: Vec<(Kept, bool)> = feeds.into_iter().map(position).collect();
+        let mut at = gap.lsn;
+        let mut saved = shared.saved(gap)?.into_iter().peekable();
+        while let Some(Saved { lsn, .. }) = saved.peek() {
+            let lsn = *lsn;
+            self.put_empty((at, lsn), &mut kept).map_err(write)?;
+            while let Some(Saved { original, bytes, item, .. }) = saved.next_if(|saved| saved.lsn == lsn) {
+                let input = Input { original, bytes, item, relinked: None };
+                kept.extend(self.keep(shared, lsn, false, input)?);
+            }
+            self.put((lsn, lsn), 0, &kept).map_err(write)?;
+            kept.clear();
+            at = lsn + 1;
+        }
+        self.put_empty((at, gap.upto + 1), &mut kept).map_err(write)
+    }
+
+    /// Puts positions up to one (excluded) of which nothing is left but what is in `kept`, if there are any.
+    fn put_empty(&mut self, (mut at, end): (u64, u64), kept: &mut Vec<(Kept, bool)>) -> io::Result<()> {
+        if at < end && !kept.is_empty() {
+            self.put((at, at), 0, kept)?;
+            kept.clear();
+            at += 1;
+        }
+        while at < end {
+            let last = (end - 1).min(at + MOST_POSITIONS - 1);
+            self.put((at, last), 0, &[])?;
+            at = last + 1;
+        }
+        Ok(())
     }
 
     /// An item as it is kept, and whether it is a record; none if it goes.
     fn keep(
         &mut self,
         shared: &Shared,
-        frame: &Frame,
         lsn: u64,
         own: bool,
-        found: Found,
+        input: Input,
     ) -> Result<Option<(Kept, bool)>, ReadError> {
-        let mut relinked = found.relinked;
-        match &found.item {
+        let Input { original, bytes, item, mut relinked } = input;
+        match &item {
             Item::Record { record, supersedes } => {
-                let pointer = Pointer::to(record, lsn, found.original);
+                let pointer = Pointer::to(record, lsn, original);
                 let key = record.key();
                 let seq = own_seq(record, own, shared.own()).unwrap_or_default();
                 let held = shared.pointer(&key)?;
@@ -156,6 +227,7 @@ impl Rewrite {
                         self.ready.push(stub);
                     }
                 }
+                self.leave_lost(key, &pointer);
             }
             Item::Position { feed, position } => {
                 if shared.view.read().feeds.get(feed) != Some(position) {
@@ -164,13 +236,26 @@ impl Rewrite {
             }
             Item::Quarantined(_) | Item::Stub(_) => {}
         }
-        let bytes = bytes_of(&frame.payload, &found);
-        let kept = Kept { original: found.original.offset, bytes, relinked };
-        Ok(Some((kept, is_record(&found.item))))
+        Ok(Some((Kept { original: original.offset, bytes, relinked }, is_record(&item))))
+    }
+
+    /// Leaves a stub, and those of lost versions that follow on it.
+    fn leave(&mut self, stub: Stub) {
+        let (key, pointer) = (stub.key, stub.pointer);
+        self.join(stub);
+        self.leave_lost(key, &pointer);
+    }
+
+    fn leave_lost(&mut self, key: RecordKey, pointer: &Pointer) {
+        let mut pointer = *pointer;
+        while let Some(stub) = self.lost.as_mut().and_then(|lost| lost.after(key, &pointer)) {
+            pointer = stub.pointer;
+            self.join(stub);
+        }
     }
 
     /// Takes a stub, which joins that of the version before if it can.
-    fn leave(&mut self, stub: Stub) {
+    fn join(&mut self, stub: Stub) {
         let Some(held) = self.waiting.get_mut(&stub.key) else {
             self.waiting.insert(stub.key, stub);
             return;
@@ -218,13 +303,14 @@ impl Rewrite {
     /// Puts the copy in the segment's place, and tells how many bytes that freed.
     pub(super) fn finish(mut self, shared: &Shared) -> Result<u64, GivenUp> {
         let len = self.out.complete().map_err(|error| GivenUp::write(&error))?;
-        if len >= self.len {
+        if len >= self.len && self.lost.is_none() {
             return Err(GivenUp::Futile);
         }
         // A kill would else leave an index that covers a part of the segment as it was, and is made again.
         shared.index_read(|index| index.flush())?;
         self.out.replace(self.moved).map_err(|error| GivenUp::write(&error))?;
-        Ok(self.len - len)
+        // One that had to be mended may have grown.
+        Ok(self.len.saturating_sub(len))
     }
 }
 

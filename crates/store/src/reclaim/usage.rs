@@ -12,7 +12,7 @@ use crate::error::ReadError;
 use crate::index::for_each;
 use crate::keys::{Key, PARTITIONS};
 use crate::log::Layout;
-use crate::log::format::{ITEM_HEADER, SEGMENT_HEADER};
+use crate::log::format::{ITEM_HEADER, SEGMENT_HEADER, segment_name};
 use crate::log::item::Pointer;
 use crate::shared::Shared;
 use crate::types::HeldUp;
@@ -23,6 +23,8 @@ pub(super) struct Worth {
     pub segment: u64,
     /// Bytes that its copy will have at most, about.
     pub copy_bytes: u64,
+    /// It has damaged places, all of which have been mended.
+    pub damaged: bool,
     dead: u64,
 }
 
@@ -30,7 +32,7 @@ pub(super) struct Worth {
 #[derive(Debug, Default)]
 pub(super) struct Usage {
     pub dead_bytes: u64,
-    /// The most dead last.
+    /// The most dead last, and behind them those that were damaged: until they are rewritten no index can be made from the log.
     pub worth: Vec<Worth>,
     pub held_up: Option<HeldUp>,
 }
@@ -42,6 +44,7 @@ impl Shared {
         let closed = self.log.closed();
         let live = self.live_bytes(&closed)?;
         let applied = self.index_applied.load(std::sync::atomic::Ordering::SeqCst);
+        let (damage, ..) = self.log.damage();
         let mut usage = Usage::default();
         for (at, (segment, layout)) in closed.iter().enumerate() {
             let last = closed.get(at + 1).map(|(next, _)| *next).or_else(|| self.log.last_segment());
@@ -54,12 +57,20 @@ impl Shared {
             usage.dead_bytes += dead;
             let percent = u128::from(self.limits.reclaim_percent);
             let enough = dead > 0 && u128::from(dead) * 100 >= u128::from(records) * percent;
-            if enough && !futile.contains(segment) {
-                let copy_bytes = layout.len - dead + dead / 2;
-                usage.worth.push(Worth { segment: *segment, copy_bytes, dead });
+            let name = segment_name(*segment);
+            let mut places = damage.iter().filter(|place| place.segment == name).peekable();
+            let damaged = places.peek().is_some();
+            if !places.all(|place| place.healed) {
+                usage.held_up = Some(HeldUp::Damaged);
+                continue;
+            }
+            if damaged || enough && !futile.contains(segment) {
+                let copy_bytes = layout.len - dead.min(layout.len) / 2;
+                usage.worth.push(Worth { segment: *segment, copy_bytes, damaged, dead });
             }
         }
-        usage.worth.sort_unstable_by_key(|worth| (worth.dead, std::cmp::Reverse(worth.segment)));
+        let order = |worth: &Worth| (worth.damaged, worth.dead, std::cmp::Reverse(worth.segment));
+        usage.worth.sort_unstable_by_key(order);
         Ok(usage)
     }
 

@@ -6,6 +6,7 @@ mod damage;
 mod digest;
 mod disk;
 mod reclaim;
+mod reclaim_damage;
 mod reclaim_threads;
 mod repair;
 mod scrub;

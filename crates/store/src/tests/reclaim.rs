@@ -8,7 +8,7 @@ use super::support::*;
 use crate::*;
 
 /// Many versions of few records, with feed positions, tombstones and quarantined records between them.
-fn worn(versions: usize) -> (Memory, MemoryIndex, Store) {
+pub(super) fn worn(versions: usize) -> (Memory, MemoryIndex, Store) {
     let (storage, index) = (Memory::new(1), MemoryIndex::default());
     let store = open(options(&storage, &index));
     for at in 0..versions {
@@ -36,7 +36,7 @@ fn worn(versions: usize) -> (Memory, MemoryIndex, Store) {
 
 /// Everything that a reader can see.
 #[derive(Debug, PartialEq)]
-struct Seen {
+pub(super) struct Seen {
     feed: Vec<Record>,
     quarantined: Vec<Quarantined>,
     positions: Vec<(FeedId, FeedPosition)>,
@@ -45,7 +45,7 @@ struct Seen {
     last_seq: u64,
 }
 
-fn seen(store: &Store) -> Seen {
+pub(super) fn seen(store: &Store) -> Seen {
     let status = store.status();
     Seen {
         feed: whole_feed(store),
