@@ -300,7 +300,7 @@ fn apply(table: &mut toml::Table, key: &str, value: &str) -> Result<(), ConfigEr
         });
     };
     let name = name.to_lowercase();
-    let numeric = ["_mib", "_ms", "_days"].iter().any(|unit| name.ends_with(unit));
+    let numeric = ["_mib", "_ms", "_days", "_percent"].iter().any(|unit| name.ends_with(unit));
     let number = numeric.then(|| value.parse::<i64>().ok()).flatten();
     section.insert(name, number.map_or_else(|| toml::Value::String(value.to_owned()), toml::Value::Integer));
     Ok(())

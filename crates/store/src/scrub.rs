@@ -29,8 +29,11 @@ impl Shared {
             return Ok(done);
         }
         let mut walk = Walk::seek(&self.log, position, head)?;
+        // A place is a position: it is left where one is read to its end.
+        let mut inside = false;
         while position < head {
-            if done.bytes > 0 && done.bytes >= max_bytes || done.damaged.len() >= MOST_DAMAGED {
+            let enough = done.bytes > 0 && done.bytes >= max_bytes || done.damaged.len() >= MOST_DAMAGED;
+            if enough && !inside {
                 done.next = Some(ScrubPlace { position });
                 break;
             }
@@ -39,7 +42,8 @@ impl Shared {
                     done.bytes += (FRAME_HEADER + frame.payload.len()) as u64;
                     let FrameHeader { lsn, .. } = frame.header;
                     let upto = frame.header.last_lsn();
-                    if !frame.header.is_part() {
+                    inside = frame.header.is_part();
+                    if !inside {
                         position = upto;
                         done.frames += 1;
                     }
@@ -48,7 +52,7 @@ impl Shared {
                     (frame.place, unreadable.then_some(gap))
                 }
                 Look::Gap(gap) => {
-                    position = gap.upto.max(position);
+                    (position, inside) = (gap.upto.max(position), false);
                     done.bytes += self.bytes_between(gap.place, walk.place());
                     (gap.place, Some(gap))
                 }

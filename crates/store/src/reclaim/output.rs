@@ -15,7 +15,7 @@ use crate::log::table;
 /// Bytes written at a time.
 const CHUNK: usize = 1024 * 1024;
 /// Most stubs of one frame; more go into frames before it, of the same position.
-const FRAME_STUBS: usize = 4096;
+const FRAME_STUBS: usize = if cfg!(test) { 2 } else { 4096 };
 
 #[derive(Debug)]
 pub(super) struct Output {

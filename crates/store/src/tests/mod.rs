@@ -7,6 +7,7 @@ mod digest;
 mod disk;
 mod reclaim;
 mod reclaim_damage;
+mod reclaim_races;
 mod reclaim_threads;
 mod repair;
 mod scrub;
