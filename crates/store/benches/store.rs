@@ -70,6 +70,10 @@ fn open(root: &Path) -> (Store, store::OpenReport) {
 }
 
 fn open_under(boot_id: &str, root: &Path) -> (Store, store::OpenReport) {
+    open_with(boot_id, root, Limits::default())
+}
+
+fn open_with(boot_id: &str, root: &Path, limits: Limits) -> (Store, store::OpenReport) {
     Store::open(Options {
         storage: Arc::new(Files::open(root.join("log")).expect("the directory can be made")),
         index: IndexChoice::Sled { path: root.join("index"), cache_bytes: 32 << 20 },
@@ -79,7 +83,7 @@ fn open_under(boot_id: &str, root: &Path) -> (Store, store::OpenReport) {
         node: OriginId([7; 16]),
         signing: SigningKey::from_seed(&[9; 32]),
         run: Run::Threads,
-        limits: Limits::default(),
+        limits,
     })
     .expect("the store opens")
 }
@@ -238,7 +242,9 @@ async fn update(store: &Store, records: usize) -> f64 {
 
 /// Five updates of every record, and what is left of the log when they are reclaimed: at rest, and beside commits.
 async fn reclaim(root: &Path, records: usize) {
-    let (store, _) = open(root);
+    // So small that there are many closed ones whatever the number of records.
+    let limits = Limits { segment_bytes: 4 << 20, ..Limits::default() };
+    let (store, _) = open_with("bench", root, limits);
     store.begin_epoch(EpochId([1; 16]), Vec::new()).await.expect("an epoch is opened");
     let mut alone = 0.0;
     for _ in 0..6 {

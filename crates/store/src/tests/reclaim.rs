@@ -5,6 +5,7 @@ use model::Record;
 use super::digest::check_digests;
 use super::scrub::{filled, scrub_all, segments};
 use super::support::*;
+use crate::log::format::{FLAG_PART, FRAME_HEADER, FRAME_MAGIC, SEGMENT_HEADER};
 use crate::*;
 
 /// Many versions of few records, with feed positions, tombstones and quarantined records between them.
@@ -13,7 +14,9 @@ pub(super) fn worn(versions: usize) -> (Memory, MemoryIndex, Store) {
     let store = open(options(&storage, &index));
     for at in 0..versions {
         let name = format!("r{}", at % 20);
-        now(store.commit(vec![draft(&name, &format!("v{at} {}", "x".repeat(300)))])).unwrap();
+        let mut drafts = vec![draft(&name, &format!("v{at} {}", "x".repeat(300)))];
+        drafts.extend((0..at % 3).map(|part| draft(&format!("p{}-{part}", at % 11), &format!("v{at}"))));
+        now(store.commit(drafts)).unwrap();
         let quarantined = (at % 50 == 0).then(|| Quarantined {
             from: feed(2),
             raw: bytes::Bytes::from(format!("raw {at}")),
@@ -57,6 +60,18 @@ pub(super) fn seen(store: &Store) -> Seen {
     }
 }
 
+/// The feed, each slice by another reader, with room for one commit or a little more.
+fn feed_in_turns(store: &Store) -> Vec<Record> {
+    let (mut records, mut after) = (Vec::new(), 0);
+    while after < store.head() {
+        let slice = store.feed_reader(after).next(2, 1 << 20, &|_| true).unwrap();
+        assert!(slice.upto > after);
+        after = slice.upto;
+        records.extend(slice.records);
+    }
+    records
+}
+
 #[test]
 fn what_is_current_is_there_as_before_and_the_log_is_shorter() {
     for max_bytes in [1, 3000, u64::MAX] {
@@ -82,6 +97,7 @@ fn what_is_current_is_there_as_before_and_the_log_is_shorter() {
             }
         }
         assert_eq!(read, before.feed, "a reader that stood in a segment goes on in the new one");
+        assert_eq!(feed_in_turns(&store), before.feed, "and so do readers that begin where another ended");
         check_digests(&store, &before.feed, "reclaimed");
         let digest = store.recompute_digest(&|_, _| true).unwrap();
         assert_eq!(digest.kept, digest.found);
@@ -202,13 +218,55 @@ fn an_index_older_than_what_was_reclaimed_is_made_again() {
     }
     reclaim_all(&store, u64::MAX);
     let before = seen(&store);
-    let inside = store
-        .layouts()
-        .iter()
-        .any(|layout| layout.moved.is_some_and(|moved| moved.last_lsn > head && moved.last_lsn - 8 < head));
+    let layouts = store.layouts();
+    let last = |layout: &crate::log::Layout| layout.moved.map_or(0, |moved| moved.last_lsn);
+    let inside = layouts.windows(2).any(|pair| last(&pair[0]) < head && head < last(&pair[1]));
     assert!(inside, "the old index ends within a rewritten segment");
     let lost = Options { boot_id: "boot-2".to_owned(), ..options(&storage.copy(), &old) };
     let (again, report) = Store::open(lost).unwrap();
     assert_eq!(report.rebuilt, Some("it is older than what was reclaimed of the log"));
     assert_eq!(seen(&again), before);
+}
+
+/// Frames of a rewritten segment: where their payloads begin and whether more of the position follows.
+fn moved_frames(bytes: &[u8]) -> Vec<(usize, bool)> {
+    let (mut found, mut at) = (Vec::new(), SEGMENT_HEADER);
+    while bytes[at..].starts_with(FRAME_MAGIC) {
+        let length = u32::from_le_bytes(bytes[at + 4..at + 8].try_into().unwrap()) as usize;
+        found.push((at + FRAME_HEADER, bytes[at + 19] & FLAG_PART != 0));
+        at += FRAME_HEADER + length;
+    }
+    found
+}
+
+/// An index is made from a log, broken off behind the first parts of a position, and made on from there.
+#[test]
+fn half_a_position_never_gets_into_the_index() {
+    let (storage, _, store) = worn(120);
+    reclaim_all(&store, u64::MAX);
+    let (before, live) = (seen(&store), store.dump_index().unwrap());
+    drop(store);
+    let mut broken_off = 0;
+    for name in segments(&storage) {
+        let mut bytes = vec![0; storage.len(&name).unwrap() as usize];
+        storage.read_at(&name, 0, &mut bytes).unwrap();
+        if bytes[8] != 3 {
+            continue;
+        }
+        let frames = moved_frames(&bytes);
+        let behind_parts: Vec<usize> =
+            frames.windows(2).filter(|pair| pair[0].1 && !pair[1].1).map(|pair| pair[1].0).collect();
+        let ends = [behind_parts.first(), behind_parts.last()];
+        for (at, overlay_bytes) in ends.into_iter().flatten().flat_map(|at| [(*at, 2), (*at, 2000)]) {
+            let (damaged, index) = (storage.copy(), MemoryIndex::default());
+            damaged.damage(&name, |bytes| bytes[at] ^= 1);
+            let limits = Limits { overlay_bytes, ..small() };
+            assert!(Store::open(Options { limits, ..options(&damaged, &index) }).is_err());
+            broken_off += usize::from(!index.is_empty());
+            let (store, _) = Store::open(options(&storage.copy(), &index)).unwrap();
+            assert_eq!(seen(&store), before, "{name} at {at}, {overlay_bytes}");
+            check_rebuilt(&live, &store, &format!("{name} at {at}, {overlay_bytes}"));
+        }
+    }
+    assert!(broken_off > 10, "{broken_off}");
 }
