@@ -60,11 +60,11 @@ pub(super) fn seen(store: &Store) -> Seen {
     }
 }
 
-/// The feed, each slice by another reader, with room for one commit or a little more.
-fn feed_in_turns(store: &Store) -> Vec<Record> {
+/// The feed, each slice by another reader, with room for so many records or one commit.
+fn feed_in_turns(store: &Store, most: usize) -> Vec<Record> {
     let (mut records, mut after) = (Vec::new(), 0);
     while after < store.head() {
-        let slice = store.feed_reader(after).next(2, 1 << 20, &|_| true).unwrap();
+        let slice = store.feed_reader(after).next(most, 1 << 20, &|_| true).unwrap();
         assert!(slice.upto > after);
         after = slice.upto;
         records.extend(slice.records);
@@ -97,7 +97,9 @@ fn what_is_current_is_there_as_before_and_the_log_is_shorter() {
             }
         }
         assert_eq!(read, before.feed, "a reader that stood in a segment goes on in the new one");
-        assert_eq!(feed_in_turns(&store), before.feed, "and so do readers that begin where another ended");
+        for most in 1..9 {
+            assert_eq!(feed_in_turns(&store, most), before.feed, "one begins where another ended");
+        }
         check_digests(&store, &before.feed, "reclaimed");
         let digest = store.recompute_digest(&|_, _| true).unwrap();
         assert_eq!(digest.kept, digest.found);
@@ -269,4 +271,25 @@ fn half_a_position_never_gets_into_the_index() {
         }
     }
     assert!(broken_off > 10, "{broken_off}");
+}
+
+#[test]
+fn a_reader_never_ends_inside_a_position() {
+    let (storage, index) = (Memory::new(1), MemoryIndex::default());
+    let store =
+        open(Options { limits: Limits { reclaim_percent: 10, ..small() }, ..options(&storage, &index) });
+    // In every commit one record that will be superseded, and one to three that stay.
+    for at in 0..90 {
+        let mut drafts = vec![draft(&format!("gone{at}"), &"x".repeat(200))];
+        drafts.extend((0..=at % 3).map(|part| draft(&format!("stays{at}-{part}"), "y")));
+        now(store.commit(drafts)).unwrap();
+    }
+    for at in 0..90 {
+        now(store.commit(vec![draft(&format!("gone{at}"), "z")])).unwrap();
+    }
+    let feed = whole_feed(&store);
+    assert!(reclaim_all(&store, u64::MAX) > 0);
+    for most in 1..9 {
+        assert_eq!(feed_in_turns(&store, most), feed);
+    }
 }
