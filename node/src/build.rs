@@ -225,6 +225,8 @@ fn open_store(
             segment_bytes: config.segment_bytes,
             overlay_bytes: config.overlay_bytes as usize,
             sync_delay_ms: config.sync_delay_ms,
+            // With 0 nobody asks for it.
+            reclaim_percent: config.reclaim_percent.max(1) as u8,
             ..Limits::default()
         },
     };

@@ -79,6 +79,7 @@ struct RawStore {
     overlay_mib: Option<u64>,
     sync_delay_ms: Option<u64>,
     scrub_days: Option<u64>,
+    reclaim_percent: Option<u64>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -138,6 +139,8 @@ pub struct Config {
     pub sync_delay_ms: u64,
     /// All of the log is read again once in so many days; 0 (never) to 365, default 7.
     pub scrub_days: u64,
+    /// A closed segment of the log is rewritten when at least so many percent of it are superseded; 0 (never) to 100, default 50.
+    pub reclaim_percent: u64,
     /// Largest document content taken; 1 to 16384 MiB, default 1024.
     pub max_content_bytes: u64,
     pub log_level: String,
@@ -269,6 +272,7 @@ impl Raw {
             overlay_bytes: bounded("store.overlay_mib", self.store.overlay_mib, 32, 1, 1024)? * MIB,
             sync_delay_ms: bounded("store.sync_delay_ms", self.store.sync_delay_ms, 0, 0, 1000)?,
             scrub_days: bounded("store.scrub_days", self.store.scrub_days, 7, 0, 365)?,
+            reclaim_percent: bounded("store.reclaim_percent", self.store.reclaim_percent, 50, 0, 100)?,
             max_content_bytes: bounded("content.max_mib", self.content.max_mib, 1024, 1, 16384)? * MIB,
             log_level,
             log_format,
@@ -305,7 +309,7 @@ fn apply(table: &mut toml::Table, key: &str, value: &str) -> Result<(), ConfigEr
         });
     };
     let name = name.to_lowercase();
-    let numeric = ["_mib", "_ms", "_days", "_kbit_s"].iter().any(|unit| name.ends_with(unit));
+    let numeric = ["_mib", "_ms", "_days", "_percent", "_kbit_s"].iter().any(|unit| name.ends_with(unit));
     let number = numeric.then(|| value.parse::<i64>().ok()).flatten();
     section.insert(name, number.map_or_else(|| toml::Value::String(value.to_owned()), toml::Value::Integer));
     Ok(())

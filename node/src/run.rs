@@ -108,6 +108,7 @@ async fn live(
     }
     built.drain.spawn(built.listener.clone().run(socket));
     scrub(config, &built);
+    reclaim(config, &built);
     if first {
         announce(&path.to_string(), &address.to_string());
     }
@@ -139,6 +140,20 @@ fn scrub(config: &Config, built: &Built) {
         tokio::select! {
             () = drain.stopping() => {}
             () = scrubber.run(ScrubSettings { every }) => {}
+        }
+    });
+}
+
+/// Frees the log of superseded records until the node stops.
+fn reclaim(config: &Config, built: &Built) {
+    if config.reclaim_percent == 0 {
+        return;
+    }
+    let (reclaimer, drain) = (built.exchange.reclaimer().clone(), built.drain.clone());
+    built.drain.spawn(async move {
+        tokio::select! {
+            () = drain.stopping() => {}
+            () = reclaimer.run() => {}
         }
     });
 }

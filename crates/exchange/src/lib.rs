@@ -23,6 +23,7 @@ mod interest;
 mod origin;
 mod patients;
 mod peers;
+mod reclaim;
 mod retrieve;
 mod scrub;
 mod status;
@@ -46,12 +47,13 @@ pub use error::ExchangeError;
 pub use interest::QueryTimeInterest;
 pub use patients::{RegisterOutcome, RegisterPatient, Registered};
 pub use peers::{Content, Hop, PeerError, Peers};
+pub use reclaim::Reclaimer;
 /// What the edges need of replication.
 pub use replication as feed;
 pub use scrub::{ScrubSettings, ScrubStatus, Scrubber};
 pub use status::{LinkStatus, Status};
 /// What a status says of the store.
-pub use store::StoreStatus;
+pub use store::{HeldUp, StoreStatus};
 pub use terms::{TermKey, Terms};
 
 /// What a node is; fixed while it runs.
@@ -114,12 +116,13 @@ pub struct Exchange {
     turns: turns::Turns,
     uploads: Arc<Semaphore>,
     scrubber: Scrubber,
+    reclaimer: Reclaimer,
 }
 
 impl Exchange {
     pub fn new(parts: Parts) -> Self {
         let started_ms = parts.clock.now_ms();
-        let scrubber = Scrubber::new(&parts);
+        let (scrubber, reclaimer) = (Scrubber::new(&parts), Reclaimer::new(&parts));
         Self {
             parts: Arc::new(parts),
             started_ms,
@@ -127,6 +130,7 @@ impl Exchange {
             turns: turns::Turns::default(),
             uploads: Arc::new(Semaphore::new(documents::MAX_UPLOADS)),
             scrubber,
+            reclaimer,
         }
     }
 
@@ -142,6 +146,11 @@ impl Exchange {
     /// What keeps the log whole, to be run beside everything else.
     pub fn scrubber(&self) -> &Scrubber {
         &self.scrubber
+    }
+
+    /// What frees the log of superseded records, to be run beside everything else.
+    pub fn reclaimer(&self) -> &Reclaimer {
+        &self.reclaimer
     }
 
     /// The receiving end of the children's feeds.

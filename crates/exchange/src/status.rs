@@ -23,6 +23,8 @@ pub struct Status {
     pub reason: String,
     pub store: store::StoreStatus,
     pub scrub: ScrubStatus,
+    /// This node's clock when there was last nothing more to reclaim; 0 before the first time.
+    pub reclaimed_ms: u64,
     /// What the store found at its start.
     pub opened: String,
     pub open_ms: u64,
@@ -73,7 +75,7 @@ fn health(not_writing: Option<&str>, store: &store::StoreStatus, scrub: &ScrubSt
     }
     if !store.damaged.is_empty() {
         let why = format!(
-            "the log has damaged places ({} found since the start); no record is lost, but the index cannot be made again from this log: check the disk",
+            "the log has damaged places ({} found since the start); no record is lost; until their segments are rewritten the index cannot be made again from this log: check the disk",
             store.damaged_found
         );
         return (Health::Amber, why);
@@ -121,6 +123,7 @@ impl Exchange {
             epoch: parts.store.last_epoch().map_or(0, |epoch| epoch.counter),
             store,
             scrub,
+            reclaimed_ms: self.reclaimer.looked_ms(),
             opened: parts.opened.clone(),
             open_ms: parts.open_ms,
             content_objects: content.objects,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use exchange::feed::Health;
-use exchange::{Exchange, ScrubStatus, Status as NodeState, StoreStatus as StoreState};
+use exchange::{Exchange, HeldUp, ScrubStatus, Status as NodeState, StoreStatus as StoreState};
 use model::{Clock, Kind};
 use tonic::{Request, Response, Status};
 use wire::v1;
@@ -58,6 +58,7 @@ fn node_status(status: NodeState) -> v1::NodeStatus {
         store: Some(v1::StoreStatus {
             opened: status.opened,
             open_ms: status.open_ms,
+            reclaimed_ms: status.reclaimed_ms,
             ..store_status(&store, &scrub)
         }),
         content: Some(v1::ContentStatus { objects: status.content_objects, bytes: status.content_bytes }),
@@ -68,6 +69,14 @@ fn node_status(status: NodeState) -> v1::NodeStatus {
         certificate_not_after_ms: status.certificate_not_after_ms,
         health: health(status.health).into(),
         reason: status.reason,
+    }
+}
+
+fn held_up(why: HeldUp) -> String {
+    match why {
+        HeldUp::NoRoom => "no room on the disk for a copy of a segment: free some".into(),
+        HeldUp::Damaged => "a segment has damaged records that are not mended".into(),
+        HeldUp::Failed(kind) => format!("the copy of a segment could not be written: {kind}"),
     }
 }
 
@@ -104,6 +113,10 @@ fn store_status(store: &StoreState, scrub: &ScrubStatus) -> v1::StoreStatus {
         damaged_records: scrub.damaged,
         lost_records: scrub.lost,
         mended: places(true),
+        dead_bytes: store.reclaim.dead_bytes,
+        reclaimed_bytes: store.reclaim.reclaimed_bytes,
+        reclaiming: store.reclaim.running,
+        reclaim_held_up: store.reclaim.held_up.map_or_else(String::new, held_up),
         ..Default::default()
     }
 }

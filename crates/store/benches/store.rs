@@ -70,6 +70,10 @@ fn open(root: &Path) -> (Store, store::OpenReport) {
 }
 
 fn open_under(boot_id: &str, root: &Path) -> (Store, store::OpenReport) {
+    open_with(boot_id, root, Limits::default())
+}
+
+fn open_with(boot_id: &str, root: &Path, limits: Limits) -> (Store, store::OpenReport) {
     Store::open(Options {
         storage: Arc::new(Files::open(root.join("log")).expect("the directory can be made")),
         index: IndexChoice::Sled { path: root.join("index"), cache_bytes: 32 << 20 },
@@ -79,7 +83,7 @@ fn open_under(boot_id: &str, root: &Path) -> (Store, store::OpenReport) {
         node: OriginId([7; 16]),
         signing: SigningKey::from_seed(&[9; 32]),
         run: Run::Threads,
-        limits: Limits::default(),
+        limits,
     })
     .expect("the store opens")
 }
@@ -211,6 +215,75 @@ async fn apply(root: &Path, records: &[Record]) {
     println!("apply: {:.0} records/s", records.len() as f64 / began.elapsed().as_secs_f64());
 }
 
+/// Commits a new version of every record with 64 callers at a time, and tells how many a second.
+async fn update(store: &Store, records: usize) -> f64 {
+    let next = Arc::new(AtomicUsize::new(0));
+    let began = Instant::now();
+    let callers: Vec<_> = (0..64)
+        .map(|_| {
+            let (store, next) = (store.clone(), next.clone());
+            tokio::spawn(async move {
+                loop {
+                    let number = next.fetch_add(1, Ordering::Relaxed);
+                    if number >= records {
+                        break;
+                    }
+                    let draft = Draft { expect: Expect::Anything, ..draft(number) };
+                    store.commit(vec![draft]).await.expect("the commit is made");
+                }
+            })
+        })
+        .collect();
+    for caller in callers {
+        caller.await.expect("the caller ends");
+    }
+    records as f64 / began.elapsed().as_secs_f64()
+}
+
+/// Five updates of every record, and what is left of the log when they are reclaimed: at rest, and beside commits.
+async fn reclaim(root: &Path, records: usize) {
+    // So small that there are many closed ones whatever the number of records.
+    let limits = Limits { segment_bytes: 4 << 20, ..Limits::default() };
+    let (store, _) = open_with("bench", root, limits);
+    store.begin_epoch(EpochId([1; 16]), Vec::new()).await.expect("an epoch is opened");
+    let mut alone = 0.0;
+    for _ in 0..6 {
+        alone = update(&store, records).await;
+    }
+    let (before, began) = (store.status().log_bytes, Instant::now());
+    while store.reclaim(4 << 20).expect("the log is rewritten").more {}
+    let took = began.elapsed().as_secs_f64();
+    let status = store.status();
+    let live = status.live_bytes as f64;
+    println!(
+        "reclaim: log {:.1} MB before ({:.2} x the records), {:.1} MB after ({:.2} x), {:.0} MB/s",
+        before as f64 / 1e6,
+        before as f64 / live,
+        status.log_bytes as f64 / 1e6,
+        status.log_bytes as f64 / live,
+        before as f64 / 1e6 / took
+    );
+    let began = Instant::now();
+    store.commit(vec![Draft { expect: Expect::Anything, ..draft(0) }]).await.expect("the commit is made");
+    store.reclaim(1).expect("the index is looked through");
+    println!("reclaim: a look at {records} records: {:.0} ms", began.elapsed().as_secs_f64() * 1e3);
+    let (reclaimer, ended) = (store.clone(), Arc::new(AtomicUsize::new(0)));
+    let until = ended.clone();
+    let beside = std::thread::spawn(move || {
+        while until.load(Ordering::Relaxed) == 0 {
+            reclaimer.reclaim(4 << 20).expect("the log is rewritten");
+        }
+    });
+    let rate = update(&store, records).await;
+    ended.store(1, Ordering::Relaxed);
+    beside.join().expect("the thread ends");
+    println!(
+        "reclaim: {rate:.0} commits/s beside it without pauses, {:.2} of {alone:.0} alone",
+        rate / alone
+    );
+    reads(&store, records);
+}
+
 #[tokio::main(flavor = "multi_thread", worker_threads = 2)]
 async fn main() {
     let mut arguments = std::env::args().skip(1).filter(|argument| !argument.starts_with("--"));
@@ -263,5 +336,7 @@ async fn main() {
     println!("index after rebuild: {} bytes per record", store.status().index_bytes / records as u64);
     print_resident("after the rebuild");
     drop(store);
+    reclaim(&root.join("worn"), records.min(100_000)).await;
+    print_resident("after reclaiming");
     drop(std::fs::remove_dir_all(&root));
 }

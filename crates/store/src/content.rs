@@ -8,6 +8,7 @@ use crate::keys::Key;
 use crate::log::Place;
 use crate::log::format::FLAG_OWN;
 use crate::log::item::{self, Item, NotAnItem, Pointer};
+use crate::log::moved::{self, Stub};
 use crate::log::read::Frame;
 use crate::options::{Derivation, Term};
 use crate::types::{FeedId, FeedPosition, Quarantined, QuarantinedRecord};
@@ -20,17 +21,22 @@ pub(crate) struct Content {
     pub end: Place,
     /// A commit of this node's own writer.
     pub own: bool,
+    /// Not all of the position: the next frame has more of it.
+    pub part: bool,
+    /// The own writer has come so far, at least; 0 if nothing is said of it.
+    pub seq: u64,
     /// With the offset in the segment and the length of each item's bytes.
     pub items: Vec<(item::Span, Item)>,
 }
 
 impl Content {
     pub(crate) fn of(frame: &Frame) -> Result<Self, NotAnItem> {
-        let mut items = item::read_all(&frame.payload)?;
-        for (span, _) in &mut items {
-            span.offset += frame.payload_offset() as u32;
-        }
-        Ok(Self { lsn: frame.header.lsn, end: frame.end(), own: frame.header.flags & FLAG_OWN != 0, items })
+        let moved::MovedItems { stubs, found, seq } = moved::items(frame)?;
+        let stubs = stubs.into_iter().map(|stub| (item::Span::default(), Item::Stub(stub)));
+        let items = stubs.chain(found.into_iter().map(|found| (found.original, found.item))).collect();
+        let own = frame.header.flags & FLAG_OWN != 0;
+        let (end, part) = (frame.original_end(), frame.header.is_part());
+        Ok(Self { lsn: frame.header.last_lsn(), end, own, part, seq, items })
     }
 }
 
@@ -186,6 +192,7 @@ pub(crate) struct Own {
 pub(crate) fn changes(content: &Content, own: Own, derivation: &dyn Derivation) -> Vec<Change> {
     let mut out = Vec::with_capacity(content.items.len() * 4);
     let mut terms = Vec::new();
+    out.extend((content.seq > 0).then_some(Change::Seq(content.seq)));
     for (span, item) in &content.items {
         match item {
             Item::Record { record, supersedes } => {
@@ -202,6 +209,11 @@ pub(crate) fn changes(content: &Content, own: Own, derivation: &dyn Derivation) 
                 };
                 out.extend(terms.iter().map(link));
             }
+            Item::Stub(stub) => {
+                let Stub { key, pointer, supersedes, seq } = stub.clone();
+                out.push(Change::Record { key, pointer, supersedes });
+                out.extend((seq > 0).then_some(Change::Seq(seq)));
+            }
             Item::Position { feed, position } => out.push(Change::Feed { feed: *feed, position: *position }),
             Item::Quarantined(quarantined) => out.push(Change::Quarantine {
                 from: quarantined.from,
@@ -211,6 +223,14 @@ pub(crate) fn changes(content: &Content, own: Own, derivation: &dyn Derivation) 
         }
     }
     out
+}
+
+/// The seq of a record of this node's own writer.
+pub(crate) fn own_seq(record: &Record, own_commit: bool, own: Own) -> Option<u64> {
+    let envelope = record.envelope();
+    // What this node wrote and lost comes back as a peer's: its versions are taken all the same.
+    let is_own = own_commit || envelope.origin == own.node || envelope.key_id == own.key;
+    is_own.then_some(envelope.version.seq)
 }
 
 fn record_changes(
@@ -229,10 +249,7 @@ fn record_changes(
         let link = Key::About { subject, kind: envelope.kind, key };
         out.push(Change::Link { key: link, fresh: supersedes.is_none() });
     }
-    // What this node wrote and lost comes back as a peer's: its versions are taken all the same.
-    if content.own || envelope.origin == own.node || envelope.key_id == own.key {
-        out.push(Change::Seq(envelope.version.seq));
-    }
+    out.extend(own_seq(record, content.own, own).map(Change::Seq));
     if envelope.origin == own.node
         && envelope.kind == Kind::Epoch as u32
         && let Ok(entry) = record.decode_body::<model::body::EpochEntry>()

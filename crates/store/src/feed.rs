@@ -126,7 +126,11 @@ impl FeedReader {
                 Look::Gap(gap) => gap,
                 Look::Frame(frame) => {
                     scanned += frame.payload.len() as u64;
-                    let (place, lsn) = (frame.place, frame.header.lsn);
+                    if frame.header.is_part() {
+                        // No records are in it, and its position is not reached yet.
+                        continue;
+                    }
+                    let (place, lsn) = (frame.place, frame.header.last_lsn());
                     match Content::of(&frame) {
                         Ok(content) => {
                             if !filling.take(lsn, self.current(content, filling.filter)?) {
@@ -167,7 +171,8 @@ impl FeedReader {
             let mut records = Vec::with_capacity(commit.len());
             let may_pass = |pointer: &&Pointer| (filling.may)(&pointer.class().signer, pointer.class().flow);
             for pointer in commit.iter().filter(may_pass) {
-                let record = log.record(pointer)?;
+                // None: it has been superseded meanwhile.
+                let Some(record) = log.record(pointer)? else { continue };
                 if (filling.filter)(record.envelope()) {
                     records.push(record);
                 }
@@ -177,7 +182,7 @@ impl FeedReader {
                 return Ok(false);
             }
         }
-        filling.slice.upto = gap.upto;
+        filling.slice.upto = gap.upto.max(after);
         Ok(true)
     }
 

@@ -25,6 +25,7 @@ mod mark;
 mod open;
 mod options;
 mod overlay;
+mod reclaim;
 mod scrub;
 mod shared;
 mod storage;
@@ -42,8 +43,9 @@ pub use storage::{Cut, Files, Memory, Storage};
 pub use store::Store;
 pub use types::{
     Applied, Apply, Committed, DamagedPlace, Direction, Draft, Expect, FeedId, FeedPosition, FeedSlice,
-    HeldRecord, IndexKind, KindCount, LastEpoch, MAX_COMMIT_BYTES, MAX_COMMIT_RECORDS, OpenReport,
-    Quarantined, QuarantinedRecord, Recomputed, ScrubPlace, Scrubbed, StoreStatus, TailCut,
+    HeldRecord, HeldUp, IndexKind, KindCount, LastEpoch, MAX_COMMIT_BYTES, MAX_COMMIT_RECORDS, OpenReport,
+    Quarantined, QuarantinedRecord, ReclaimStatus, Reclaimed, Recomputed, ScrubPlace, Scrubbed, StoreStatus,
+    TailCut,
 };
 
 #[cfg(test)]

@@ -21,7 +21,7 @@ use crate::log::format::{SEGMENT_HEADER, segment_name};
 use crate::log::read::{Bad, Step, Walk};
 use crate::log::scan::{self, Found};
 use crate::log::tail::Tail;
-use crate::log::{Log, Place};
+use crate::log::{Layout, Log, Place};
 use crate::mark::{self, Mark};
 use crate::options::{IndexChoice, Options};
 use crate::shared::{Gate, Shared};
@@ -229,6 +229,7 @@ impl Opening<'_> {
             .min_by_key(|meta| meta.applied)
             .map_or((0, Place::default()), |meta| (meta.applied, meta.end()));
         self.check_log_reaches(&metas)?;
+        self.check_not_inside(&covered)?;
         let view = View::load(index.as_ref(), &metas)
             .map_err(|IndexFailed| Stopped::Rebuild("it could not be read"))?;
         let shared = self.share(index, metas, view, start.0);
@@ -252,14 +253,30 @@ impl Opening<'_> {
     fn check_log_reaches(&self, metas: &[PartitionMeta]) -> Result<(), OpenError> {
         let Some(furthest) = metas.iter().max_by_key(|meta| meta.applied) else { return Ok(()) };
         let end = furthest.end();
-        if self.log.len_of(end.segment).is_some_and(|len| end.offset <= len) {
+        let original_len =
+            |layout: Layout| layout.moved.map_or(layout.len, |moved| moved.original_len.into());
+        if self.log.layout(end.segment).is_some_and(|layout| end.offset <= original_len(layout)) {
             return Ok(());
         }
         let last = self.log.last_segment().unwrap_or(1);
-        let mut walk = Walk::from(last, Place { segment: last, offset: SEGMENT_HEADER as u64 });
+        let mut walk = Walk::of_segment(last);
         let io = |source| OpenError::Io { doing: "read the log", source };
         while let Step::Frame(_) = walk.step(&self.log).map_err(io)? {}
         Err(OpenError::LogBehind { applied: furthest.applied, end: walk.next_lsn() - 1 })
+    }
+
+    /// A rewritten segment says what all of it changes, not what any part of it does: an index that covers a part, which
+    /// only one can that lost what it had, is made again.
+    fn check_not_inside(&self, covered: &[u64; PARTITIONS]) -> Result<(), Stopped> {
+        let inside = |applied: &u64| {
+            let next = applied + 1;
+            let segment = self.log.segment_with(next).filter(|first| *first < next);
+            segment.and_then(|first| self.log.layout(first)).is_some_and(|layout| layout.moved.is_some())
+        };
+        if covered.iter().any(inside) {
+            return Err(Stopped::Rebuild("it is older than what was reclaimed of the log"));
+        }
+        Ok(())
     }
 
     fn share(
@@ -297,6 +314,8 @@ impl Opening<'_> {
             commits: AtomicU64::new(0),
             queued_bytes: AtomicUsize::new(0),
             tail_cut: RwLock::new(self.report.tail_cut.clone()),
+            reclaim: Mutex::default(),
+            reclaim_status: Mutex::default(),
         })
     }
 
@@ -306,7 +325,10 @@ impl Opening<'_> {
         (applied, place): (u64, Place),
         covered: &[u64; PARTITIONS],
     ) -> Result<Walk, Stopped> {
-        let mut walk = Walk::from(applied + 1, place);
+        let next = applied + 1;
+        // Where a segment begins it is not asked where the one before it ended, which may be another place now.
+        let begins = self.log.has_segment(next);
+        let mut walk = if begins { Walk::of_segment(next) } else { Walk::from(next, place, 0) };
         let io = |source| OpenError::Io { doing: "read the log", source };
         let bound = shared.limits.overlay_bytes / 2;
         let mut fold_at = bound;
@@ -324,7 +346,8 @@ impl Opening<'_> {
                         view.overlay_bytes()
                     };
                     self.report.replayed += 1;
-                    if overlay >= fold_at {
+                    // Half a position must not get into the index.
+                    if overlay >= fold_at && !content.part {
                         fold_at = if fold(shared)? { bound } else { overlay + bound };
                     }
                 }

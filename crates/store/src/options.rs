@@ -67,6 +67,8 @@ pub struct Limits {
     /// Room that the log leaves on the disk, so that the index can take what is in the overlay and the store can close:
     /// with less, writes are refused.
     pub reserve_bytes: u64,
+    /// A closed segment is rewritten when at least so many percent of its records' bytes are superseded: 1 to 100.
+    pub reclaim_percent: u8,
 }
 
 impl Default for Limits {
@@ -80,6 +82,7 @@ impl Default for Limits {
             queue_bytes: 64 << 20,
             sync_delay_ms: 0,
             reserve_bytes: 64 << 20,
+            reclaim_percent: 50,
         }
     }
 }
@@ -96,6 +99,9 @@ impl Limits {
         }
         if self.queue == 0 || self.queue_bytes == 0 || self.overlay_bytes == 0 || self.group_bytes > 1 << 30 {
             return fail("queue, queue_bytes and overlay_bytes must not be 0, nor group_bytes over 1 GiB");
+        }
+        if !(1..=100).contains(&self.reclaim_percent) {
+            return fail("reclaim_percent is not between 1 and 100");
         }
         Ok(())
     }

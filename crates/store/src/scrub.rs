@@ -12,9 +12,11 @@ use crate::digest::{Class, Digest};
 use crate::error::ReadError;
 use crate::index::meta;
 use crate::keys::PARTITIONS;
-use crate::log::format::{FRAME_HEADER, SEGMENT_HEADER, SegmentHeader, segment_name};
+use crate::log::format::{FRAME_HEADER, FrameHeader, SEGMENT_HEADER, SegmentHeader, segment_name};
 use crate::log::item::{Item, Pointer};
+use crate::log::moved::Stub;
 use crate::log::skip::{Gap, Look, is_damage};
+use crate::log::table::TableError;
 use crate::log::{Log, Place, Walk};
 use crate::shared::Shared;
 use crate::types::{Recomputed, ScrubPlace, Scrubbed};
@@ -31,31 +33,38 @@ impl Shared {
             return Ok(done);
         }
         let mut walk = Walk::seek(&self.log, position, head)?;
+        // A place is a position: it is left where one is read to its end.
+        let mut inside = false;
         while position < head {
-            if done.bytes > 0 && done.bytes >= max_bytes || done.damaged.len() >= MOST_DAMAGED {
+            let enough = done.bytes > 0 && done.bytes >= max_bytes || done.damaged.len() >= MOST_DAMAGED;
+            if enough && !inside {
                 done.next = Some(ScrubPlace { position });
                 break;
             }
             let found = match walk.look(&self.log, head).map_err(Log::io)? {
                 Look::Frame(frame) => {
-                    position = frame.header.lsn;
-                    done.frames += 1;
                     done.bytes += (FRAME_HEADER + frame.payload.len()) as u64;
+                    let FrameHeader { lsn, .. } = frame.header;
+                    let upto = frame.header.last_lsn();
+                    inside = frame.header.is_part();
+                    if !inside {
+                        position = upto;
+                        done.frames += 1;
+                    }
                     let unreadable = Content::of(&frame).is_err();
-                    let gap = Gap { place: frame.place, lsn: position, upto: position };
+                    let gap = Gap { place: frame.place, lsn, upto };
                     (frame.place, unreadable.then_some(gap))
                 }
                 Look::Gap(gap) => {
-                    position = gap.upto;
+                    (position, inside) = (gap.upto.max(position), false);
                     done.bytes += self.bytes_between(gap.place, walk.place());
                     (gap.place, Some(gap))
                 }
                 Look::End => break,
             };
             let (place, gap) = found;
-            if place.offset == SEGMENT_HEADER as u64 && !self.header_is_good(place.segment)? {
-                let place = Place { segment: place.segment, offset: 0 };
-                done.damaged.push(self.log.note(place, place.segment, place.segment - 1));
+            if place.offset == SEGMENT_HEADER as u64 {
+                self.scrub_ends(place.segment, &mut done)?;
             }
             done.damaged.extend(gap.map(|gap| self.log.note(gap.place, gap.lsn, gap.upto)));
         }
@@ -81,6 +90,31 @@ impl Shared {
         Ok(true)
     }
 
+    /// Reads a segment's header again, and the table of a rewritten one.
+    fn scrub_ends(&self, segment: u64, done: &mut Scrubbed) -> Result<(), ReadError> {
+        if !self.header_is_good(segment)? {
+            done.damaged.push(self.log.note(Place { segment, offset: 0 }, segment, segment - 1));
+        }
+        loop {
+            let Some(layout) = self.log.layout(segment) else { return Ok(()) };
+            let Some(moved) = layout.moved else { return Ok(()) };
+            let checked = self.log.check_table(segment, &layout);
+            if !self.log.is_now(segment, &layout) {
+                continue;
+            }
+            return match checked {
+                Ok(()) => Ok(()),
+                Err(TableError::Io(error)) => Err(Log::io(error)),
+                Err(TableError::Damaged) => {
+                    // Every item of the segment is found through it.
+                    let place = Place { segment, offset: layout.len };
+                    done.damaged.push(self.log.note(place, segment, moved.last_lsn));
+                    Ok(())
+                }
+            };
+        }
+    }
+
     fn bytes_between(&self, from: Place, to: Place) -> u64 {
         let end = if to.segment == from.segment && to.offset > from.offset {
             to.offset
@@ -102,6 +136,8 @@ impl Shared {
     }
 
     pub(crate) fn recompute_digest(&self, of: &dyn Fn(&KeyId, u32) -> bool) -> Result<Recomputed, ReadError> {
+        // Half a segment as it was and half of it rewritten would add up to something else.
+        let _no_rewriting = self.reclaim.lock();
         let (lsn, kept) = self.view.read().digest(of);
         let mut found = Digest::default();
         let mut walk = Walk::after(&self.log, 0)?;
@@ -109,14 +145,19 @@ impl Shared {
             let Some(frame) = walk.next(&self.log)? else { break };
             let content = Content::of(&frame).map_err(|_| self.log.damaged(frame.place, frame.header.lsn))?;
             for (span, item) in &content.items {
-                let Item::Record { record, supersedes } = item else { continue };
-                let pointer = Pointer::to(record, content.lsn, *span);
+                let (key, pointer, supersedes) = match item {
+                    Item::Record { record, supersedes } => {
+                        (record.key(), Pointer::to(record, content.lsn, *span), supersedes)
+                    }
+                    Item::Stub(Stub { key, pointer, supersedes, .. }) => (*key, *pointer, supersedes),
+                    Item::Position { .. } | Item::Quarantined(_) => continue,
+                };
                 let accepted = |class: Class| of(&class.signer, class.flow);
                 if accepted(pointer.class()) {
-                    found.add(&record.key(), pointer.digest());
+                    found.add(&key, pointer.digest());
                 }
                 if let Some(old) = supersedes.filter(|old| accepted(old.class())) {
-                    found.remove(&record.key(), old.digest());
+                    found.remove(&key, old.digest());
                 }
             }
         }

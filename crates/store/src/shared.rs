@@ -21,7 +21,8 @@ use crate::log::item::{Item, Pointer};
 use crate::mark;
 use crate::options::{Derivation, Limits};
 use crate::overlay::Overlay;
-use crate::types::{FeedId, IndexKind, Quarantined, TailCut};
+use crate::reclaim::Reclaim;
+use crate::types::{FeedId, IndexKind, Quarantined, ReclaimStatus, TailCut};
 use crate::view::View;
 
 /// What wakes the folder and holds the writer back.
@@ -64,6 +65,9 @@ pub(crate) struct Shared {
     pub commits: AtomicU64,
     pub queued_bytes: AtomicUsize,
     pub tail_cut: RwLock<Option<TailCut>>,
+    /// What is being rewritten; held while a piece of it is, so that there is one at a time.
+    pub reclaim: Mutex<Reclaim>,
+    pub reclaim_status: Mutex<ReclaimStatus>,
 }
 
 /// With nothing committed for so long, the overlay is folded: an idle node is small and starts fast.
@@ -94,13 +98,17 @@ impl Shared {
     }
 
     pub(crate) fn record(&self, key: &RecordKey) -> Result<Option<Record>, ReadError> {
-        let Some(pointer) = self.pointer(key)? else { return Ok(None) };
-        let record = self.log.record(&pointer)?;
-        if record.key() == *key {
-            return Ok(Some(record));
+        let mut before = None;
+        loop {
+            let Some(pointer) = self.pointer(key)? else { return Ok(None) };
+            match self.log.record(&pointer)? {
+                Some(record) if record.key() == *key => return Ok(Some(record)),
+                // It was superseded and reclaimed after its place was looked up.
+                None if before != Some(pointer) => before = Some(pointer),
+                // The log's bytes are right, so it is the pointer that leads to another record, or to none.
+                _ => return Err(self.index_broken()),
+            }
         }
-        // The log's bytes are right, so it is the pointer that leads to another record.
-        Err(self.index_broken())
     }
 
     pub(crate) fn history(&self, key: &RecordKey, most: usize) -> Result<Vec<(u64, Record)>, ReadError> {
@@ -108,11 +116,18 @@ impl Shared {
         let mut next = self.pointer(key)?;
         while let Some(pointer) = next.filter(|_| records.len() < most) {
             match self.log.item(pointer.lsn, pointer.offset, pointer.length) {
-                Ok(Item::Record { record, supersedes }) => {
+                Ok(Some(Item::Record { record, supersedes })) => {
                     records.push((pointer.lsn, record));
                     next = supersedes;
                 }
                 Err(error) if records.is_empty() => return Err(error),
+                // It was superseded and reclaimed after its place was looked up.
+                Ok(None) if records.is_empty() => {
+                    next = self.pointer(key)?;
+                    if next == Some(pointer) {
+                        return Err(self.index_broken());
+                    }
+                }
                 Ok(_) | Err(_) => break,
             }
         }
@@ -206,7 +221,7 @@ impl Shared {
             }
         })?;
         let read = |(lsn, offset, length): (u64, u32, u32)| match self.log.item(lsn, offset, length)? {
-            Item::Quarantined(quarantined) => Ok(quarantined),
+            Some(Item::Quarantined(quarantined)) => Ok(quarantined),
             _ => Err(self.index_broken()),
         };
         places.into_iter().map(read).collect()

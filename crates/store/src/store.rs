@@ -311,6 +311,7 @@ impl Store {
             damaged,
             damaged_found,
             damaged_reads,
+            reclaim: *shared.reclaim_status.lock(),
             tail_cut: shared.tail_cut.read().clone(),
             syncs: shared.syncs.load(Ordering::Relaxed),
             commits: shared.commits.load(Ordering::Relaxed),
@@ -361,6 +362,8 @@ impl Handle {
             self.shared.gate_moved.notify_all();
             let _panicked = folder.join().is_err();
         }
+        // It must not use an index that is closed.
+        self.shared.reclaim.lock().close();
         if !finish {
             return Ok(());
         }
@@ -419,6 +422,11 @@ fn write_until_closed(mut writer: Writer, shared: &Shared, jobs: &Receiver<Job>)
 
 #[cfg(test)]
 impl Store {
+    /// How all closed segments are read now.
+    pub(crate) fn layouts(&self) -> Vec<crate::log::Layout> {
+        self.handle.shared.log.closed().into_iter().map(|(_, layout)| layout).collect()
+    }
+
     /// Commits several requests with one write and sync, as the writer thread does under load.
     pub(crate) fn commit_group(&self, groups: Vec<Vec<Draft>>) -> Vec<Result<Committed, CommitError>> {
         let committed = |answer| match answer {

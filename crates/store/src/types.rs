@@ -1,6 +1,7 @@
 //! What goes into the store and comes out of it, apart from records.
 
 use std::fmt;
+use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -266,6 +267,45 @@ pub struct Recomputed {
     pub found: Digest,
 }
 
+/// A piece of reclaiming.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Reclaimed {
+    /// Bytes of the log that were read.
+    pub read: u64,
+    /// Bytes by which the log's files became shorter.
+    pub freed: u64,
+    /// There is more to do now.
+    pub more: bool,
+}
+
+/// Why a segment that is worth it is not rewritten.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HeldUp {
+    /// There is no room on the disk for a copy.
+    NoRoom,
+    /// It has damaged places whose records have not been mended.
+    Damaged,
+    /// The copy could not be written or put in place.
+    Failed(ErrorKind),
+}
+
+/// What reclaiming has done since the start, and what it has before it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct ReclaimStatus {
+    /// Bytes of superseded records in closed segments, when it last looked. Some are too few in their segment to be worth it.
+    pub dead_bytes: u64,
+    /// Bytes by which the log's files became shorter.
+    pub reclaimed_bytes: u64,
+    /// Segments rewritten.
+    pub segments: u64,
+    /// Position at which it last looked for something to do; 0 before the first time.
+    pub looked_at: u64,
+    /// A segment is being rewritten.
+    pub running: bool,
+    /// Why something that is worth it was left when it last looked.
+    pub held_up: Option<HeldUp>,
+}
+
 /// Records of one kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct KindCount {
@@ -311,6 +351,7 @@ pub struct StoreStatus {
     pub damaged_found: u64,
     /// How often something in such a place could not be served.
     pub damaged_reads: u64,
+    pub reclaim: ReclaimStatus,
     pub tail_cut: Option<TailCut>,
     /// Syncs of the log since the start, and commits that they covered.
     pub syncs: u64,

@@ -97,6 +97,9 @@ impl View {
             self.active.take(change, &self.writer);
         }
         self.totals.add(&counts);
+        if content.part {
+            return;
+        }
         self.active.reach(content.lsn, content.end);
         self.lsn = content.lsn;
     }

@@ -271,11 +271,13 @@ impl Writer {
                 }
                 Item::Position { feed, position } => drop(pending.feeds.insert(*feed, *position)),
                 Item::Quarantined(held) => drop(pending.quarantined.insert((held.hash, held.from))),
+                // Only a rewritten segment has them.
+                Item::Stub(_) => {}
             }
             placed.push((span, item));
         }
         let end = self.tail.add(group, &payload, if own { FLAG_OWN } else { 0 });
-        let content = Content { lsn, end, own, items: placed };
+        let content = Content { lsn, end, own, part: false, seq: 0, items: placed };
         let changes = changes(&content, self.shared.own(), self.shared.derivation.as_ref());
         for change in &changes {
             pending.writer.follow(change);

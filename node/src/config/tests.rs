@@ -45,6 +45,8 @@ fn the_environment_overrides() {
     assert_eq!(config.cache_bytes, 8 * MIB);
     assert_eq!(parse(GOOD, &[("STORE__SCRUB_DAYS", "0")]).unwrap().scrub_days, 0);
     assert_eq!(parse(GOOD, &[]).unwrap().scrub_days, 7);
+    assert_eq!(parse(GOOD, &[("STORE__RECLAIM_PERCENT", "0")]).unwrap().reclaim_percent, 0);
+    assert!(parse(GOOD, &[("STORE__RECLAIM_PERCENT", "101")]).unwrap_err().contains("reclaim_percent"));
     assert!(parse(GOOD, &[("STORE__SCRUB_DAYS", "366")]).unwrap_err().contains("store.scrub_days"));
     assert_eq!(parse(GOOD, &[]).unwrap().line_bytes_per_s, None);
     assert_eq!(parse(GOOD, &[("PARENT__LINE_KBIT_S", "2000")]).unwrap().line_bytes_per_s, Some(250_000));

@@ -55,6 +55,11 @@ pub(crate) struct Store {
     pub damaged_records: u64,
     pub lost_records: u64,
     pub mended: Vec<String>,
+    pub dead_bytes: u64,
+    pub reclaimed_bytes: u64,
+    pub reclaiming: bool,
+    pub reclaimed_ms: u64,
+    pub reclaim_held_up: String,
 }
 
 #[derive(Serialize)]
@@ -151,6 +156,11 @@ impl From<v1::StoreStatus> for Store {
             damaged_records: store.damaged_records,
             lost_records: store.lost_records,
             mended: store.mended,
+            dead_bytes: store.dead_bytes,
+            reclaimed_bytes: store.reclaimed_bytes,
+            reclaiming: store.reclaiming,
+            reclaimed_ms: store.reclaimed_ms,
+            reclaim_held_up: store.reclaim_held_up,
         }
     }
 }

@@ -64,6 +64,7 @@ fn lines(status: &Status) -> Vec<(&'static str, String)> {
         ),
     ));
     lines.extend(scrub_lines(status));
+    lines.extend(reclaim_line(status));
     lines.push((
         "content",
         format!("{}, {}", count(status.content.objects, "object", "objects"), bytes(status.content.bytes)),
@@ -115,6 +116,25 @@ fn scrub_lines(status: &Status) -> Vec<(&'static str, String)> {
     lines.extend(store.corrupt.iter().map(|place| ("CORRUPT", place.clone())));
     lines.extend(store.mended.iter().map(|place| ("mended", place.clone())));
     lines
+}
+
+/// Nothing to say of a log that has nothing superseded and never had.
+fn reclaim_line(status: &Status) -> Option<(&'static str, String)> {
+    let store = &status.store;
+    if store.dead_bytes == 0 && store.reclaimed_bytes == 0 && store.reclaim_held_up.is_empty() {
+        return None;
+    }
+    let now = if store.reclaiming { "rewriting a segment; " } else { "" };
+    let last = match store.reclaimed_ms {
+        0 => "not done yet since the start".to_owned(),
+        at => format!("last done {} ago", span(status.now_ms.saturating_sub(at))),
+    };
+    let held_up = match store.reclaim_held_up.as_str() {
+        "" => String::new(),
+        why => format!("; HELD UP: {why}"),
+    };
+    let (dead, freed) = (bytes(store.dead_bytes), bytes(store.reclaimed_bytes));
+    Some(("reclaim", format!("{now}{dead} superseded, {freed} freed since the start; {last}{held_up}")))
 }
 
 fn certificate(status: &Status) -> String {

@@ -77,6 +77,10 @@ impl Index for MemoryIndex {
         Ok(())
     }
 
+    fn flush(&self) -> Result<(), IndexFailed> {
+        Ok(())
+    }
+
     fn close(&self) -> Result<Option<u64>, IndexFailed> {
         Ok(None)
     }

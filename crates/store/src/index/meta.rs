@@ -125,7 +125,7 @@ impl PartitionMeta {
         value
     }
 
-    fn of_value(value: &[u8]) -> Option<Self> {
+    pub(crate) fn of_value(value: &[u8]) -> Option<Self> {
         let (message, crc) = value.split_last_chunk::<4>()?;
         (crc32c::crc32c(message) == u32::from_le_bytes(*crc)).then(|| Self::decode(message).ok()).flatten()
     }

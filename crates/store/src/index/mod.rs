@@ -27,6 +27,8 @@ pub(crate) trait Index: Send + Sync + Debug {
     fn scan(&self, prefix: &[u8], after: Option<&[u8]>, limit: usize) -> Result<Vec<Pair>, IndexFailed>;
     /// Puts all pairs or none. They are all of one partition.
     fn apply(&self, pairs: Vec<Pair>) -> Result<(), IndexFailed>;
+    /// Hands everything to the system, so that a kill loses none of it.
+    fn flush(&self) -> Result<(), IndexFailed>;
     /// Makes everything durable and ends the use of the index; a digest of its files, if it has any.
     fn close(&self) -> Result<Option<u64>, IndexFailed>;
     /// Bytes on disk.

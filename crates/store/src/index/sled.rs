@@ -201,6 +201,10 @@ impl Index for SledIndex {
         })
     }
 
+    fn flush(&self) -> Result<(), IndexFailed> {
+        self.call(|db| db.flush().map(drop))
+    }
+
     fn close(&self) -> Result<Option<u64>, IndexFailed> {
         self.call(|db| db.flush().map(drop))?;
         let db = self.db.write().take();

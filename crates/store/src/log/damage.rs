@@ -89,6 +89,11 @@ impl Damage {
         }
     }
 
+    /// Forgets the places of a segment whose file has been replaced.
+    pub(crate) fn forget(&mut self, segment: &str) {
+        self.known.retain(|known| known.place.segment != segment);
+    }
+
     /// Notes that no current record is damaged there any more.
     pub(crate) fn heal(&mut self, place: &DamagedPlace) {
         self.known

@@ -8,13 +8,21 @@ pub(crate) const ITEM_HEADER: usize = 8;
 /// Most bytes of a frame's payload: what a commit may hold, and room for what is added to its records.
 pub(crate) const MAX_PAYLOAD: usize = 6 * 1024 * 1024;
 
+/// What the name of a segment ends with while it is being rewritten.
+const FRESH: &str = ".new";
 const SEGMENT_MAGIC: &[u8; 8] = b"TMSHLOG1";
 pub(crate) const FRAME_MAGIC: &[u8; 4] = b"\xF7TMF";
 const FORMAT: u16 = 2;
+/// A segment out of which superseded records were taken.
+const MOVED_FORMAT: u16 = 3;
 
 /// Frame flag: a commit of this node's own writer.
 pub(crate) const FLAG_OWN: u8 = 1;
-const KNOWN_FLAGS: u8 = FLAG_OWN;
+/// Frame flag: of a rewritten segment. Its items have moved, and it may stand for several positions.
+pub(crate) const FLAG_MOVED: u8 = 2;
+/// Frame flag: more of the same position follows in the next frame.
+pub(crate) const FLAG_PART: u8 = 4;
+const KNOWN_FLAGS: u8 = FLAG_OWN | FLAG_MOVED | FLAG_PART;
 
 /// What all segments of one log share.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,6 +41,16 @@ pub(crate) struct SegmentHeader {
     pub first_lsn: u64,
     /// First position and length of the segment before; zeros for the first.
     pub before: (u64, u64),
+    /// Of a rewritten segment, what it was.
+    pub moved: Option<Moved>,
+}
+
+/// What a rewritten segment was before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Moved {
+    /// Its length when it was closed, which the next segment's header tells as well.
+    pub original_len: u32,
+    pub last_lsn: u64,
 }
 
 /// Why bytes are not a header.
@@ -48,13 +66,18 @@ impl SegmentHeader {
     pub(crate) fn encode(&self) -> [u8; SEGMENT_HEADER] {
         let mut out = [0; SEGMENT_HEADER];
         out[0..8].copy_from_slice(SEGMENT_MAGIC);
-        out[8..10].copy_from_slice(&FORMAT.to_le_bytes());
+        let format = if self.moved.is_some() { MOVED_FORMAT } else { FORMAT };
+        out[8..10].copy_from_slice(&format.to_le_bytes());
         out[12..28].copy_from_slice(&self.identity.store_id);
         out[28..44].copy_from_slice(&self.identity.node.0);
         out[44..52].copy_from_slice(&self.identity.salt.to_le_bytes());
         out[52..60].copy_from_slice(&self.first_lsn.to_le_bytes());
         out[60..68].copy_from_slice(&self.before.0.to_le_bytes());
         out[68..76].copy_from_slice(&self.before.1.to_le_bytes());
+        if let Some(moved) = &self.moved {
+            out[76..80].copy_from_slice(&moved.original_len.to_le_bytes());
+            out[80..88].copy_from_slice(&moved.last_lsn.to_le_bytes());
+        }
         let crc = crc32c::crc32c(&out[..92]);
         out[92..96].copy_from_slice(&crc.to_le_bytes());
         out
@@ -70,15 +93,18 @@ impl SegmentHeader {
         if &bytes[0..8] != SEGMENT_MAGIC {
             return Err(HeaderError::Bad("not a log segment"));
         }
-        if u16_at(bytes, 8) != FORMAT {
-            return Err(HeaderError::Unsupported("another log format"));
-        }
+        let moved = match u16_at(bytes, 8) {
+            FORMAT => None,
+            MOVED_FORMAT => Some(Moved { original_len: u32_at(bytes, 76), last_lsn: u64_at(bytes, 80) }),
+            _ => return Err(HeaderError::Unsupported("another log format")),
+        };
         let identity = Identity {
             store_id: array_at(bytes, 12),
             node: OriginId(array_at(bytes, 28)),
             salt: u64_at(bytes, 44),
         };
-        Ok(Self { identity, first_lsn: u64_at(bytes, 52), before: (u64_at(bytes, 60), u64_at(bytes, 68)) })
+        let before = (u64_at(bytes, 60), u64_at(bytes, 68));
+        Ok(Self { identity, first_lsn: u64_at(bytes, 52), before, moved })
     }
 }
 
@@ -88,13 +114,32 @@ pub(crate) struct FrameHeader {
     /// Bytes of the payload.
     pub length: u32,
     pub lsn: u64,
-    /// 0 for the first frame of a group.
+    /// 0 for the first frame of a group. In a rewritten segment: how many positions after its own it stands for.
     pub place: u16,
     pub flags: u8,
     pub payload_crc: u32,
 }
 
 impl FrameHeader {
+    pub(crate) fn is_moved(&self) -> bool {
+        self.flags & FLAG_MOVED != 0
+    }
+
+    /// More of the same position follows.
+    pub(crate) fn is_part(&self) -> bool {
+        self.flags & FLAG_PART != 0
+    }
+
+    /// The last position that it stands for.
+    pub(crate) fn last_lsn(&self) -> u64 {
+        if self.is_moved() { self.lsn.saturating_add(u64::from(self.place)) } else { self.lsn }
+    }
+
+    /// Position of the frame behind it.
+    pub(crate) fn next_lsn(&self) -> u64 {
+        self.last_lsn().saturating_add(u64::from(!self.is_part()))
+    }
+
     /// Position of the first frame of the group.
     pub(crate) fn group(&self) -> u64 {
         self.lsn.saturating_sub(u64::from(self.place))
@@ -153,6 +198,16 @@ pub(crate) fn segment_name(first_lsn: u64) -> String {
     format!("{first_lsn:020}.seg")
 }
 
+/// File name of the segment while it is being rewritten.
+pub(crate) fn fresh_name(first_lsn: u64) -> String {
+    format!("{}{FRESH}", segment_name(first_lsn))
+}
+
+/// Whether a file is a rewriting that was never finished.
+pub(crate) fn is_fresh(name: &str) -> bool {
+    name.strip_suffix(FRESH).is_some_and(|name| segment_of(name).is_some())
+}
+
 /// First position of the segment with this file name; none if it is no segment's.
 pub(crate) fn segment_of(name: &str) -> Option<u64> {
     let digits = name.strip_suffix(".seg")?;
@@ -167,7 +222,7 @@ pub(crate) fn u32_at(bytes: &[u8], at: usize) -> u32 {
     u32::from_le_bytes(array_at(bytes, at))
 }
 
-fn u64_at(bytes: &[u8], at: usize) -> u64 {
+pub(crate) fn u64_at(bytes: &[u8], at: usize) -> u64 {
     u64::from_le_bytes(array_at(bytes, at))
 }
 

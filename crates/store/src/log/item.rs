@@ -6,6 +6,7 @@ use model::{KeyId, OriginId, Record, Version};
 use prost::Message;
 
 use super::format::{self, ITEM_HEADER};
+use super::moved::Stub;
 use crate::digest::{Class, OTHER_FLOWS, contribution};
 use crate::types::{Direction, FeedId, FeedPosition, Quarantined};
 
@@ -68,6 +69,11 @@ impl Pointer {
     /// The record's contribution to digests.
     pub(crate) fn digest(&self) -> u128 {
         joined(self.digest_high, self.digest_low)
+    }
+
+    /// Whether a record under one is counted as one under the other is.
+    pub(crate) fn counts_like(&self, other: &Self) -> bool {
+        self.class() == other.class() && self.kind == other.kind
     }
 
     /// With which records it is counted together.
@@ -151,9 +157,17 @@ struct RawQuarantined {
 /// One item of a frame.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Item {
-    Record { record: Record, supersedes: Option<Pointer> },
-    Position { feed: FeedId, position: FeedPosition },
+    Record {
+        record: Record,
+        supersedes: Option<Pointer>,
+    },
+    Position {
+        feed: FeedId,
+        position: FeedPosition,
+    },
     Quarantined(Quarantined),
+    /// What is left of superseded versions of a record.
+    Stub(Stub),
 }
 
 /// Bytes whose checksum is right but which are not an item: written by a broken or later release.
@@ -175,6 +189,7 @@ impl Item {
                 generation: Bytes::copy_from_slice(&position.generation),
                 position: position.position,
             }),
+            Self::Stub(_) => unreachable!("stubs stand in the head of a frame that has moved"),
             Self::Quarantined(quarantined) => Content::Quarantined(RawQuarantined {
                 peer: Bytes::copy_from_slice(&quarantined.from.peer.0),
                 direction: quarantined.from.direction.number(),
@@ -220,7 +235,7 @@ fn array_of<const N: usize>(bytes: &[u8]) -> Result<[u8; N], NotAnItem> {
 }
 
 /// Where an item's bytes are within its frame's payload.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Span {
     pub offset: u32,
     pub length: u32,
@@ -239,6 +254,13 @@ pub(crate) fn push(item: &Item, payload: &mut Vec<u8>) -> Span {
     payload[start..start + 4].copy_from_slice(&length.to_le_bytes());
     payload[start + 4..start + 8].copy_from_slice(&crc.to_le_bytes());
     Span { offset: (start + ITEM_HEADER) as u32, length }
+}
+
+/// The bytes of one item with its header.
+pub(crate) fn alone(item: &Item) -> Bytes {
+    let mut bytes = Vec::new();
+    push(item, &mut bytes);
+    Bytes::from(bytes)
 }
 
 /// Reads the items of a payload whose checksum was right.

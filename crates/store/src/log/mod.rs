@@ -22,19 +22,36 @@
 //! behind it was acknowledged once. Items have checksums of their own so that one record can be read without its frame.
 //! The salt is known to this log alone: nobody can put bytes into a record that pass for a frame.
 //!
-//! Does not decide what is written, and does not know what records mean. Reclaiming does not exist yet.
+//! # Rewritten segments
+//!
+//! A closed segment may be replaced by a shorter one under the same name (`<name>.new`, synced, renamed; a start removes
+//! one that was not finished). Its header has format 3 and says the segment's length when it was closed, at byte 76, and
+//! its last position, at byte 80. Its frames have the flag 2 (*moved*): bytes 16 and 17 say how many further positions a
+//! frame stands for, and the payload is a head (framed as an item, see `moved.rs`) and the items that were kept, byte for
+//! byte. The flag 4 (*part*) says that the next frame is of the same position. Behind the frames is a table from original
+//! offsets to places in the file (see `table.rs`), since pointers keep the offsets that items had at first.
+//!
+//! Kept are current records, tombstones among them, quarantined records, this node's epochs, and feed positions that are
+//! the last known. Of a superseded record a *stub* stays: its key, its pointer and what it superseded. So an index made from
+//! a log with rewritten segments is the one that was in use, pair by pair (pointers, counts, digests, positions, writer),
+//! but for terms and subjects that only superseded versions had: "had once" is kept for as long as the version is. That
+//! holds for whole segments only. An index that covers a part of a rewritten one is made again.
+//!
+//! Does not decide what is written or kept, and does not know what records mean.
 
 mod damage;
 pub(crate) mod format;
 pub(crate) mod item;
+pub(crate) mod moved;
 pub(crate) mod read;
 pub(crate) mod scan;
-mod segments;
+pub(crate) mod segments;
 pub(crate) mod skip;
+pub(crate) mod table;
 pub(crate) mod tail;
 
 pub(crate) use read::Walk;
-pub(crate) use segments::{Log, Place};
+pub(crate) use segments::{Layout, Log, Place};
 
 #[cfg(test)]
 mod tests;

@@ -5,7 +5,7 @@ use std::io;
 use bytes::Bytes;
 
 use super::format::{FRAME_HEADER, FrameHeader, HeaderError, SEGMENT_HEADER, segment_name};
-use super::segments::{Log, Place};
+use super::segments::{Layout, Log, Place};
 use super::skip::is_damage;
 use crate::error::ReadError;
 
@@ -19,12 +19,21 @@ pub(crate) struct Frame {
     /// Where its header begins.
     pub place: Place,
     pub payload: Bytes,
+    /// Where its segment ended before it was rewritten, if it was.
+    pub original_len: Option<u32>,
 }
 
 impl Frame {
     /// Where the next frame begins.
     pub(crate) fn end(&self) -> Place {
         Place { segment: self.place.segment, offset: self.payload_offset() + self.payload.len() as u64 }
+    }
+
+    /// Where the next frame began before the segment was rewritten. Of the frames of a rewritten segment only the last
+    /// one's is known, and nothing depends on the others': an index that covers a part of one is made again.
+    pub(crate) fn original_end(&self) -> Place {
+        self.original_len
+            .map_or_else(|| self.end(), |len| Place { segment: self.place.segment, offset: u64::from(len) })
     }
 
     pub(crate) fn payload_offset(&self) -> u64 {
@@ -59,28 +68,45 @@ pub(crate) enum BadKind {
     Unsupported,
 }
 
-/// A place between two frames, moving on.
+/// A place between two frames, moving on. If the segment is rewritten meanwhile, it finds its place again.
 #[derive(Debug, Clone)]
 pub(crate) struct Walk {
     next_lsn: u64,
     place: Place,
+    /// Of the segment, for which the place holds; none at a segment's start, which always is one.
+    generation: Option<u64>,
+    /// Frames before this position are passed over.
+    least: u64,
     chunk: Bytes,
     chunk_at: Place,
 }
 
 impl Walk {
-    /// A walk whose next frame has position `lsn` and begins at `place`.
-    pub(crate) fn from(lsn: u64, place: Place) -> Self {
-        Self { next_lsn: lsn, place, chunk: Bytes::new(), chunk_at: Place::default() }
+    /// A walk whose next frame has position `lsn` and begins at `place`, in this generation of the segment.
+    pub(crate) fn from(lsn: u64, place: Place, generation: u64) -> Self {
+        Self {
+            next_lsn: lsn,
+            place,
+            generation: Some(generation),
+            least: 0,
+            chunk: Bytes::new(),
+            chunk_at: Place::default(),
+        }
+    }
+
+    /// A walk that begins with a segment.
+    pub(crate) fn of_segment(first_lsn: u64) -> Self {
+        let place = Place { segment: first_lsn, offset: SEGMENT_HEADER as u64 };
+        Self { generation: None, ..Self::from(first_lsn, place, 0) }
     }
 
     /// A walk whose next frame is the one after `lsn`; it must not be beyond the log's end.
     pub(crate) fn after(log: &Log, lsn: u64) -> Result<Self, ReadError> {
         let target = lsn + 1;
-        let Some((near, place)) = log.near(target) else {
+        let Some((near, place, generation)) = log.near(target) else {
             return Err(log.damaged(Place::default(), target));
         };
-        let mut walk = Self::from(near, place);
+        let mut walk = Self::from(near, place, generation);
         while walk.next_lsn < target {
             if walk.next(log)?.is_none() {
                 break;
@@ -108,11 +134,51 @@ impl Walk {
 
     /// Looks at what comes next, and steps over it if it is a good frame.
     pub(crate) fn step(&mut self, log: &Log) -> io::Result<Step> {
-        let mut len = log.len_of(self.place.segment).unwrap_or_default();
-        if self.place.offset >= len && self.next_lsn != self.place.segment && log.has_segment(self.next_lsn) {
-            self.place = Place { segment: self.next_lsn, offset: SEGMENT_HEADER as u64 };
-            len = log.len_of(self.place.segment).unwrap_or_default();
+        loop {
+            let layout = self.settle(log);
+            let found = self.here(log, &layout);
+            if !log.is_now(self.place.segment, &layout) {
+                // What was read may be of either file.
+                continue;
+            }
+            let found = found?;
+            if let Step::Frame(frame) = &found {
+                if !frame.header.is_part() {
+                    log.mark(self.place.segment, layout.generation, self.next_lsn, self.place.offset);
+                }
+                (self.next_lsn, self.place) = (frame.header.next_lsn(), frame.end());
+                if frame.header.last_lsn() < self.least {
+                    continue;
+                }
+            }
+            return Ok(found);
         }
+    }
+
+    /// Goes on to the next segment at the end of one, and finds the place again in one that was rewritten.
+    pub(super) fn settle(&mut self, log: &Log) -> Layout {
+        let mut layout = log.layout(self.place.segment).unwrap_or_default();
+        let at_end = self.place.offset >= layout.len || layout.moved.is_some();
+        if at_end && self.next_lsn != self.place.segment && log.has_segment(self.next_lsn) {
+            *self = Self { least: self.least, ..Self::of_segment(self.next_lsn) };
+            layout = log.layout(self.place.segment).unwrap_or_default();
+        }
+        if self.generation.is_some_and(|generation| generation != layout.generation)
+            && let Some((near, place, generation)) = log.near(self.next_lsn)
+        {
+            let least = self.least.max(self.next_lsn);
+            *self = Self { least, ..Self::from(near, place, generation) };
+        }
+        self.generation = self.generation.or(Some(layout.generation));
+        if self.generation == Some(layout.generation) {
+            return layout;
+        }
+        log.layout(self.place.segment).unwrap_or_default()
+    }
+
+    /// What is at the place, without moving.
+    fn here(&mut self, log: &Log, layout: &Layout) -> io::Result<Step> {
+        let len = layout.len;
         if self.place.offset >= len {
             return Ok(Step::End);
         }
@@ -138,11 +204,8 @@ impl Walk {
         if crc32c::crc32c(&payload) != header.payload_crc {
             return bad("frame checksum", BadKind::Damaged);
         }
-        let frame = Frame { header, place: self.place, payload };
-        log.mark(self.place.segment, self.next_lsn, self.place.offset);
-        self.next_lsn += 1;
-        self.place = frame.end();
-        Ok(Step::Frame(frame))
+        let original_len = layout.moved.map(|moved| moved.original_len);
+        Ok(Step::Frame(Frame { header, place, payload, original_len }))
     }
 
     /// `length` bytes from `skip` bytes after the current place; fewer if the file is shorter than it was.

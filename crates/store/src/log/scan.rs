@@ -12,7 +12,7 @@ use model::OriginId;
 
 use super::format::{
     FRAME_HEADER, FRAME_MAGIC, FrameHeader, HeaderError, Identity, MAX_PAYLOAD, SEGMENT_HEADER,
-    SegmentHeader, segment_name, segment_of,
+    SegmentHeader, is_fresh, segment_name, segment_of,
 };
 use super::read::{Bad, BadKind};
 use super::segments::{Log, Place};
@@ -66,7 +66,11 @@ pub(crate) fn find(storage: &Arc<dyn Storage>, node: OriginId) -> Result<Found, 
     let log = Log::new(storage.clone(), identity);
     for (header, len) in &headers {
         log.set_len(header.first_lsn, *len);
+        if let Some(moved) = header.moved {
+            log.set_moved(header.first_lsn, moved);
+        }
     }
+    drop_fresh(storage.as_ref(), &names)?;
     let cut = unfinished.map(|(first, len)| drop_unfinished(storage.as_ref(), first, len)).transpose()?;
     Ok(Found::Log(Box::new(log), cut))
 }
@@ -108,7 +112,13 @@ fn check_chain(names: &[u64], headers: &[(SegmentHeader, u64)]) -> Result<(), Op
             if last.first_lsn != expected_first {
                 return Err(OpenError::SegmentMissing(segment_name(expected_first)));
             }
-            if len != expected_len {
+            if let Some(moved) = last.moved
+                && (u64::from(moved.original_len), moved.last_lsn + 1) != (expected_len, header.first_lsn)
+            {
+                let segment = segment_name(last.first_lsn);
+                return Err(OpenError::Corrupt { segment, offset: 76, why: "another segment follows" });
+            }
+            if last.moved.is_none() && len != expected_len {
                 let segment = segment_name(last.first_lsn);
                 return Err(OpenError::Corrupt {
                     segment,
@@ -120,6 +130,20 @@ fn check_chain(names: &[u64], headers: &[(SegmentHeader, u64)]) -> Result<(), Op
             return Err(OpenError::SegmentMissing(segment_name(expected_first)));
         }
         before = Some((header, *len));
+    }
+    match before.and_then(|(last, _)| last.moved) {
+        // Only a closed segment is rewritten: there was one behind it.
+        Some(moved) => Err(OpenError::SegmentMissing(segment_name(moved.last_lsn + 1))),
+        None => Ok(()),
+    }
+}
+
+/// Removes what is left of a rewriting that was under way: the segment is still there as it was.
+fn drop_fresh(storage: &dyn Storage, names: &[String]) -> Result<(), OpenError> {
+    let failed = |source| OpenError::Io { doing: "remove an unfinished copy of a log segment", source };
+    for name in names.iter().filter(|name| is_fresh(name)) {
+        storage.remove(name).map_err(failed)?;
+        storage.sync_dir().map_err(failed)?;
     }
     Ok(())
 }

@@ -6,9 +6,9 @@
 
 use std::io;
 
-use super::format::{FRAME_HEADER, FRAME_MAGIC, FrameHeader, SEGMENT_HEADER, segment_name};
+use super::format::{FRAME_HEADER, FRAME_MAGIC, FrameHeader, segment_name};
 use super::read::{Frame, Step, Walk};
-use super::segments::{Log, Place};
+use super::segments::{Layout, Log, Place};
 use crate::error::ReadError;
 
 /// Bytes looked through at a time.
@@ -40,10 +40,10 @@ impl Walk {
     /// damaged place, the walk stands before the place.
     pub(crate) fn seek(log: &Log, lsn: u64, head: u64) -> Result<Self, ReadError> {
         let target = lsn + 1;
-        let Some((near, place)) = log.near(target) else {
+        let Some((near, place, generation)) = log.near(target) else {
             return Err(log.damaged(Place::default(), target));
         };
-        let mut walk = Self::from(near, place);
+        let mut walk = Self::from(near, place, generation);
         while walk.next_lsn() < target {
             let before = walk.clone();
             match walk.look(log, head).map_err(Log::io)? {
@@ -58,37 +58,46 @@ impl Walk {
     /// Steps over the next frame, or over all that is damaged before it. A gap up to `head` leaves the walk where it is
     /// of no further use: what is behind it was not there yet when it was looked for.
     pub(crate) fn look(&mut self, log: &Log, head: u64) -> io::Result<Look> {
-        match self.step(log) {
-            Ok(Step::Frame(frame)) => Ok(Look::Frame(frame)),
-            Ok(Step::End) if self.next_lsn() > head => Ok(Look::End),
-            Ok(Step::End | Step::Bad(_)) => self.skip(log, head).map(Look::Gap),
-            Err(error) if is_damage(&error) => self.skip(log, head).map(Look::Gap),
-            Err(error) => Err(error),
+        loop {
+            match self.step(log) {
+                Ok(Step::Frame(frame)) => return Ok(Look::Frame(frame)),
+                Ok(Step::End) if self.next_lsn() > head => return Ok(Look::End),
+                Ok(Step::End | Step::Bad(_)) => {}
+                Err(error) if is_damage(&error) => {}
+                Err(error) => return Err(error),
+            }
+            let layout = self.settle(log);
+            let (behind, gap) = self.skip(log, &layout, head)?;
+            // Else what was looked through may be another file's.
+            if log.is_now(gap.place.segment, &layout) {
+                *self = behind;
+                return Ok(Look::Gap(gap));
+            }
         }
     }
 
-    fn skip(&mut self, log: &Log, head: u64) -> io::Result<Gap> {
+    /// The gap here, and the walk that goes on behind it.
+    fn skip(&self, log: &Log, layout: &Layout, head: u64) -> io::Result<(Self, Gap)> {
         let (place, lsn) = (self.place(), self.next_lsn());
         let next_segment = log.segment_after(place.segment);
         let most = next_segment.map_or(u64::MAX, |next| next - 1);
         let found = match frame_behind(log, place, lsn)? {
-            Some(offset) => Some((lsn + 1, offset)),
+            Some(found) => Some(found),
             None => find_frame(log, place, lsn + 1, most)?,
         };
-        let (next_lsn, next) = match found {
-            Some((lsn, offset)) => (lsn, Place { segment: place.segment, offset }),
-            None => match next_segment {
-                Some(next) => (next, Place { segment: next, offset: SEGMENT_HEADER as u64 }),
-                None => (head.max(lsn) + 1, place),
-            },
+        let generation = layout.generation;
+        let behind = match (found, next_segment) {
+            (Some((lsn, offset)), _) => Self::from(lsn, Place { segment: place.segment, offset }, generation),
+            (None, Some(next)) => Self::of_segment(next),
+            (None, None) => Self::from(head.max(lsn) + 1, place, generation),
         };
-        *self = Self::from(next_lsn, next);
-        Ok(Gap { place, lsn, upto: (next_lsn - 1).min(head.max(lsn)) })
+        let upto = (behind.next_lsn() - 1).min(head.max(lsn));
+        Ok((behind, Gap { place, lsn, upto }))
     }
 }
 
-/// Where the next frame begins if this one's header is good, and only what it holds is not.
-fn frame_behind(log: &Log, place: Place, lsn: u64) -> io::Result<Option<u64>> {
+/// Position and offset of the next frame if this one's header is good, and only what it holds is not.
+fn frame_behind(log: &Log, place: Place, lsn: u64) -> io::Result<Option<(u64, u64)>> {
     let header = |offset: u64, lsn: u64| -> io::Result<Option<FrameHeader>> {
         let mut bytes = [0; FRAME_HEADER];
         if log.len_of(place.segment).is_none_or(|len| offset + FRAME_HEADER as u64 > len) {
@@ -105,7 +114,12 @@ fn frame_behind(log: &Log, place: Place, lsn: u64) -> io::Result<Option<u64>> {
     };
     let Some(bad) = header(place.offset, lsn)? else { return Ok(None) };
     let end = place.offset + FRAME_HEADER as u64 + u64::from(bad.length);
-    Ok(header(end, lsn + 1)?.map(|_| end))
+    let next = bad.next_lsn();
+    if bad.is_part() {
+        // What follows is of the same position, all of which is given up.
+        return Ok(None);
+    }
+    Ok(header(end, next)?.map(|_| (next, end)))
 }
 
 /// The first frame header behind a place of a segment, with a position in these bounds: its position and offset.

@@ -106,7 +106,7 @@ impl Tail {
             }
             return Err(self.fail(error.kind()));
         }
-        self.log.mark(self.segment, self.next_lsn, self.len);
+        self.log.mark(self.segment, 0, self.next_lsn, self.len);
         self.len += group.bytes.len() as u64;
         self.next_lsn += group.frames();
         self.log.set_len(self.segment, self.len);
@@ -148,7 +148,7 @@ impl Tail {
 /// Makes a segment, durable with its name before anything is put into it.
 pub(crate) fn create_segment(log: &Log, first_lsn: u64, before: (u64, u64)) -> io::Result<()> {
     let name = segment_name(first_lsn);
-    let header = SegmentHeader { identity: log.identity, first_lsn, before };
+    let header = SegmentHeader { identity: log.identity, first_lsn, before, moved: None };
     log.storage.create(&name)?;
     log.storage.append(&name, 0, &header.encode())?;
     log.storage.sync_data(&name)?;

@@ -45,7 +45,7 @@ fn items() -> Vec<Item> {
 
 #[test]
 fn segment_header_bytes_are_frozen() {
-    let header = SegmentHeader { identity: identity(), first_lsn: 7, before: (1, 4096) };
+    let header = SegmentHeader { identity: identity(), first_lsn: 7, before: (1, 4096), moved: None };
     let bytes = header.encode();
     assert_eq!(SegmentHeader::decode(&bytes), Ok(header));
     assert_eq!(hex(&bytes), GOLDEN_SEGMENT);

@@ -112,8 +112,10 @@ impl Storage for Files {
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
         self.forget(from);
+        let renamed = fs::rename(self.root.join(from), self.root.join(to));
+        // Afterwards, so that nobody who opened it meanwhile keeps the file that is gone.
         self.forget(to);
-        fs::rename(self.root.join(from), self.root.join(to))
+        renamed
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {

@@ -8,7 +8,7 @@ use tokio::sync::watch;
 use super::Store;
 use crate::digest::Digest;
 use crate::error::{CommitError, ReadError};
-use crate::types::{Recomputed, ScrubPlace, Scrubbed};
+use crate::types::{Reclaimed, Recomputed, ScrubPlace, Scrubbed};
 use crate::writer::{Answer, Request};
 
 impl Store {
@@ -75,6 +75,16 @@ impl Store {
     /// to the head. Fails where the log is damaged, also where that was repaired since: the damaged bytes stay in the log.
     pub fn recompute_digest(&self, of: &dyn Fn(&KeyId, u32) -> bool) -> Result<Recomputed, ReadError> {
         self.handle.shared.recompute_digest(of)
+    }
+
+    /// Takes superseded records out of closed segments, reading at most about `max_bytes` of the log (but at least one
+    /// commit): rewrites one segment after the other, those with the most dead bytes first, and remembers between calls how
+    /// far it has come. Blocks; the first call of a round looks through all of the index. Reads and writes go on beside it.
+    /// What keeps it from doing so shows in the status, and is no error.
+    ///
+    /// [`ReadError::Io`] if the log cannot be read: try again later. [`ReadError::Index`] if the index failed.
+    pub fn reclaim(&self, max_bytes: u64) -> Result<Reclaimed, ReadError> {
+        self.handle.shared.reclaim(max_bytes)
     }
 
     /// Keys of up to `limit` records whose current version is in a damaged place known since the start (by a read or a

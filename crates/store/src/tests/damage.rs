@@ -236,7 +236,7 @@ fn a_later_format_is_refused_as_such() {
     let (storage, index, _) = closed();
     let first = segments(&storage).remove(0);
     storage.damage(&first, |bytes| {
-        bytes[8] = 3;
+        bytes[8] = 4;
         let crc = crc32c::crc32c(&bytes[..92]).to_le_bytes();
         bytes[92..96].copy_from_slice(&crc);
     });

@@ -1,11 +1,15 @@
 //! What the tests of the store share: a node with a store that can be closed, killed and opened again.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
 use model::{Clock, EpochId, Flow, OriginId, Record, RecordId, RecordKey, SigningKey, Version};
 
+use crate::index::meta::pair_hash;
+use crate::index::{Pair, PartitionMeta};
+use crate::keys::Key;
 use crate::*;
 
 pub(crate) const NODE: OriginId = OriginId([7; 16]);
@@ -115,6 +119,53 @@ pub(crate) fn feed(peer: u8) -> FeedId {
 
 pub(crate) fn position(position: u64) -> FeedPosition {
     FeedPosition { generation: [5; 16], position }
+}
+
+/// Reclaims until there is nothing more to do, a little at a time; bytes that were freed.
+pub(crate) fn reclaim_all(store: &Store, max_bytes: u64) -> u64 {
+    let mut freed = 0;
+    loop {
+        let done = store.reclaim(max_bytes).unwrap();
+        freed += done.freed;
+        if !done.more {
+            return freed;
+        }
+    }
+}
+
+/// An index that was made from the log is the one that was in use, pair by pair, but for links of versions that were
+/// reclaimed: terms and subjects that no record has any more. With them goes their part of the partitions' checksums.
+pub(crate) fn check_rebuilt(live: &[Pair], rebuilt: &Store, context: &str) {
+    let made = rebuilt.dump_index().unwrap();
+    let mut sums: BTreeMap<u8, u64> = BTreeMap::new();
+    let mut rest = made.iter().peekable();
+    for pair in live {
+        let (key, value) = pair;
+        if rest.next_if(|made| *made == pair).is_some() {
+            continue;
+        }
+        match Key::decode(key).unwrap() {
+            Key::Meta { .. } => {
+                let (found, value_of) = rest.next().unwrap();
+                assert_eq!(found, key, "{context}");
+                let mut live = PartitionMeta::of_value(value).unwrap();
+                let made = PartitionMeta::of_value(value_of).unwrap();
+                sums.insert(key[0], live.checksum.wrapping_sub(made.checksum));
+                live.checksum = made.checksum;
+                assert_eq!(live, made, "{context}");
+            }
+            Key::Term { term: gone, key: of, .. } => {
+                let record = rebuilt.get(&of).unwrap().unwrap();
+                let mut words = record.body().split(|byte| *byte == b' ').filter(|word| !word.is_empty());
+                assert!(words.all(|word| term(word) != gone), "{context}: a current term is gone");
+                let sum = sums.get_mut(&key[0]).unwrap();
+                *sum = sum.wrapping_sub(pair_hash(key, value));
+            }
+            other => panic!("{context}: {other:?} is gone or not the same"),
+        }
+    }
+    assert_eq!(rest.next(), None, "{context}");
+    assert!(sums.values().all(|sum| *sum == 0), "{context}: checksums");
 }
 
 /// All records of a feed from the start, in order.

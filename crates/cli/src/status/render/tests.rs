@@ -112,6 +112,21 @@ fn what_is_wrong_is_loud() {
 }
 
 #[test]
+fn reclaiming_says_what_it_freed_and_what_holds_it_up() {
+    let mut node = prefecture();
+    let store = node.store.get_or_insert_default();
+    (store.dead_bytes, store.reclaimed_bytes, store.reclaimed_ms) = (2_000_000, 5_000_000, 940_000);
+    let text = status(&node, 0);
+    let expected = "reclaim      2.0 MB superseded, 5.0 MB freed since the start; last done 60 s ago\n";
+    assert!(text.contains(expected), "{text}");
+    let store = node.store.get_or_insert_default();
+    (store.reclaiming, store.reclaimed_ms, store.reclaim_held_up) = (true, 0, "no room".into());
+    let text = status(&node, 0);
+    let expected = "rewriting a segment; 2.0 MB superseded, 5.0 MB freed since the start; not done yet since the start; HELD UP: no room\n";
+    assert!(text.contains(expected), "{text}");
+}
+
+#[test]
 fn a_scrub_says_how_far_it_has_come_and_the_node_how_it_is() {
     let mut node = prefecture();
     node.health = v1::Health::Amber.into();
