@@ -68,6 +68,7 @@ async fn serve(config: &Config, stop_with_stdin: bool) -> Result<(), StartError>
     }
     built.drain.spawn(built.listener.clone().run(socket));
     scrub(config, &built);
+    end_terms(&built);
     announce(&path.to_string(), &address.to_string());
     let stop = stop_signal(stop_with_stdin);
     tokio::pin!(stop);
@@ -83,6 +84,17 @@ async fn serve(config: &Config, stop_with_stdin: bool) -> Result<(), StartError>
     }
     stop.await;
     drain(built).await
+}
+
+/// Ends this node's terms of institutions that moved, until the node stops.
+fn end_terms(built: &Built) {
+    let (exchange, drain) = (built.exchange.clone(), built.drain.clone());
+    built.drain.spawn(async move {
+        tokio::select! {
+            () = drain.stopping() => {}
+            () = exchange.end_terms() => {}
+        }
+    });
 }
 
 /// Keeps the log whole until the node stops.

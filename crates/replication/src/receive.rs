@@ -19,8 +19,8 @@ use std::time::Duration;
 
 use futures_util::{Stream, StreamExt};
 use model::feed::{FromReceiver, FromSender, Hello, MAX_BATCH_BYTES, Refused, Welcome};
-use model::{Clock, NodePath};
-use store::{Direction, FeedId, Store};
+use model::{Clock, NodePath, OriginId};
+use store::{Direction, FeedId, ReadError, Store};
 use tokio::sync::mpsc;
 use tokio::task::JoinError;
 
@@ -119,6 +119,12 @@ impl Receiver {
     /// The children that were refused because they lost their records.
     pub fn restores(&self) -> Restores {
         self.shared.restores.clone()
+    }
+
+    /// The last seq of a node's of which records are held here: everything that it wrote up to there has come. 0: none.
+    pub async fn last_seq(&self, node: &OriginId) -> Result<u64, ReadError> {
+        let view = self.shared.directory.snapshot();
+        self.shared.seen.last_seq(&self.shared.store, &view, node).await
     }
 
     /// Serves one feed of a neighbour until it ends. `peer` is the path in the neighbour's verified certificate. An orderly end

@@ -7,7 +7,7 @@ use model::{Envelope, NodePath, Record};
 use store::ReadError;
 
 use super::Sender;
-use crate::interest::{Interest, Selection, concerns_down};
+use crate::interest::{Interest, Moves, Selection, concerns_down};
 use crate::restore::Restores;
 use crate::{Confirmations, DirectoryView, flows_up, proof};
 
@@ -39,9 +39,11 @@ impl Route {
     }
 
     /// What selects for a session, if the envelopes alone do not.
-    pub fn selection(&self, to: &NodePath) -> Option<Selection> {
+    pub fn selection(&self, to: &NodePath, began: u64, view: Arc<DirectoryView>) -> Option<Selection> {
         match self {
-            Self::Down(interest) => Some(Selection::new(Arc::clone(interest), to.clone())),
+            Self::Down(interest) => {
+                Some(Selection::new(Arc::clone(interest), to.clone(), Moves::new(began, view)))
+            }
             Self::Up | Self::Restore => None,
         }
     }
@@ -56,6 +58,17 @@ impl Route {
             Self::Up => proof::ships_up(view, &envelope.key_id, own) && flows_up(envelope),
             Self::Down(_) => concerns_down(envelope),
             Self::Restore => view.key_path(&envelope.key_id).is_some_and(|path| to.contains(path)),
+        }
+    }
+}
+
+impl Route {
+    /// Whether the other end takes a directory record in this feed that others need: not what it must have itself.
+    pub fn carries(&self, envelope: &Envelope, view: &DirectoryView, own: &NodePath, to: &NodePath) -> bool {
+        match self {
+            Self::Up => proof::ships_up(view, &envelope.key_id, own),
+            Self::Down(_) => view.key_path(&envelope.key_id).is_none_or(|path| !to.contains(path)),
+            Self::Restore => true,
         }
     }
 }
