@@ -26,8 +26,8 @@ use wire::v1;
 use crate::error::CliError;
 
 pub(crate) use document::{Documents, Fetched, Submitted, availability};
-pub(crate) use patient::{Persons, Registered, Registration};
 pub(crate) use moves::InstitutionMove;
+pub(crate) use patient::{Persons, Registered, Registration};
 pub(crate) use status::{Link, Status, health};
 
 /// The word for where something is durable.

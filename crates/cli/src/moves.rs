@@ -39,8 +39,7 @@ impl Move {
         output: &mut Output<'_>,
     ) -> Result<(), CliError> {
         let Self::Institution { code, to, dry_run, without_old_writer } = self;
-        let request =
-            v1::MoveInstitutionRequest { code, to: to.to_string(), dry_run, without_old_writer };
+        let request = v1::MoveInstitutionRequest { code, to: to.to_string(), dry_run, without_old_writer };
         let reply = connection.client().await?.move_institution(request).await?;
         output.answer(|| text(&reply), || json::InstitutionMove::from(reply.clone()))
     }
@@ -75,7 +74,9 @@ fn text(reply: &v1::MoveInstitutionReply) -> String {
     }
     let waits = match (reply.outcome(), reply.awaited_term) {
         (v1::MoveOutcome::Possible, _) => return text,
-        (_, 0) => "nothing, as far as is known here: the new node writes as soon as it has the records".to_owned(),
+        (_, 0) => {
+            "nothing, as far as is known here: the new node writes as soon as it has the records".to_owned()
+        }
         (_, term) => format!("{} to learn of it and end its term {term}", reply.awaited_writer),
     };
     line("waits for", waits);

@@ -159,7 +159,8 @@ impl Exchange {
         if request.dry_run {
             return Ok((parties, MoveOutcome::Possible));
         }
-        let institution = self.commit_decision(&parties, request.without_old_writer.then_some(held_seq)).await?;
+        let institution =
+            self.commit_decision(&parties, request.without_old_writer.then_some(held_seq)).await?;
         tracing::info!(from = %parties.from, to = %parties.to, term = institution.term, "an institution moves");
         Ok((Parties { institution, ..parties }, MoveOutcome::Decided))
     }
@@ -176,7 +177,8 @@ impl Exchange {
                 "no institution with this code has filed anything that is known here",
             ));
         };
-        let unknown = |what: String| ExchangeError::not_found("UNKNOWN_NODE", format!("{what} is not known here"));
+        let unknown =
+            |what: String| ExchangeError::not_found("UNKNOWN_NODE", format!("{what} is not known here"));
         let new_writer = view.origin_at(&request.to).ok_or_else(|| unknown(request.to.to_string()))?;
         let from = view.path_of(&institution.writer).cloned();
         let from = from.ok_or_else(|| unknown(format!("the institution's writer {}", institution.writer)))?;
@@ -191,7 +193,9 @@ impl Exchange {
             Some(decider) => {
                 return Err(ExchangeError::conflict(
                     "ASK_ANOTHER_NODE",
-                    format!("the institution files with {from}; only {decider}, the lowest node above it and {to}, decides this"),
+                    format!(
+                        "the institution files with {from}; only {decider}, the lowest node above it and {to}, decides this"
+                    ),
                 ));
             }
             None => return Err(unknown(to.to_string())),
@@ -200,7 +204,10 @@ impl Exchange {
             let by = awaited.writer.map_or_else(String::new, |path| format!(" by {path}"));
             return Err(ExchangeError::conflict(
                 "MOVE_UNDER_WAY",
-                format!("the institution is on its way to {from}: the end of its term {}{by} has not come; try again when it has", awaited.term),
+                format!(
+                    "the institution is on its way to {from}: the end of its term {}{by} has not come; try again when it has",
+                    awaited.term
+                ),
             ));
         }
         Ok(Parties { institution, from, to, new_writer })
@@ -224,11 +231,7 @@ impl Exchange {
         let mut drafts =
             vec![self.directory_draft(Kind::Institution, about, entry.encode_to_vec(), Expect::Absent)];
         if let Some(held_seq) = held_seq {
-            let end = TermEndEntry {
-                without_writer: true,
-                held_seq,
-                ..term_end(known, parties.new_writer)
-            };
+            let end = TermEndEntry { without_writer: true, held_seq, ..term_end(known, parties.new_writer) };
             let about = (known.origin, known.term);
             drafts.push(self.directory_draft(Kind::TermEnd, about, end.encode_to_vec(), Expect::Anything));
         }

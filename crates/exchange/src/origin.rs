@@ -61,7 +61,8 @@ impl Exchange {
 
     /// An institution moved here, and not all of its records did yet.
     fn not_ready(&self, awaited: &Awaited) -> ExchangeError {
-        let before = awaited.writer.as_ref().map_or_else(|| "its former node".to_owned(), NodePath::to_string);
+        let before =
+            awaited.writer.as_ref().map_or_else(|| "its former node".to_owned(), NodePath::to_string);
         let parent = self.parts.node.path.parent();
         let feed = parent.and_then(|parent| self.parts.links.down().view(&parent));
         let so_far = feed.map_or_else(String::new, |feed| {

@@ -17,9 +17,7 @@ use parking_lot::RwLock;
 use store::{ReadError, Store};
 
 pub use fact::{Fact, TermEnd, term_id};
-pub(crate) use fact::{
-    epoch_key, epoch_record_id, institution_key, node_key, signing_key_key, term_end_key,
-};
+pub(crate) use fact::{epoch_key, epoch_record_id, institution_key, node_key, signing_key_key, term_end_key};
 pub use load::{DIRECTORY_SPACE, directory_term, directory_terms};
 pub use moves::Awaited;
 pub use view::{DirectoryView, InstitutionFact, KeyFact, NodeFact};

@@ -37,8 +37,8 @@ use model::{NodePath, OriginId, TrustDomain};
 
 pub use confirmations::{Confirmation, Confirmations};
 pub use directory::{
-    Awaited, DIRECTORY_SPACE, Directory, DirectoryView, Fact, InstitutionFact, KeyFact, NodeFact, TermEnd, directory_term,
-    directory_terms, term_id,
+    Awaited, DIRECTORY_SPACE, Directory, DirectoryView, Fact, InstitutionFact, KeyFact, NodeFact, TermEnd,
+    directory_term, directory_terms, term_id,
 };
 pub use error::{LinkError, LinkRefusal};
 pub use flow::flows_up;

@@ -36,7 +36,8 @@ use crate::batch::Place;
 use crate::interest::Selection;
 use crate::links::Counted;
 use crate::{
-    Confirmations, Directory, DirectoryView, Keyring, LinkError, Links, NodeIdentity, batch, entitlement, restore,
+    Confirmations, Directory, DirectoryView, Keyring, LinkError, Links, NodeIdentity, batch, entitlement,
+    restore,
 };
 
 /// How a sender behaves.
@@ -414,8 +415,7 @@ impl<'a> Course<'a> {
         directory: &DirectoryView,
     ) -> Result<(), LinkError> {
         let sender = self.sender;
-        let mut records =
-            select(self.selection.as_mut(), records, place.after, directory, &sender.store)?;
+        let mut records = select(self.selection.as_mut(), records, place.after, directory, &sender.store)?;
         self.cover(&mut records, directory)?;
         let place = Place { now_ms: sender.clock.now_ms(), ..place };
         let parts = cut(&records, self.max_batch_bytes, sender.settings.max_batch_records);

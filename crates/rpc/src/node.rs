@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use exchange::feed::Health;
 use exchange::{
-    Exchange, InstitutionMove, MoveInstitution, MoveLink, MoveOutcome, ScrubStatus, Status as NodeState, StoreStatus as StoreState,
+    Exchange, InstitutionMove, MoveInstitution, MoveLink, MoveOutcome, ScrubStatus, Status as NodeState,
+    StoreStatus as StoreState,
 };
 use model::{Clock, Kind};
 use tonic::{Request, Response, Status};
@@ -126,7 +127,8 @@ fn node_status(status: NodeState) -> v1::NodeStatus {
 
 fn store_status(store: &StoreState, scrub: &ScrubStatus) -> v1::StoreStatus {
     let count = |kind: Kind| store.live(kind as u32);
-    let directory = [Kind::Node, Kind::Institution, Kind::Practitioner, Kind::SigningKey, Kind::Epoch, Kind::TermEnd];
+    let directory =
+        [Kind::Node, Kind::Institution, Kind::Practitioner, Kind::SigningKey, Kind::Epoch, Kind::TermEnd];
     let places = |healed: bool| {
         let places = store.damaged.iter().filter(move |place| place.healed == healed);
         places

@@ -40,8 +40,9 @@ impl Course<'_> {
         let most = sender.route.max_records(sender.settings.max_batch_records);
         if backfill.reader.position() < backfill.until {
             let Backfill { institutions, reader, .. } = &mut backfill;
-            let takes =
-                |envelope: &model::Envelope| institutions.contains(&envelope.origin) && concerns_down(envelope);
+            let takes = |envelope: &model::Envelope| {
+                institutions.contains(&envelope.origin) && concerns_down(envelope)
+            };
             let slice = reader.next(most, self.max_batch_bytes, &takes)?;
             self.backfill = Some(backfill);
             return self.select(slice.records, Place { after, upto: after, head, now_ms: 0 }, &directory);
