@@ -186,3 +186,129 @@ async fn a_prefecture_hands_a_hospital_to_its_county_and_gets_it_back() {
     assert_eq!(found(&old, OTHER_ID, Reach::Local).await, (ids([3, 4]), 2));
     mesh.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hospital_moves_under_load_while_its_nodes_come_and_go() {
+    let mut mesh = start().await;
+    let (from, to) = (mesh.here.clone(), mesh.there.clone());
+    let old = hospital(&mesh, &from).await;
+    for number in 0..30 {
+        old.register(patient(&format!("P{number}"), ID)).await.expect("registered");
+    }
+    let paper =
+        old.submit_bytes(document("LAB1", "P3"), Bytes::from_static(b"one")).await.expect("submitted");
+    // A patient of somebody else there who is the same person.
+    let other = mesh.hospital(&to).await;
+    other.register(patient("X1", ID)).await.expect("registered");
+
+    // Cut off: the old writer goes on in its term, the new one waits for it.
+    let between = from.parent().expect("a parent");
+    let province = hospital(&mesh, &path("530000")).await;
+    until("the province has them", async || found(&province, ID, Reach::Local).await.0.len() == 31).await;
+    mesh.tree.kill(&between).await.expect("killed");
+    for number in 30..35 {
+        old.register(patient(&format!("P{number}"), ID)).await.expect("registered while cut off");
+    }
+    let decided = moved(&mesh, "530000", request(&to)).await.expect("decided");
+    assert_eq!((decided.awaited_term, decided.awaited_writer.as_str()), (1, from.to_string().as_str()));
+    let again = moved(&mesh, "530000", request(&from)).await.expect_err("one after the other");
+    assert_eq!(again.reason(), Some("MOVE_UNDER_WAY"), "{again}");
+    let new = hospital(&mesh, &to).await;
+    let early = async || new.register(patient("P40", ID)).await.expect_err("too early");
+    until("the new writer knows", async || early().await.reason() == Some("NOT_READY")).await;
+    assert!(early().await.to_string().contains(from.to_string().as_str()), "{}", early().await);
+    for number in 35..40 {
+        old.register(patient(&format!("P{number}"), ID)).await.expect("registered while cut off");
+    }
+    // The new writer and the root are killed while the backfill is on its way.
+    mesh.tree.kill(&to).await.expect("killed");
+    mesh.tree.start(&to).await.expect("started");
+    mesh.tree.kill(&path("530000")).await.expect("killed");
+    mesh.tree.kill(&from).await.expect("killed");
+    mesh.tree.start(&from).await.expect("started");
+    mesh.tree.start(&path("530000")).await.expect("started");
+    let new = hospital(&mesh, &to).await;
+    mesh.tree.start(&between).await.expect("started");
+    register(&new, "P40", ID).await;
+    let all = || ids(0..41);
+    let mut held = found(&new, ID, Reach::Local).await;
+    held.0.retain(|id| id != "X1");
+    assert_eq!(held, (all(), 1), "the new writer has all that was acknowledged");
+    let old = hospital(&mesh, &from).await;
+    refused(&old).await;
+    // The old county does not tell of it any more by itself; whoever asks there gets it from above.
+    assert_eq!(found(&old, ID, Reach::Local).await, (Vec::new(), 0));
+    until("the old county's answer", async || {
+        let mut told = found(&old, ID, Reach::Tree).await;
+        told.0.retain(|id| id != "X1");
+        told == (all(), 1)
+    })
+    .await;
+    assert_eq!(content(&new, &paper.key).await, Bytes::from_static(b"one"));
+    // First changes by the new writer, which the old one's feed must not be blamed for.
+    for number in 0..40 {
+        new.register(patient(&format!("P{number}"), OTHER_ID)).await.expect("updated");
+    }
+    proven(&mesh).await;
+
+    // Lost disks of both writers, one after the other.
+    for node in [&to, &from] {
+        mesh.tree.kill(node).await.expect("killed");
+        std::fs::remove_dir_all(mesh.tree.node_dir(node).join("data")).expect("the disk is lost");
+        mesh.tree.start(node).await.expect("started");
+        let new = hospital(&mesh, &to).await;
+        register(&new, "P41", OTHER_ID).await;
+        let mut expected = ids((0..40).chain([41]));
+        until("all is back", async || found(&new, OTHER_ID, Reach::Local).await.0 == expected).await;
+        expected.clear();
+        let old = hospital(&mesh, &from).await;
+        until("the old writer writes", async || old.status().await.expect("status").writing).await;
+        refused(&old).await;
+    }
+    proven(&mesh).await;
+    mesh.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dead_writer_is_done_without_and_what_it_had_is_listed() {
+    let mut mesh = start().await;
+    let (from, to) = (mesh.here.clone(), mesh.there.clone());
+    let old = hospital(&mesh, &from).await;
+    for number in 0..5 {
+        let old = old.clone().with_durability(wire::v1::Durability::Parent);
+        old.register(patient(&format!("P{number}"), ID)).await.expect("registered");
+    }
+    let province = hospital(&mesh, &path("530000")).await;
+    until("the province has them", async || found(&province, ID, Reach::Local).await.0.len() == 5).await;
+    let between = from.parent().expect("a parent");
+    mesh.tree.kill(&between).await.expect("killed");
+    old.register(patient("P0", OTHER_ID)).await.expect("changed, and nobody knows");
+    old.register(patient("P5", ID)).await.expect("registered, and nobody knows");
+    mesh.tree.kill(&from).await.expect("killed");
+    let dead = MoveInstitutionRequest { without_old_writer: true, ..request(&to) };
+    moved(&mesh, "530000", dead).await.expect("decided");
+    let new = hospital(&mesh, &to).await;
+    register(&new, "P6", ID).await;
+    assert_eq!(found(&new, ID, Reach::Local).await.0, ids([0, 1, 2, 3, 4, 6]));
+    let mut third = patient("P0", ID);
+    third.phones = vec!["13800000000".into()];
+    new.register(third).await.expect("changed in both terms");
+    // It was not dead after all.
+    mesh.tree.start(&between).await.expect("started");
+    mesh.tree.start(&from).await.expect("started");
+    // What collides with nothing is valid, and comes.
+    until("the late one", async || found(&new, ID, Reach::Local).await.0 == ids(0..7)).await;
+    // What collides is overruled, and somebody can look at it.
+    until("it is listed", async || {
+        let mut listed = 0;
+        for node in [&from, &between, &path("530000")] {
+            let operator = mesh.tree.operator(node).await.expect("an operator");
+            listed += operator.status().await.expect("status").store.expect("a store").quarantined;
+        }
+        listed > 0
+    })
+    .await;
+    let old = hospital(&mesh, &from).await;
+    refused(&old).await;
+    mesh.stop().await;
+}
