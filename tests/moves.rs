@@ -52,11 +52,11 @@ async fn until(what: &str, condition: impl AsyncFn() -> bool) {
     tokio::time::timeout(LIMIT, wait).await.unwrap_or_else(|_| panic!("never came: {what}"));
 }
 
-/// Registers until the node takes it; refusals on the way must be of the move.
+/// Registers until the node takes it. Until it has learnt of the move it says where the hospital filed before.
 async fn register(hospital: &Client, local_id: &str, id: &str) {
     let write = async || match hospital.register(patient(local_id, id)).await {
         Ok(_) => true,
-        Err(error) if matches!(error.reason(), Some("NOT_READY" | "NOT_WRITING")) => false,
+        Err(error) if matches!(error.reason(), Some("NOT_READY" | "NOT_WRITING" | "WRONG_NODE")) => false,
         Err(error) => panic!("{error}"),
     };
     until("a write is taken", write).await;
@@ -66,6 +66,7 @@ async fn register(hospital: &Client, local_id: &str, id: &str) {
 async fn refused(hospital: &Client) {
     until("the old writer refuses", async || match hospital.register(patient("P0", ID)).await {
         Ok(_) => false,
+        Err(error) if matches!(error.reason(), Some("NOT_READY" | "NOT_WRITING")) => false,
         Err(error) => {
             assert_eq!(error.reason(), Some("WRONG_NODE"), "{error}");
             true
@@ -310,5 +311,30 @@ async fn a_dead_writer_is_done_without_and_what_it_had_is_listed() {
     .await;
     let old = hospital(&mesh, &from).await;
     refused(&old).await;
+    mesh.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_province_that_lost_its_disk_learns_again_what_it_decided() {
+    let mut mesh = start().await;
+    let (from, to, root) = (mesh.here.clone(), mesh.there.clone(), path("530000"));
+    let old = hospital(&mesh, &from).await;
+    for number in 0..5 {
+        old.register(patient(&format!("P{number}"), ID)).await.expect("registered");
+    }
+    moved(&mesh, "530000", request(&to)).await.expect("decided");
+    let new = hospital(&mesh, &to).await;
+    register(&new, "P5", ID).await;
+    mesh.tree.kill(&root).await.expect("killed");
+    std::fs::remove_dir_all(mesh.tree.node_dir(&root).join("data")).expect("the disk is lost");
+    mesh.tree.start(&root).await.expect("started");
+    register(&new, "P6", ID).await;
+    let province = hospital(&mesh, &root).await;
+    until("all is back", async || found(&province, ID, Reach::Local).await.0 == ids(0..7)).await;
+    let there = moved(&mesh, "530000", request(&to)).await.expect("it knows");
+    assert_eq!((there.outcome(), there.term, there.awaited_term), (MoveOutcome::There, 2, 0));
+    proven(&mesh).await;
+    moved(&mesh, "530000", request(&from)).await.expect("decided again");
+    register(&old, "P7", ID).await;
     mesh.stop().await;
 }

@@ -35,7 +35,15 @@ impl Exchange {
         let own = self.parts.node.origin;
         let origin = self.institution_origin(code);
         let view = self.parts.directory.snapshot();
-        let Some(known) = view.institution(&origin) else {
+        let known = view.institution(&origin);
+        if known.is_none_or(|known| known.writer != own) && !replication::is_informed(&self.parts.store, own)
+        {
+            return Err(ExchangeError::unavailable(
+                "NOT_READY",
+                "this node lost its records, and what comes from its parent has not all come: it does not know yet who files with it",
+            ));
+        }
+        let Some(known) = known else {
             return Ok(Writable { origin, term: 1, enrolment: Some(self.enrolment(origin, code)), _open });
         };
         if known.writer != own {

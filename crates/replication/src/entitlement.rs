@@ -48,21 +48,34 @@ pub struct Rules<'a> {
 /// A part of the tree.
 #[derive(Debug, Clone, Copy)]
 pub enum Territory<'a> {
-    /// A child's subtree, or this node's own after a loss.
+    /// A child's subtree, or this node's own.
     Within(&'a NodePath),
+    /// A child's feed: its subtree, and of the directory what this node or those above it said, on which the rest depends: this
+    /// node may have lost it.
+    Child { subtree: &'a NodePath, own: &'a NodePath },
+    /// What a parent gives back after a loss: this node's subtree, with the directory records that it needs from anywhere.
+    Anywhere,
     /// What comes from above: everything but this node's own subtree.
     Beyond(&'a NodePath),
 }
 
 impl Territory<'_> {
-    fn check(&self, path: &NodePath) -> Result<(), Reason> {
+    fn check(&self, path: &NodePath, flow: Option<Flow>) -> Result<(), Reason> {
         match self {
-            Self::Within(subtree) if !subtree.contains(path) => {
+            Self::Child { .. } if flow == Some(Flow::Directory) && self.is_above(path) => Ok(()),
+            Self::Within(subtree) | Self::Child { subtree, .. } if !subtree.contains(path) => {
                 Err(Reason::Outside { path: path.clone(), sender: (*subtree).clone() })
             }
             Self::Beyond(own) if own.contains(path) => Err(Reason::OwnSubtree { path: path.clone() }),
-            Self::Within(_) | Self::Beyond(_) => Ok(()),
+            Self::Within(_) | Self::Child { .. } | Self::Beyond(_) | Self::Anywhere => Ok(()),
         }
+    }
+}
+
+impl Territory<'_> {
+    /// Whether what a child says there is the word of this node or of one above it.
+    fn is_above(&self, path: &NodePath) -> bool {
+        matches!(self, Self::Child { own, .. } if path.contains(own))
     }
 }
 
@@ -157,7 +170,7 @@ impl<'a> Judging<'a> {
         for at in open {
             let ends = known_kind(&self.records[*at]) == Some(Kind::TermEnd);
             if ends && self.verdicts[*at] == Some(Verdict::Admit) {
-                self.staged.facts.extend(Fact::of_record(&self.records[*at]));
+                Fact::of_record(&self.records[*at]).into_iter().for_each(|fact| self.staged.add(fact));
             }
         }
     }
@@ -206,7 +219,7 @@ fn signer<'a>(record: &Record, view: &'a DirectoryView, rules: Rules<'_>) -> Res
     let id = record.envelope().key_id;
     let fact = view.key(&id).ok_or(Reason::UnknownKey(id))?;
     let path = view.path_of(&fact.node).ok_or(Reason::UnknownKey(id))?;
-    rules.from.check(path)?;
+    rules.from.check(path, record.envelope().known_flow())?;
     Ok(Signer { key: &fact.key, node: fact.node, path })
 }
 

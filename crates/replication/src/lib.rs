@@ -46,7 +46,7 @@ pub use interest::Interest;
 pub use keyring::{AdmittedKey, Keyring};
 pub use links::{Health, LinkView, Links};
 pub use receive::{Receiver, ReceiverSettings};
-pub use restore::{Restores, is_restoring};
+pub use restore::{Restores, is_informed, is_restoring};
 pub use send::{Children, Sender, SenderSettings};
 
 /// Who this node is, for its neighbours.

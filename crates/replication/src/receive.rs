@@ -226,9 +226,9 @@ impl Shared {
     /// Where what a neighbour ships in this direction may have been written.
     fn territory<'a>(&'a self, direction: Direction, peer: &'a NodePath) -> Territory<'a> {
         match direction {
-            Direction::Up => Territory::Within(peer),
+            Direction::Up => Territory::Child { subtree: peer, own: &self.own.path },
             Direction::Down => Territory::Beyond(&self.own.path),
-            Direction::Restore => Territory::Within(&self.own.path),
+            Direction::Restore => Territory::Anywhere,
         }
     }
 

@@ -53,7 +53,7 @@ fn signing_key(record: &Record, view: &DirectoryView, rules: Rules<'_>) -> Resul
         Some(path) => path,
         None => certified(&entry, &key, rules)?,
     };
-    rules.from.check(&path)?;
+    rules.from.check(&path, envelope.known_flow())?;
     bound(origin, &path, view)?;
     // An origin begins with the key that it is a hash of; so nobody can begin with another's, or with an institution's.
     if view.path_of(&origin).is_none() && origin != OriginId::of_node(rules.trust_domain, key.as_bytes()) {
@@ -151,7 +151,7 @@ fn institution(
         return Err(Reason::OriginTaken { origin, known: known.path.to_string() });
     }
     if entry.term > 1 {
-        super::moves::decided(&entry, origin, signer, view)?;
+        super::moves::decided(&entry, origin, signer, (view, rules))?;
         return Fact::of_institution(envelope.version, entry, envelope.origin)
             .ok_or(Reason::Body("institution"));
     }

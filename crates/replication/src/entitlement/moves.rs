@@ -3,7 +3,7 @@
 use model::body::{InstitutionEntry, Kind, TermEndEntry};
 use model::{Flow, OriginId, Record};
 
-use super::{Reason, Signer, known_kind};
+use super::{Reason, Rules, Signer, known_kind};
 use crate::DirectoryView;
 use crate::directory::term_id;
 
@@ -31,13 +31,17 @@ pub(super) fn decided(
     entry: &InstitutionEntry,
     origin: OriginId,
     signer: &Signer<'_>,
-    view: &DirectoryView,
+    (view, rules): (&DirectoryView, Rules<'_>),
 ) -> Result<(), Reason> {
     let code = || entry.code.clone();
     let writer = OriginId::try_from(&entry.writer[..]).map_err(|_| Reason::Body("institution"))?;
-    let before = view
-        .institution_in(&origin, entry.term - 1)
-        .ok_or_else(|| Reason::UnknownTerm { code: code(), before: entry.term - 1 })?;
+    let before = view.institution_in(&origin, entry.term - 1);
+    let paths = before.map(|before| (view.path_of(&before.writer), view.path_of(&writer)));
+    if rules.from.is_above(signer.path) && !matches!(paths, Some((Some(_), Some(_)))) {
+        // This node lost what the decision was about, and a child has kept it: it was judged when it was first made known.
+        return Ok(());
+    }
+    let before = before.ok_or_else(|| Reason::UnknownTerm { code: code(), before: entry.term - 1 })?;
     let path = |node| view.path_of(node).ok_or_else(|| Reason::UnknownNode { code: code(), node: *node });
     let decider = path(&before.writer)?.common(path(&writer)?);
     if decider.as_ref() != Some(signer.path) || writer == before.writer {

@@ -100,6 +100,9 @@ impl Applier {
                     if self.feed.direction == Direction::Restore && self.position >= head.head {
                         self.end_restore().await?;
                     }
+                    if self.feed.direction == Direction::Down && self.position >= head.head {
+                        self.note_informed().await?;
+                    }
                     Counted::default()
                 }
                 Work::Batch(batch) => {
@@ -220,6 +223,15 @@ impl Applier {
         self.commit_part(&[], &[], Some((self.feed, restore::complete()))).await?;
         let (path, held) = (&self.session.path, self.shared.store.head());
         tracing::info!(parent = %path, held, "the records that the parent holds of this node are restored");
+        Ok(())
+    }
+
+    /// Notes, once after a restore, that what comes down has come.
+    async fn note_informed(&mut self) -> Result<(), LinkError> {
+        let note = restore::informed(&self.shared.store, self.shared.own.origin);
+        if note.is_some() {
+            self.commit_part(&[], &[], note).await?;
+        }
         Ok(())
     }
 

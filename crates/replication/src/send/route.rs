@@ -66,7 +66,10 @@ impl Route {
     /// Whether the other end takes a directory record in this feed that others need: not what it must have itself.
     pub fn carries(&self, envelope: &Envelope, view: &DirectoryView, own: &NodePath, to: &NodePath) -> bool {
         match self {
-            Self::Up => proof::ships_up(view, &envelope.key_id, own),
+            // What those above decided they may have lost.
+            Self::Up => {
+                view.key_path(&envelope.key_id).is_none_or(|path| own.contains(path) || path.contains(own))
+            }
             Self::Down(_) => view.key_path(&envelope.key_id).is_none_or(|path| !to.contains(path)),
             Self::Restore => true,
         }
