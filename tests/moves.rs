@@ -118,6 +118,12 @@ async fn content(client: &Client, key: &[u8]) -> Bytes {
     client.retrieve(query).await.expect("a document").read_to_end(1024).await.expect("its content")
 }
 
+/// What the node's log says of quarantine.
+fn why(mesh: &Mesh, node: &NodePath) -> String {
+    let log = std::fs::read_to_string(mesh.tree.node_dir(node).join("node.log")).unwrap_or_default();
+    log.lines().filter(|line| line.contains("quarantine")).collect::<Vec<_>>().join("\n")
+}
+
 /// Waits until every up link of the tree is proven whole with nothing in quarantine anywhere.
 async fn proven(mesh: &Mesh) {
     for node in mesh.tree.paths() {
@@ -125,7 +131,7 @@ async fn proven(mesh: &Mesh) {
             let Ok(operator) = mesh.tree.operator(&node).await else { return false };
             let Ok(status) = operator.status().await else { return false };
             let store = status.store.expect("a store");
-            assert_eq!(store.quarantined, 0, "{node}");
+            assert_eq!(store.quarantined, 0, "{node}: {}", why(mesh, &node));
             let links = status.children.iter().chain(&status.parent);
             links.clone().for_each(|link| assert!(link.quarantined == 0, "{node}: {link:?}"));
             status.parent.is_none_or(|link| link.proven_ms > 0 && link.proven_position == link.head)
