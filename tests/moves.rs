@@ -120,7 +120,7 @@ async fn content(client: &Client, key: &[u8]) -> Bytes {
 
 /// What the node's log says of quarantine.
 fn why(mesh: &Mesh, node: &NodePath) -> String {
-    let log = std::fs::read_to_string(mesh.tree.node_dir(node).join("node.log")).unwrap_or_default();
+    let log = std::fs::read_to_string(mesh.tree.node_dir(node).join("log.txt")).unwrap_or_default();
     log.lines().filter(|line| line.contains("quarantine")).collect::<Vec<_>>().join("\n")
 }
 

@@ -73,9 +73,9 @@ impl Territory<'_> {
 }
 
 impl Territory<'_> {
-    /// Whether what a child says there is the word of this node or of one above it.
+    /// Whether what was said there is the word of this node or of one above it.
     fn is_above(&self, path: &NodePath) -> bool {
-        matches!(self, Self::Child { own, .. } if path.contains(own))
+        matches!(self, Self::Child { own, .. } | Self::Beyond(own) if path.contains(own))
     }
 }
 

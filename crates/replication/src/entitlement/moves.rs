@@ -38,7 +38,7 @@ pub(super) fn decided(
     let before = view.institution_in(&origin, entry.term - 1);
     let paths = before.map(|before| (view.path_of(&before.writer), view.path_of(&writer)));
     if rules.from.is_above(signer.path) && !matches!(paths, Some((Some(_), Some(_)))) {
-        // This node lost what the decision was about, and a child has kept it: it was judged when it was first made known.
+        // This node lost its disk and gets back what the decision was about from its other neighbours.
         return Ok(());
     }
     let before = before.ok_or_else(|| Reason::UnknownTerm { code: code(), before: entry.term - 1 })?;

@@ -331,8 +331,8 @@ impl Applier {
     /// Whether other bytes are held under the very version of this record: its writer went back in time, or signed twice.
     fn is_twisted(&self, record: &Record) -> Result<bool, LinkError> {
         let same_version = self.shared.store.version(&record.key())? == Some(record.envelope().version);
-        // What is held with the same bytes was left out before.
-        Ok(same_version && self.held(record)?.is_some())
+        // The very same may have come meanwhile over another feed.
+        Ok(same_version && self.held(record)?.is_some_and(|held| held != *record))
     }
 
     /// Writes records anew whose bytes here are damaged; the store checks that they are the very ones.
