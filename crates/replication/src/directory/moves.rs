@@ -13,6 +13,21 @@
 //! its records ([`TermEnd::held_seq`]). What comes of the old writer beyond that is *late*: valid, and where its successor has
 //! written the same record meanwhile, that counts and the late one is kept in quarantine for somebody to look at.
 
+//!
+//! What is not there yet, and how it is meant to be:
+//!
+//! - *A county merged into another:* every institution of it moved as above, then its `NodeEntry` written anew by itself with a
+//!   successor in it. Its records stay under its keys, and its place in the tree stays taken; content has to be moved apart,
+//!   because a custodian is named in each entry.
+//! - *A county under another prefecture, a prefecture put between:* the node's path changes, its origin and keys do not. Today a
+//!   path is bound to an origin for ever, by its first key. It would become a history like that of terms: a decision by the
+//!   lowest common ancestor (origin, generation, path, the old path's end), a new certificate, a greeting that is judged by the
+//!   latest path. Feeds, digests and containment ask where a signer stands *now*, so its old records follow it: they leave
+//!   the old parent's subtree, whose up feed no longer holds them, and enter the new parent's, which gets them from the child's
+//!   own up feed read from its start. A judgement of an old decision must ask where the parties stood *then*.
+//! - *Two operators who move one institution at two nodes at once:* the higher decision counts everywhere, but an old writer
+//!   that had followed the lower one has ended its term for another: the institution waits until somebody decides again.
+
 use model::{NodePath, OriginId, RecordKey, Version};
 
 use super::{DirectoryView, InstitutionFact, TermEnd, term_end_key};
