@@ -112,7 +112,7 @@ impl Exchange {
         let (parties, outcome) = self.decided(&request, origin).await?;
         let counted = self.count(origin, &parties.to).await?;
         let view = self.parts.directory.snapshot();
-        let term = if outcome == MoveOutcome::Possible { 1 } else { 0 } + parties.institution.term;
+        let term = parties.institution.term + u32::from(outcome == MoveOutcome::Possible);
         Ok(InstitutionMove {
             outcome,
             term,

@@ -31,7 +31,7 @@ impl Exchange {
     /// Whether this node writes for the institution. Its certificate was issued here, so an institution that the directory
     /// does not know is enrolled with its first record.
     pub(crate) async fn writable(&self, code: &str) -> Result<Writable, ExchangeError> {
-        let _open = Arc::clone(&self.terms).read_owned().await;
+        let open = Arc::clone(&self.terms).read_owned().await;
         let own = self.parts.node.origin;
         let origin = self.institution_origin(code);
         let view = self.parts.directory.snapshot();
@@ -44,7 +44,12 @@ impl Exchange {
             ));
         }
         let Some(known) = known else {
-            return Ok(Writable { origin, term: 1, enrolment: Some(self.enrolment(origin, code)), _open });
+            return Ok(Writable {
+                origin,
+                term: 1,
+                enrolment: Some(self.enrolment(origin, code)),
+                _open: open,
+            });
         };
         if known.writer != own {
             let place =
@@ -62,7 +67,7 @@ impl Exchange {
             ));
         }
         match view.awaited(&origin) {
-            None => Ok(Writable { origin, term: known.term, enrolment: None, _open }),
+            None => Ok(Writable { origin, term: known.term, enrolment: None, _open: open }),
             Some(awaited) => Err(self.not_ready(&awaited)),
         }
     }

@@ -170,7 +170,9 @@ impl<'a> Judging<'a> {
         for at in open {
             let ends = known_kind(&self.records[*at]) == Some(Kind::TermEnd);
             if ends && self.verdicts[*at] == Some(Verdict::Admit) {
-                Fact::of_record(&self.records[*at]).into_iter().for_each(|fact| self.staged.add(fact));
+                if let Some(fact) = Fact::of_record(&self.records[*at]) {
+                    self.staged.add(fact);
+                }
             }
         }
     }
