@@ -258,22 +258,26 @@ async fn a_hospital_moves_under_load_while_its_nodes_come_and_go() {
     }
     proven(&mesh).await;
 
-    // Lost disks of both writers, one after the other.
+    lose_disks(&mut mesh).await;
+    proven(&mesh).await;
+    mesh.stop().await;
+}
+
+/// After P0 to P39 moved from here to there: lost disks of both writers, one after the other.
+async fn lose_disks(mesh: &mut Mesh) {
+    let (from, to) = (mesh.here.clone(), mesh.there.clone());
     for node in [&to, &from] {
         mesh.tree.kill(node).await.expect("killed");
         std::fs::remove_dir_all(mesh.tree.node_dir(node).join("data")).expect("the disk is lost");
         mesh.tree.start(node).await.expect("started");
-        let new = hospital(&mesh, &to).await;
+        let new = hospital(mesh, &to).await;
         register(&new, "P41", OTHER_ID).await;
-        let mut expected = ids((0..40).chain([41]));
+        let expected = ids((0..40).chain([41]));
         until("all is back", async || found(&new, OTHER_ID, Reach::Local).await.0 == expected).await;
-        expected.clear();
-        let old = hospital(&mesh, &from).await;
+        let old = hospital(mesh, &from).await;
         until("the old writer writes", async || old.status().await.expect("status").writing).await;
         refused(&old).await;
     }
-    proven(&mesh).await;
-    mesh.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
