@@ -109,6 +109,7 @@ async fn live(
     built.drain.spawn(built.listener.clone().run(socket));
     scrub(config, &built);
     reclaim(config, &built);
+    end_terms(&built);
     if first {
         announce(&path.to_string(), &address.to_string());
     }
@@ -129,6 +130,17 @@ async fn live(
         () = &mut stop => drain(built).await,
         () = &mut failed => reopen(built).await,
     }
+}
+
+/// Ends this node's terms of institutions that moved, until the node stops.
+fn end_terms(built: &Built) {
+    let (exchange, drain) = (built.exchange.clone(), built.drain.clone());
+    built.drain.spawn(async move {
+        tokio::select! {
+            () = drain.stopping() => {}
+            () = exchange.end_terms() => {}
+        }
+    });
 }
 
 /// Keeps the log whole until the node stops.

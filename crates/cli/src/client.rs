@@ -179,6 +179,15 @@ impl Client {
         call.of(self.node().scrub(request).await).map(|reply| reply.pass)
     }
 
+    /// Has an institution file with another node, or says what that would mean.
+    pub async fn move_institution(
+        &self,
+        request: v1::MoveInstitutionRequest,
+    ) -> Result<v1::MoveInstitutionReply, CliError> {
+        let (request, call) = self.request(request);
+        call.of(self.node().move_institution(request).await)
+    }
+
     /// An empty authenticated call. Answers the node's clock, milliseconds since 1970.
     pub async fn ping(&self) -> Result<u64, CliError> {
         let (request, call) = self.request(v1::PingRequest {});

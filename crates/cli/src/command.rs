@@ -9,6 +9,7 @@ use model::Clock;
 use crate::connection::{Connection, Global};
 use crate::document::Document;
 use crate::error::CliError;
+use crate::moves::Move;
 use crate::output::Output;
 use crate::patient::Patient;
 use crate::scrub::Scrub;
@@ -25,6 +26,9 @@ pub enum Command {
     Status(Status),
     /// Has a node read its log again now, and says what was found.
     Scrub(Scrub),
+    /// Has an institution file with another node.
+    #[command(subcommand)]
+    Move(Move),
 }
 
 redacted!(Command);
@@ -52,6 +56,7 @@ impl Command {
             Self::Document(document) => document.run(connection, output).await,
             Self::Status(status) => status.run(connection, output).await,
             Self::Scrub(scrub) => scrub.run(connection, output).await,
+            Self::Move(moved) => moved.run(connection, output).await,
         }
     }
 }

@@ -8,12 +8,14 @@
 //! | `document find` | [`Documents`] |
 //! | `document get` | [`Fetched`] |
 //! | `status` | [`Status`]; with `--watch` one per line |
+//! | `move institution` | [`InstitutionMove`] |
 //! | any, when it failed | [`Failed`] |
 //!
 //! [`Registration`] is also what `patient register --file` reads. Names are those of `proto/`; times are milliseconds since
 //! 1970-01-01 UTC, hashes and keys lower-case hexadecimal, enumerations lower-case words.
 
 mod document;
+mod moves;
 mod patient;
 mod status;
 
@@ -24,8 +26,9 @@ use wire::v1;
 use crate::error::CliError;
 
 pub(crate) use document::{Documents, Fetched, Submitted, availability};
+pub(crate) use moves::InstitutionMove;
 pub(crate) use patient::{Persons, Registered, Registration};
-pub(crate) use status::{Link, Status};
+pub(crate) use status::{Link, Status, health};
 
 /// The word for where something is durable.
 pub(crate) fn durability(durability: v1::Durability) -> &'static str {

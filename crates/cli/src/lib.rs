@@ -3,6 +3,7 @@
 //! ```text
 //! Command ── patient ── register, find, show           one module per noun: arguments, call, text
 //!         ├─ document ─ submit, find, get, …
+//!         ├─ move ───── institution
 //!         └─ status
 //! connection ─ whom to talk to, as whom                 text, output ─ for people
 //! connector ── TLS under tonic                          json ───────── for programs (`--json`), documented there
@@ -32,6 +33,7 @@ mod document;
 mod error;
 mod exit;
 mod json;
+mod moves;
 mod output;
 mod patient;
 mod scrub;
@@ -48,6 +50,7 @@ pub use connection::Global;
 pub use document::Document;
 pub use error::{CliError, Refusal};
 pub use exit::Exit;
+pub use moves::Move;
 pub use patient::Patient;
 pub use scrub::Scrub;
 pub use status::Status;

@@ -103,7 +103,7 @@ impl Exchange {
         let level = self.level(acknowledge)?;
         let code = institution_code(caller)?.to_owned();
         let entry = self.checked_entry(entry, &code)?;
-        let Writable { origin, term, .. } = self.writable(&code)?;
+        let Writable { origin, term, .. } = self.writable(&code).await?;
         self.living_registration(origin, &entry.source_system, &entry.local_id)?;
         if let Some(held) = self.held_entry(origin, &entry.document_id)? {
             same_document(&held.1, &entry)?;
@@ -222,7 +222,7 @@ impl Exchange {
     }
 
     async fn try_change(&self, code: &str, change: &ChangeStatus) -> Result<Submitted, Attempt> {
-        let writable = self.writable(code)?;
+        let writable = self.writable(code).await?;
         let key = document_key(writable.origin, &change.document_id);
         let Some((version, held)) = self.held_entry(writable.origin, &change.document_id)? else {
             return Err(unknown_document().into());
@@ -245,7 +245,7 @@ impl Exchange {
     }
 
     async fn try_submit(&self, code: &str, entry: &DocumentEntry) -> Result<Submitted, Attempt> {
-        let writable = self.writable(code)?;
+        let writable = self.writable(code).await?;
         self.living_registration(writable.origin, &entry.source_system, &entry.local_id)?;
         let key = document_key(writable.origin, &entry.document_id);
         let held = self.held_entry(writable.origin, &entry.document_id)?;

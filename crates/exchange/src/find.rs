@@ -13,7 +13,7 @@ use model::query::{
     AnswerScope, FoundRegistration, LocalPatient, MAX_HOPS, PatientAnswer, PatientBy, PatientQuery, Person,
     QueryContext, Reach, Source, SourceState,
 };
-use model::{Number, Record, RecordKey, Version};
+use model::{NodePath, Number, Record, RecordKey, Version};
 
 use crate::caller::{Action, Caller, Role, permit};
 use crate::patients::registration_key;
@@ -231,7 +231,7 @@ impl Exchange {
 
     /// Whether a record of this writer is of this node's subtree.
     pub(crate) fn is_own(&self, writer: &str) -> bool {
-        writer.parse::<model::NodePath>().is_ok_and(|path| self.parts.node.path.contains(&path))
+        writer.parse::<NodePath>().is_ok_and(|path| self.parts.node.path.contains(&path))
     }
 
     /// Leaves out persons without a registration from this node's subtree. What came down of a person stays in the log when
@@ -277,17 +277,18 @@ impl Exchange {
         }
         let own = &self.parts.node.path;
         let Some(held) = self.parts.store.get(key)? else { return Ok(true) };
-        let writer = self.parts.directory.key_path(&held.envelope().key_id);
-        Ok(writer.is_some_and(|path| !own.contains(&path)))
+        Ok(self.writer_of(&held).is_some_and(|path| !own.contains(&path)))
     }
 
-    /// Path of the node that wrote a record, or empty when the directory does not know its key.
+    /// Path of the node that writes a record now, or empty when the directory does not know it.
     pub(crate) fn writer_path(&self, record: &Record) -> String {
-        self.parts
-            .directory
-            .key_path(&record.envelope().key_id)
-            .map(|path| path.to_string())
-            .unwrap_or_default()
+        self.writer_of(record).map(|path| path.to_string()).unwrap_or_default()
+    }
+
+    /// Where the node stands that may change a record: its institution's writer now, which need not be who signed it.
+    fn writer_of(&self, record: &Record) -> Option<NodePath> {
+        let (directory, envelope) = (&self.parts.directory, record.envelope());
+        directory.writer_path(&envelope.origin).or_else(|| directory.key_path(&envelope.key_id))
     }
 }
 

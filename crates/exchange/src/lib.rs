@@ -20,6 +20,7 @@ mod find;
 mod find_documents;
 mod freshness;
 mod interest;
+mod moves;
 mod origin;
 mod patients;
 mod peers;
@@ -37,7 +38,7 @@ use model::{Clock, Entropy, NodePath, OriginId, RegionCode, TrustDomain};
 use replication::{Directory, Links};
 use repository::Repository;
 use store::Store;
-use tokio::sync::Semaphore;
+use tokio::sync::{RwLock, Semaphore};
 
 pub use acknowledge::{Acknowledge, Durable};
 pub use caller::{Action, Caller, Permit, Role, permit};
@@ -45,6 +46,7 @@ pub use deadline::Deadline;
 pub use documents::{ChangeStatus, DocumentSubmission, SubmitOutcome, Submitted};
 pub use error::ExchangeError;
 pub use interest::QueryTimeInterest;
+pub use moves::{InstitutionMove, MoveInstitution, MoveLink, MoveOutcome};
 pub use patients::{RegisterOutcome, RegisterPatient, Registered};
 pub use peers::{Content, Hop, PeerError, Peers};
 pub use reclaim::Reclaimer;
@@ -114,6 +116,8 @@ pub struct Exchange {
     /// The epoch of this start is open.
     writing: Arc<AtomicBool>,
     turns: turns::Turns,
+    /// Read from asking whether this node writes for an institution to the commit; written while a term is ended.
+    terms: Arc<RwLock<()>>,
     uploads: Arc<Semaphore>,
     scrubber: Scrubber,
     reclaimer: Reclaimer,
@@ -128,6 +132,7 @@ impl Exchange {
             started_ms,
             writing: Arc::default(),
             turns: turns::Turns::default(),
+            terms: Arc::default(),
             uploads: Arc::new(Semaphore::new(documents::MAX_UPLOADS)),
             scrubber,
             reclaimer,

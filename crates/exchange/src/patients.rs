@@ -91,7 +91,7 @@ impl Exchange {
         let mut attempt = 0;
         loop {
             attempt += 1;
-            let writable = self.writable(code)?;
+            let writable = self.writable(code).await?;
             match self.try_register(registration, expected, withdraw, writable).await {
                 Err(Attempt::Changed) if attempt < ATTEMPTS => {}
                 Err(Attempt::Changed) => return Err(CommitError::Changed { key: RecordKey([0; 16]) }.into()),

@@ -88,6 +88,12 @@ impl NodePath {
         other.0.len() == self.0.len() + 1 && self.contains(other)
     }
 
+    /// The lowest node under which both stand, or which is one of them; none in different trees.
+    pub fn common(&self, other: &Self) -> Option<Self> {
+        let shared = self.0.iter().zip(&other.0).take_while(|(a, b)| a == b).count();
+        (shared > 0).then(|| Self(self.0[..shared].to_vec()))
+    }
+
     /// The child of this node under which `target` stands, if it stands below this node.
     pub fn child_towards(&self, target: &Self) -> Option<Self> {
         (target.0.len() > self.0.len() && self.contains(target))

@@ -5,6 +5,7 @@
 
 mod fact;
 mod load;
+mod moves;
 #[cfg(test)]
 mod tests;
 mod view;
@@ -15,9 +16,10 @@ use model::{KeyId, NodePath, OriginId, Record};
 use parking_lot::RwLock;
 use store::{ReadError, Store};
 
-pub use fact::Fact;
-pub(crate) use fact::{epoch_key, epoch_record_id, institution_key, node_key, signing_key_key};
+pub use fact::{Fact, TermEnd, term_id};
+pub(crate) use fact::{epoch_key, epoch_record_id, institution_key, node_key, signing_key_key, term_end_key};
 pub use load::{DIRECTORY_SPACE, directory_term, directory_terms};
+pub use moves::Awaited;
 pub use view::{DirectoryView, InstitutionFact, KeyFact, NodeFact};
 
 use crate::Keyring;
@@ -28,6 +30,8 @@ pub struct Directory {
     view: Arc<RwLock<Arc<DirectoryView>>>,
     /// Held from judging directory records to publishing them, so that two children cannot claim one name at once.
     gate: Arc<tokio::sync::Mutex<()>>,
+    /// Counts what was published of institutions' terms after the first.
+    moved: Arc<tokio::sync::watch::Sender<u64>>,
 }
 
 impl Directory {
@@ -35,7 +39,7 @@ impl Directory {
     /// the keyring is asked only for keys whose node record is not there.
     pub fn load(store: &Store, keyring: &dyn Keyring) -> Result<Self, ReadError> {
         let view = load::read(store, keyring)?;
-        Ok(Self { view: Arc::new(RwLock::new(Arc::new(view))), gate: Arc::default() })
+        Ok(Self { view: Arc::new(RwLock::new(Arc::new(view))), gate: Arc::default(), moved: Arc::default() })
     }
 
     /// What is known now; does not change under the reader.
@@ -54,9 +58,20 @@ impl Directory {
     pub fn publish(&self, facts: impl IntoIterator<Item = Fact>) {
         let mut shared = self.view.write();
         let view = Arc::make_mut(&mut shared);
+        let mut moves = 0;
         for fact in facts {
+            moves += u64::from(matches!(fact, Fact::Institution { term: 2.., .. }));
             view.apply(fact);
         }
+        drop(shared);
+        if moves > 0 {
+            self.moved.send_modify(|count| *count += moves);
+        }
+    }
+
+    /// Changes whenever it was learnt that an institution has another writer.
+    pub fn watch_moves(&self) -> tokio::sync::watch::Receiver<u64> {
+        self.moved.subscribe()
     }
 
     /// Waits for the right to decide about directory records. Hold it over deciding, commit and [`Directory::publish`].
@@ -77,6 +92,11 @@ impl Directory {
     /// Where a node stands, by its origin.
     pub fn path_of(&self, node: &OriginId) -> Option<NodePath> {
         self.view.read().path_of(node).cloned()
+    }
+
+    /// Where the node stands that writes for an institution now.
+    pub fn writer_path(&self, institution: &OriginId) -> Option<NodePath> {
+        self.view.read().writer_path(institution).cloned()
     }
 
     /// Where the node stands that signs with this key.

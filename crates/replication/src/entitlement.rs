@@ -3,15 +3,19 @@
 //! Each record is admitted or quarantined on its own. It is admitted when
 //! 1. its signature is of a key known here,
 //! 2. that key's node stands in the sender's subtree,
-//! 3. its origin is that node, or an institution for which that node writes now, in the same term,
+//! 3. its origin is that node, or an institution whose writer that node was in the record's term,
 //! 4. its epoch is known of that node and its seq can have been committed in it,
 //! 5. flow, id, subject and body of a known kind say the same as its envelope.
 //!
 //! Directory records are judged first, keys before epochs before nodes before institutions, and count for the records after
 //! them ([`Staged`]), so the order inside a batch does not matter. Unknown kinds and flows need only 1 to 4.
+//!
+//! Whose term it was stays known ([`crate::DirectoryView::terms`]), so an old writer's records are good for ever, also when they
+//! are shipped again; in the term of its successor it is a stranger.
 
 mod body;
 mod directory;
+mod moves;
 mod reason;
 #[cfg(test)]
 mod tests;
@@ -44,21 +48,34 @@ pub struct Rules<'a> {
 /// A part of the tree.
 #[derive(Debug, Clone, Copy)]
 pub enum Territory<'a> {
-    /// A child's subtree, or this node's own after a loss.
+    /// A child's subtree, or this node's own.
     Within(&'a NodePath),
+    /// A child's feed: its subtree, and of the directory what this node or those above it said, on which the rest depends: this
+    /// node may have lost it.
+    Child { subtree: &'a NodePath, own: &'a NodePath },
+    /// What a parent gives back after a loss: this node's subtree, with the directory records that it needs from anywhere.
+    Anywhere,
     /// What comes from above: everything but this node's own subtree.
     Beyond(&'a NodePath),
 }
 
 impl Territory<'_> {
-    fn check(&self, path: &NodePath) -> Result<(), Reason> {
+    fn check(&self, path: &NodePath, flow: Option<Flow>) -> Result<(), Reason> {
         match self {
-            Self::Within(subtree) if !subtree.contains(path) => {
+            Self::Child { .. } if flow == Some(Flow::Directory) && self.is_above(path) => Ok(()),
+            Self::Within(subtree) | Self::Child { subtree, .. } if !subtree.contains(path) => {
                 Err(Reason::Outside { path: path.clone(), sender: (*subtree).clone() })
             }
             Self::Beyond(own) if own.contains(path) => Err(Reason::OwnSubtree { path: path.clone() }),
-            Self::Within(_) | Self::Beyond(_) => Ok(()),
+            Self::Within(_) | Self::Child { .. } | Self::Beyond(_) | Self::Anywhere => Ok(()),
         }
+    }
+}
+
+impl Territory<'_> {
+    /// Whether what was said there is the word of this node or of one above it.
+    fn is_above(&self, path: &NodePath) -> bool {
+        matches!(self, Self::Child { own, .. } | Self::Beyond(own) if path.contains(own))
     }
 }
 
@@ -148,6 +165,18 @@ impl<'a> Judging<'a> {
         (verdicts, self.staged)
     }
 
+    /// What is admitted beside the directory records and says something of the directory all the same.
+    fn note_ends(&mut self, open: &[usize]) {
+        for at in open {
+            let ends = known_kind(&self.records[*at]) == Some(Kind::TermEnd);
+            if ends && self.verdicts[*at] == Some(Verdict::Admit) {
+                if let Some(fact) = Fact::of_record(&self.records[*at]) {
+                    self.staged.add(fact);
+                }
+            }
+        }
+    }
+
     fn judge_others(&mut self, open: &[usize]) {
         let view = self.staged.view();
         let signers: Vec<_> = open.iter().map(|at| signer(&self.records[*at], view, self.rules)).collect();
@@ -167,6 +196,7 @@ impl<'a> Judging<'a> {
                         return Err(Reason::Signature);
                     }
                     entitled(record, &signer, view)?;
+                    moves::end(record, &signer, view)?;
                     body::check(record, self.rules.trust_domain)
                 });
                 verdict.map_or_else(Verdict::Quarantine, |()| Verdict::Admit)
@@ -175,6 +205,7 @@ impl<'a> Judging<'a> {
         for (at, verdict) in open.iter().zip(judged) {
             self.verdicts[*at] = Some(verdict);
         }
+        self.note_ends(open);
     }
 }
 
@@ -190,7 +221,7 @@ fn signer<'a>(record: &Record, view: &'a DirectoryView, rules: Rules<'_>) -> Res
     let id = record.envelope().key_id;
     let fact = view.key(&id).ok_or(Reason::UnknownKey(id))?;
     let path = view.path_of(&fact.node).ok_or(Reason::UnknownKey(id))?;
-    rules.from.check(path)?;
+    rules.from.check(path, record.envelope().known_flow())?;
     Ok(Signer { key: &fact.key, node: fact.node, path })
 }
 
@@ -198,12 +229,7 @@ fn signer<'a>(record: &Record, view: &'a DirectoryView, rules: Rules<'_>) -> Res
 fn entitled(record: &Record, signer: &Signer<'_>, view: &DirectoryView) -> Result<(), Reason> {
     let envelope = record.envelope();
     if envelope.origin != signer.node {
-        let institution = view.institution(&envelope.origin).filter(|known| known.writer == signer.node);
-        let institution = institution
-            .ok_or_else(|| Reason::NotTheWriter { path: signer.path.clone(), origin: envelope.origin })?;
-        if institution.term != envelope.version.term {
-            return Err(Reason::OtherTerm { current: institution.term, stated: envelope.version.term });
-        }
+        moves::in_term(record, signer, view)?;
     }
     in_epoch(record, signer, view)
 }
@@ -233,13 +259,22 @@ fn directory_first(records: &[Record]) -> Vec<usize> {
     let mut places: Vec<_> = records
         .iter()
         .enumerate()
-        .filter_map(|(at, record)| Some((rank(record)?, record.envelope().version.epoch, at)))
+        .filter_map(|(at, record)| Some((rank(record)?, order(record), at)))
         .collect();
     places.sort_unstable();
     places.into_iter().map(|(_, _, at)| at).collect()
 }
 
-/// Where a directory record of a known kind stands in the order of judging; none for all others.
+/// Among directory records of one kind: epochs by their counter, decisions by the term that they begin.
+fn order(record: &Record) -> u32 {
+    match Fact::of_record(record) {
+        Some(Fact::Institution { term, .. }) => term,
+        _ => record.envelope().version.epoch,
+    }
+}
+
+/// Where a directory record of a known kind stands in the order of judging; none for all others. The end of a term is none of
+/// them: it must stay behind the records that it ends.
 pub(crate) fn rank(record: &Record) -> Option<u8> {
     match known_kind(record)? {
         Kind::SigningKey => Some(0),
@@ -262,6 +297,7 @@ fn known_kind(record: &Record) -> Option<Kind> {
             | Kind::Institution
             | Kind::SigningKey
             | Kind::Epoch
+            | Kind::TermEnd
     );
     formed.then_some(kind)
 }
@@ -278,6 +314,7 @@ fn flow_of(kind: Kind) -> Flow {
         | Kind::Institution
         | Kind::Practitioner
         | Kind::SigningKey
-        | Kind::Epoch => Flow::Directory,
+        | Kind::Epoch
+        | Kind::TermEnd => Flow::Directory,
     }
 }

@@ -2,22 +2,34 @@
 //!
 //! ```text
 //! directory, code system, policy, catalogue, revocation   from anywhere but the child's subtree
-//! registration from the subtree                           the rest of its person, with their documents: an interest may be new
-//! registration from elsewhere                             if somebody in the subtree is the same person: the whole person
+//! registration of the subtree                             it and the rest of its person, with their documents: an interest may be new
+//! registration of elsewhere                               if somebody of the subtree is the same person: the whole person
 //!                                                         if the version before was: the change, which ends the interest
-//! document entry from elsewhere                           if its patient's person has a registration in the subtree
+//!                                                         if the version before was signed there: the change
+//! document entry                                          if its patient's person has a registration of the subtree
+//!                                                         if its institution is of the subtree
+//!                                                         if the version before was signed there: the change
+//! institution moves into the subtree                      all that it has filed so far (`send::backfill`)
 //! ```
+//! A record is *of* the subtree in which its institution's writer stands now, whoever signed it. What was signed in the subtree
+//! goes down never: the child has it, or gets it back by a restore. A child that holds a record which it signed itself, before
+//! the institution moved away, is told of the first change to it, so that both ends of its up feed agree who holds what of it.
+//!
 //! The rule looks at what is held now and not at what was held when the record was committed. That is right in both
 //! directions: whatever changes an interest later is itself a record that comes later in the feed.
+
+mod moves;
 
 use std::collections::HashSet;
 use std::sync::Arc;
 
 use model::body::Kind;
-use model::{Envelope, Flow, NodePath, Record, RecordKey, Version};
+use model::{Envelope, Flow, NodePath, OriginId, Record, RecordKey, Version};
 use store::{ReadError, Store};
 
-use crate::DirectoryView;
+use crate::{DirectoryView, Fact};
+
+pub(crate) use moves::Moves;
 
 /// Most versions of a registration looked through for the one that the child was told last.
 const MAX_HISTORY: usize = 64;
@@ -52,14 +64,19 @@ pub fn is_told(
     view: &DirectoryView,
     store: &Store,
 ) -> Result<bool, ReadError> {
-    let inside =
-        |record: &Record| view.key_path(&record.envelope().key_id).is_some_and(|path| child.contains(path));
+    // A record is of the subtree in which its institution's writer stands now, whoever signed it.
+    let inside = |record: &Record| {
+        let envelope = record.envelope();
+        let writer = view.institution(&envelope.origin).and_then(|known| view.path_of(&known.writer));
+        writer.or_else(|| view.key_path(&envelope.key_id)).is_some_and(|path| child.contains(path))
+    };
     let concerns = |registration: &Record| -> Result<bool, ReadError> {
         Ok(!registration.envelope().tombstone && interest.person(registration)?.iter().any(inside))
     };
     let envelope = record.envelope();
     match envelope.known_flow() {
         Some(Flow::Registration) if envelope.kind == Kind::Registration as u32 => concerns(record),
+        Some(Flow::DocumentEntry) if inside(record) => Ok(true),
         Some(Flow::DocumentEntry) => match envelope.subject {
             Some(subject) => store.get(&subject)?.map_or(Ok(false), |patient| concerns(&patient)),
             None => Ok(false),
@@ -81,12 +98,19 @@ fn is_for_everybody(flow: Option<Flow>) -> bool {
 pub(crate) struct Selection {
     interest: Arc<dyn Interest>,
     child: NodePath,
+    moves: Moves,
     sent: HashSet<(RecordKey, Version)>,
 }
 
 impl Selection {
-    pub fn new(interest: Arc<dyn Interest>, child: NodePath) -> Self {
-        Self { interest, child, sent: HashSet::new() }
+    pub fn new(interest: Arc<dyn Interest>, child: NodePath, moves: Moves) -> Self {
+        Self { interest, child, moves, sent: HashSet::new() }
+    }
+
+    /// The institutions that moved into the child's subtree by one of these records, and up to where their records are to be
+    /// looked for again.
+    pub fn moved_in(&mut self, records: &[Record], upto: u64, view: &DirectoryView) -> Vec<(OriginId, u64)> {
+        self.moves.meet(records, upto, &self.child, view)
     }
 
     /// What the child is to have because these records are there, each once. Up to `after` it has been told.
@@ -120,69 +144,138 @@ impl Selection {
         view: &DirectoryView,
         store: &Store,
     ) -> Result<Vec<Record>, ReadError> {
-        let inside = self.is_inside(&record, view);
+        let signed_inside = self.is_signed_inside(&record, view);
         match record.envelope().known_flow() {
             Some(Flow::Registration) if record.envelope().kind == Kind::Registration as u32 => {
-                self.because_of_registration(record, (inside, after), view, store)
+                self.because_of_registration(record, after, view, store)
             }
-            Some(Flow::DocumentEntry) if !inside => self.because_of_document(record, view, store),
-            flow if is_for_everybody(flow) && !inside => Ok(vec![record]),
+            Some(Flow::DocumentEntry) if !signed_inside => {
+                self.because_of_document(record, after, view, store)
+            }
+            flow if is_for_everybody(flow) && !signed_inside && self.may_know(&record, view) => {
+                Ok(vec![record])
+            }
             // Links and consents come with the linker and the policy issue.
             _ => Ok(Vec::new()),
+        }
+    }
+
+    /// The end of a term goes after all that it ends, so not before it is known here for whom that is.
+    fn may_know(&self, record: &Record, view: &DirectoryView) -> bool {
+        match Fact::of_record(record) {
+            Some(Fact::TermEnd { institution, term, .. }) => self.moves.is_followed(&institution, term, view),
+            _ => true,
         }
     }
 
     fn because_of_registration(
         &self,
         record: Record,
-        (inside, after): (bool, u64),
+        after: u64,
         view: &DirectoryView,
         store: &Store,
     ) -> Result<Vec<Record>, ReadError> {
+        let signed_inside = self.is_signed_inside(&record, view);
+        if record.envelope().tombstone && !signed_inside && self.is_of_subtree(&record, view) {
+            return Ok(vec![record]);
+        }
         let mut wanted = Vec::new();
         let person = if record.envelope().tombstone { Vec::new() } else { self.interest.person(&record)? };
-        if person.iter().any(|member| self.is_inside(member, view)) {
+        if person.iter().any(|member| self.is_of_subtree(member, view)) {
             for member in person {
-                if !self.is_inside(&member, view) {
-                    let documents = self.interest.documents(&member.key())?;
+                let documents = self.interest.documents(&member.key())?;
+                if !self.is_signed_inside(&member, view) {
                     wanted.push(member);
-                    wanted.extend(documents.into_iter().filter(|document| !self.is_inside(document, view)));
                 }
+                wanted.extend(documents.into_iter().filter(|one| !self.is_signed_inside(one, view)));
             }
-        } else if !inside {
-            // The version that the child was told last, if it was told of any: the one before what is told now, or a later
-            // one that went ahead with the rest of its person.
-            for (lsn, earlier) in store.history(&record.key(), MAX_HISTORY)? {
-                let living = !earlier.envelope().tombstone;
-                if living && self.interest.person(&earlier)?.iter().any(|member| self.is_inside(member, view))
-                {
-                    wanted.push(record);
-                    break;
-                }
-                if lsn <= after {
-                    break;
-                }
+        } else if !signed_inside {
+            let history = store.history(&record.key(), MAX_HISTORY)?;
+            if self.is_stale_inside(&record, &history, after, view) || self.was_told(&history, after, view)? {
+                wanted.push(record);
             }
         }
         Ok(wanted)
     }
 
+    /// Whether somebody of the subtree is held to be the same person.
+    fn is_of_concern(&self, registration: &Record, view: &DirectoryView) -> Result<bool, ReadError> {
+        let person = self.interest.person(registration)?;
+        Ok(person.iter().any(|member| self.is_of_subtree(member, view)))
+    }
+
+    /// Whether the child was told of a version: of the one before what is told now, or of a later one that went ahead with the
+    /// rest of its person.
+    fn was_told(
+        &self,
+        history: &[(u64, Record)],
+        after: u64,
+        view: &DirectoryView,
+    ) -> Result<bool, ReadError> {
+        for (lsn, earlier) in history {
+            if !earlier.envelope().tombstone && self.is_of_concern(earlier, view)? {
+                return Ok(true);
+            }
+            if *lsn <= after {
+                break;
+            }
+        }
+        Ok(false)
+    }
+
+    /// Whether the child holds an earlier version that it signed itself, and was told of none since.
+    fn is_stale_inside(
+        &self,
+        record: &Record,
+        history: &[(u64, Record)],
+        after: u64,
+        view: &DirectoryView,
+    ) -> bool {
+        let earlier = history.iter().filter(|(_, one)| one.envelope().version < record.envelope().version);
+        for (lsn, one) in earlier {
+            if self.is_signed_inside(one, view) {
+                return true;
+            }
+            if *lsn <= after {
+                return false;
+            }
+        }
+        false
+    }
+
     fn because_of_document(
         &self,
         document: Record,
+        after: u64,
         view: &DirectoryView,
         store: &Store,
     ) -> Result<Vec<Record>, ReadError> {
         let Some(subject) = document.envelope().subject else { return Ok(Vec::new()) };
-        let Some(patient) = store.get(&subject)?.filter(|patient| !patient.envelope().tombstone) else {
-            return Ok(Vec::new());
-        };
-        let concerned = self.interest.person(&patient)?.iter().any(|member| self.is_inside(member, view));
-        Ok(if concerned { vec![patient, document] } else { Vec::new() })
+        let patient = store.get(&subject)?.filter(|patient| !patient.envelope().tombstone);
+        if let Some(patient) = patient
+            && self.is_of_concern(&patient, view)?
+        {
+            let patient = Some(patient).filter(|patient| !self.is_signed_inside(patient, view));
+            return Ok(patient.into_iter().chain([document]).collect());
+        }
+        if self.is_of_subtree(&document, view) {
+            return Ok(vec![document]);
+        }
+        let history = store.history(&document.key(), MAX_HISTORY)?;
+        let stale = self.is_stale_inside(&document, &history, after, view);
+        Ok(if stale { vec![document] } else { Vec::new() })
     }
 
-    /// Whether a record was written in the child's subtree: that it has itself.
-    fn is_inside(&self, record: &Record, view: &DirectoryView) -> bool {
+    /// Whether a record was signed in the child's subtree: that it has itself.
+    fn is_signed_inside(&self, record: &Record, view: &DirectoryView) -> bool {
         view.key_path(&record.envelope().key_id).is_some_and(|path| self.child.contains(path))
+    }
+
+    /// Whether a record's institution is the subtree's now, whoever signed it.
+    fn is_of_subtree(&self, record: &Record, view: &DirectoryView) -> bool {
+        match self.moves.writer(&record.envelope().origin, view) {
+            Some(writer) => view.path_of(&writer).is_some_and(|path| self.child.contains(path)),
+            None => self.is_signed_inside(record, view),
+        }
     }
 }

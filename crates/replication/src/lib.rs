@@ -13,7 +13,8 @@
 //!
 //! Read [`entitlement`] for who may write, [`epoch`] for which start of a writer is admitted. The streams, their transport and
 //! the neighbour's verified path come from outside: this crate knows nothing of gRPC, TLS or certificates ([`Keyring`]).
-//! It does not yet do: proofs of down feeds, moves, revocation.
+//! How an institution gets another writer: [`DirectoryView::awaited`] and its module. It does not yet do: proofs of down feeds,
+//! moves of nodes, revocation.
 
 pub mod batch;
 mod confirmations;
@@ -36,8 +37,8 @@ use model::{NodePath, OriginId, TrustDomain};
 
 pub use confirmations::{Confirmation, Confirmations};
 pub use directory::{
-    DIRECTORY_SPACE, Directory, DirectoryView, Fact, InstitutionFact, KeyFact, NodeFact, directory_term,
-    directory_terms,
+    Awaited, DIRECTORY_SPACE, Directory, DirectoryView, Fact, InstitutionFact, KeyFact, NodeFact, TermEnd,
+    directory_term, directory_terms, term_id,
 };
 pub use error::{LinkError, LinkRefusal};
 pub use flow::flows_up;
@@ -45,7 +46,7 @@ pub use interest::{Interest, is_told};
 pub use keyring::{AdmittedKey, Keyring};
 pub use links::{Health, LinkView, Links};
 pub use receive::{Receiver, ReceiverSettings};
-pub use restore::{Restores, is_restoring};
+pub use restore::{Restores, is_informed, is_restoring};
 pub use send::{Children, Sender, SenderSettings};
 
 /// Who this node is, for its neighbours.

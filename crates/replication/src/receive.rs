@@ -19,8 +19,8 @@ use std::time::Duration;
 
 use futures_util::{Stream, StreamExt};
 use model::feed::{FromReceiver, FromSender, Hello, MAX_BATCH_BYTES, MAX_REFUSED, Refused, Welcome};
-use model::{Clock, NodePath};
-use store::{Direction, FeedId, Store};
+use model::{Clock, NodePath, OriginId};
+use store::{Direction, FeedId, ReadError, Store};
 use tokio::sync::mpsc;
 use tokio::task::JoinError;
 
@@ -124,6 +124,12 @@ impl Receiver {
         self.shared.restores.clone()
     }
 
+    /// The last seq of a node's of which records are held here: everything that it wrote up to there has come. 0: none.
+    pub async fn last_seq(&self, node: &OriginId) -> Result<u64, ReadError> {
+        let view = self.shared.directory.snapshot();
+        self.shared.seen.last_seq(&self.shared.store, &view, node).await
+    }
+
     /// Serves one feed of a neighbour until it ends. `peer` is the path in the neighbour's verified certificate. An orderly end
     /// of the stream is no error; [`LinkError::Refused`] is to be told to the neighbour.
     pub async fn serve<In>(
@@ -223,9 +229,9 @@ impl Shared {
     /// Where what a neighbour ships in this direction may have been written.
     fn territory<'a>(&'a self, direction: Direction, peer: &'a NodePath) -> Territory<'a> {
         match direction {
-            Direction::Up => Territory::Within(peer),
+            Direction::Up => Territory::Child { subtree: peer, own: &self.own.path },
             Direction::Down => Territory::Beyond(&self.own.path),
-            Direction::Restore => Territory::Within(&self.own.path),
+            Direction::Restore => Territory::Anywhere,
         }
     }
 

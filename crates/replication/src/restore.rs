@@ -11,9 +11,9 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use model::NodePath;
+use model::{NodePath, OriginId};
 use parking_lot::Mutex;
-use store::{Direction, FeedPosition, Store};
+use store::{Direction, FeedId, FeedPosition, Store};
 use tokio::sync::Notify;
 
 /// Generation of the position that says: everything has been restored.
@@ -38,6 +38,23 @@ pub fn is_restoring(store: &Store) -> bool {
 /// Whether this store takes a restore: it is empty, or in the middle of one.
 pub(crate) fn may_restore(store: &Store) -> bool {
     store.last_epoch().is_none() || is_restoring(store)
+}
+
+/// The feed under which it is noted, in a store that was restored, that what comes down has come once since.
+fn informed_feed(own: OriginId) -> FeedId {
+    FeedId { peer: own, direction: Direction::Down }
+}
+
+/// The note that everything that comes down has come once; none if this store needs none.
+pub(crate) fn informed(store: &Store, own: OriginId) -> Option<(FeedId, FeedPosition)> {
+    (!is_informed(store, own)).then(|| (informed_feed(own), complete()))
+}
+
+/// Whether this store knows which institutions file where: one that was restored knows only what its own node wrote until
+/// everything that comes down has come once.
+pub fn is_informed(store: &Store, own: OriginId) -> bool {
+    let restored = store.positions().iter().any(|(feed, _)| feed.direction == Direction::Restore);
+    !restored || store.position(&informed_feed(own)).is_some()
 }
 
 /// The children that were refused because they must be restored. Clones are the same. Bounded by the children.

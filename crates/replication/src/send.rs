@@ -4,6 +4,7 @@
 //! The receiver alone decides what it has: the sender goes on from the position in the welcome, keeps a bounded number of
 //! batches unacknowledged and remembers nothing between sessions. A signal that the log grew carries no data; the log is read.
 
+mod backfill;
 mod cover;
 mod express;
 mod introduction;
@@ -23,11 +24,12 @@ use std::time::Duration;
 
 use futures_util::{Stream, StreamExt};
 use model::feed::{Ack, Batch, FromReceiver, FromSender, Head, Hello, PROTOCOLS, Welcome};
-use model::{Clock, KeyId, NodePath};
+use model::{Clock, KeyId, NodePath, Record};
 use store::{FeedReader, FeedSlice, Store};
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
+use self::backfill::Backfill;
 use self::cover::Cover;
 use self::express::Express;
 use self::pace::Pace;
@@ -240,6 +242,8 @@ struct Course<'a> {
     sender: &'a Sender,
     to: &'a NodePath,
     selection: Option<Selection>,
+    /// What goes before the slice that was read last.
+    backfill: Option<Backfill>,
     /// Where a restore ends.
     until: Option<u64>,
     ending: Ending,
@@ -303,7 +307,8 @@ impl<'a> Course<'a> {
         Self {
             sender,
             to,
-            selection: sender.route.selection(to),
+            selection: sender.route.selection(to, welcome.position, sender.directory.snapshot()),
+            backfill: None,
             until: matches!(sender.route, Route::Restore).then(|| sender.store.head()),
             ending: Ending::default(),
             reader: sender.store.feed_reader(welcome.position),
@@ -423,9 +428,14 @@ impl<'a> Course<'a> {
         Ok(batch)
     }
 
-    /// Reads the next slice of the log and makes batches of it: before its records the directory records that they need.
-    /// False, and nothing, if it holds records of a signer that the directory does not know yet.
+    /// Reads the next slice of the log and makes batches of it: before its records the directory records that they need, and
+    /// before those what an institution that moved has filed so far. False, and nothing, if it holds records of a signer that the
+    /// directory does not know yet.
     async fn read(&mut self) -> Result<bool, LinkError> {
+        if self.backfill.is_some() {
+            self.read_backfill().await?;
+            return Ok(true);
+        }
         let sender = self.sender;
         let directory = sender.directory.snapshot();
         let after = self.shipping.sent();
@@ -433,21 +443,42 @@ impl<'a> Course<'a> {
         if slice.upto <= after {
             return Ok(true);
         }
-        let selection = self.selection.as_mut();
-        let mut records = select(selection, slice.records, after, &directory, &sender.store).await?;
-        let needed = self.cover.complete(&records, &directory, &sender.store)?;
-        records.splice(0..0, needed);
-        // The receiver judges batch by batch, so what others depend on must not stand in a later part.
-        records.sort_by_key(|record| entitlement::rank(record).unwrap_or(u8::MAX));
-        let now_ms = sender.clock.now_ms();
+        let moved = match &mut self.selection {
+            Some(selection) => selection.moved_in(&slice.records, slice.upto, &directory),
+            None => Vec::new(),
+        };
+        if !moved.is_empty() {
+            let institutions = moved.iter().map(|(institution, _)| *institution).collect();
+            let until = moved.iter().map(|(_, until)| *until).max().unwrap_or(0);
+            self.backfill = Some(Backfill::new(&sender.store, institutions, until, slice));
+            self.read_backfill().await?;
+            return Ok(true);
+        }
+        let place = Place { after, upto: slice.upto, head: slice.head, now_ms: 0 };
+        self.select(slice.records, place, &directory).await?;
+        Ok(true)
+    }
+
+    /// Makes batches of what is selected of these records. All but the last leave the position where it was.
+    async fn select(
+        &mut self,
+        records: Vec<Record>,
+        place: Place,
+        directory: &DirectoryView,
+    ) -> Result<(), LinkError> {
+        let sender = self.sender;
+        let mut records =
+            select(self.selection.as_mut(), records, place.after, directory, &sender.store).await?;
+        self.cover(&mut records, directory)?;
+        let place = Place { now_ms: sender.clock.now_ms(), ..place };
         let parts = cut(&records, self.max_batch_bytes, sender.settings.max_batch_records);
         let last = parts.len() - 1;
         for (at, part) in parts.into_iter().enumerate() {
-            let upto = if at == last { slice.upto } else { after };
-            self.ready.push_back(batch::encode(part, Place { after, upto, head: slice.head, now_ms }));
+            let upto = if at == last { place.upto } else { place.after };
+            self.ready.push_back(batch::encode(part, Place { upto, ..place }));
         }
-        self.sender.links.change(self.to, |link| link.head = slice.head.max(link.head));
-        Ok(true)
+        self.sender.links.change(self.to, |link| link.head = place.head.max(link.head));
+        Ok(())
     }
 
     /// Makes batches of what may not wait behind the backlog.
@@ -467,12 +498,22 @@ impl<'a> Course<'a> {
         if records.is_empty() {
             return Ok(());
         }
-        let needed = self.cover.complete(&records, &directory, &sender.store)?;
-        records.splice(0..0, needed);
-        records.sort_by_key(|record| entitlement::rank(record).unwrap_or(u8::MAX));
+        self.cover(&mut records, &directory)?;
         let place = Place { after: sent, upto: sent, head, now_ms: sender.clock.now_ms() };
         let parts = cut(&records, self.max_batch_bytes, sender.settings.max_batch_records);
         self.ready.extend(parts.into_iter().map(|part| batch::encode(part, place)));
+        Ok(())
+    }
+
+    /// Puts before the records what they need.
+    fn cover(&mut self, records: &mut Vec<Record>, directory: &DirectoryView) -> Result<(), LinkError> {
+        let sender = self.sender;
+        let mut needed = self.cover.complete(records, directory, &sender.store)?;
+        let (own, to) = (&sender.own.path, self.to);
+        needed.retain(|record| sender.route.carries(record.envelope(), directory, own, to));
+        records.splice(0..0, needed);
+        // The receiver judges batch by batch, so what others depend on must not stand in a later part.
+        records.sort_by_key(|record| entitlement::rank(record).unwrap_or(u8::MAX));
         Ok(())
     }
 

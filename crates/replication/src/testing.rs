@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use model::body::{
     DocumentEntry, EpochEntry, Flow, InstitutionEntry, Kind, NodeEntry, Registration, SigningKeyEntry,
+    TermEndEntry,
 };
 use model::record::Unsigned;
 use model::{NodePath, Number, OriginId, Record, RecordId, RecordKey, SigningKey, TrustDomain, Version};
@@ -142,6 +143,34 @@ impl Writer {
 
     pub fn institution(&mut self, code: &str) -> Record {
         self.sign(self.institution_parts(code))
+    }
+
+    /// Gives an institution to another node in a term.
+    pub fn decision(&mut self, code: &str, term: u32, to: OriginId) -> Record {
+        let origin = institution(code);
+        let entry = InstitutionEntry {
+            origin: Bytes::copy_from_slice(origin.as_bytes()),
+            code: code.into(),
+            name: String::new(),
+            writer: Bytes::copy_from_slice(to.as_bytes()),
+            term,
+        };
+        let parts = self.directory(Kind::Institution, &[origin.as_bytes(), &term.to_be_bytes()], &entry);
+        self.sign(parts)
+    }
+
+    /// Ends a term; with a seq in the place of its writer, who had been heard up to there.
+    pub fn term_end(&mut self, code: &str, term: u32, next: OriginId, held_seq: Option<u64>) -> Record {
+        let origin = institution(code);
+        let entry = TermEndEntry {
+            institution: Bytes::copy_from_slice(origin.as_bytes()),
+            term,
+            next_writer: Bytes::copy_from_slice(next.as_bytes()),
+            without_writer: held_seq.is_some(),
+            held_seq: held_seq.unwrap_or(0),
+        };
+        let parts = self.directory(Kind::TermEnd, &[origin.as_bytes(), &term.to_be_bytes()], &entry);
+        self.sign(parts)
     }
 
     pub fn registration_parts(code: &str, local_id: &str) -> Parts {

@@ -3,13 +3,16 @@
 use std::sync::Arc;
 
 use exchange::feed::Health;
-use exchange::{Exchange, HeldUp, ScrubStatus, Status as NodeState, StoreStatus as StoreState};
+use exchange::{
+    Exchange, HeldUp, InstitutionMove, MoveInstitution, MoveLink, MoveOutcome, ScrubStatus,
+    Status as NodeState, StoreStatus as StoreState,
+};
 use model::{Clock, Kind};
 use tonic::{Request, Response, Status};
-use wire::v1;
+use wire::{ConvertError, v1};
 
 use crate::caller::identify;
-use crate::error::to_status;
+use crate::error::{malformed, to_status};
 
 /// The service over a node's use cases.
 #[derive(Debug, Clone)]
@@ -38,6 +41,57 @@ impl v1::node_service_server::NodeService for Node {
         let caller = identify(&request)?;
         let pass = self.exchange.scrub(&caller).map_err(to_status)?;
         Ok(Response::new(v1::ScrubReply { pass }))
+    }
+
+    async fn move_institution(
+        &self,
+        request: Request<v1::MoveInstitutionRequest>,
+    ) -> Result<Response<v1::MoveInstitutionReply>, Status> {
+        let caller = identify(&request)?;
+        let asked = request.into_inner();
+        let to = asked.to.parse().map_err(|_| malformed(ConvertError { field: "to", rule: "a path" }))?;
+        let v1::MoveInstitutionRequest { code, dry_run, without_old_writer, .. } = asked;
+        let request = MoveInstitution { code, to, dry_run, without_old_writer };
+        let moved = self.exchange.move_institution(&caller, request).await.map_err(to_status)?;
+        Ok(Response::new(move_reply(moved)))
+    }
+}
+
+fn move_reply(moved: InstitutionMove) -> v1::MoveInstitutionReply {
+    let outcome = match moved.outcome {
+        MoveOutcome::Possible => v1::MoveOutcome::Possible,
+        MoveOutcome::Decided => v1::MoveOutcome::Decided,
+        MoveOutcome::There => v1::MoveOutcome::There,
+    };
+    let awaited_term = moved.awaited.as_ref().map_or(0, |awaited| awaited.term);
+    let awaited_writer = moved.awaited.and_then(|awaited| awaited.writer);
+    v1::MoveInstitutionReply {
+        outcome: outcome.into(),
+        from: moved.from.to_string(),
+        to: moved.to.to_string(),
+        term: moved.term,
+        registrations: moved.registrations,
+        document_entries: moved.document_entries,
+        withdrawn: moved.withdrawn,
+        bytes: moved.bytes,
+        travelling: moved.travelling,
+        upto: moved.upto,
+        from_link: moved.from_link.map(move_link),
+        to_link: moved.to_link.map(move_link),
+        awaited_term,
+        awaited_writer: awaited_writer.map_or_else(String::new, |path| path.to_string()),
+    }
+}
+
+fn move_link(link: MoveLink) -> v1::MoveLink {
+    v1::MoveLink {
+        path: link.path.to_string(),
+        connected: link.connected,
+        health: health(link.health).into(),
+        reason: link.reason,
+        position: link.position,
+        head: link.head,
+        proven_ms: link.proven_ms,
     }
 }
 
@@ -82,7 +136,8 @@ fn held_up(why: HeldUp) -> String {
 
 fn store_status(store: &StoreState, scrub: &ScrubStatus) -> v1::StoreStatus {
     let count = |kind: Kind| store.live(kind as u32);
-    let directory = [Kind::Node, Kind::Institution, Kind::Practitioner, Kind::SigningKey, Kind::Epoch];
+    let directory =
+        [Kind::Node, Kind::Institution, Kind::Practitioner, Kind::SigningKey, Kind::Epoch, Kind::TermEnd];
     let places = |healed: bool| {
         let places = store.damaged.iter().filter(move |place| place.healed == healed);
         places

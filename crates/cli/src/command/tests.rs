@@ -43,6 +43,8 @@ fn accepted() {
         "document withdraw D1 --local-id P1 --reason 错",
         "status",
         "scrub",
+        "move institution 53010212345678901A1001 --to 530000/532900/532901 --dry-run",
+        "move institution 53010212345678901A1001 --to 530000/532900 --without-old-writer --json",
         "scrub --no-wait --json",
         "status --watch --interval 5 --looks 3",
         "status --node 10.0.0.1:7400 --node-path 530000/532900 --identity here --timeout 2.5 --json --practitioner d1 --purpose public-health",

@@ -249,6 +249,25 @@ async fn the_wrong_node_is_named() {
 }
 
 #[tokio::test]
+async fn a_move_says_what_would_happen_and_what_is_waited_for() {
+    let node = TestNode::start().await;
+    let looked = run(&node, "move institution X --to 530000/532900 --dry-run").await;
+    assert_eq!(looked.exit, Exit::Ok, "{looked:?}");
+    let expected = "\
+move         530000 -> 530000/532900, term 2: nothing was changed; this would happen
+records      3 registrations, 0 document entries, 0 withdrawn; 0 B, of which 3 travel; up to position 9
+from         this node
+to           530000/532900 green, connected, not proven since the start, at 7 of 9
+";
+    assert_eq!(looked.data, expected);
+    let moved = run(&node, "move institution X --to 530000/532900").await;
+    assert!(moved.data.contains("waits for    530000 to learn of it and end its term 1"), "{moved:?}");
+    let moved = run(&node, "move institution X --to 530000/532900 --json").await;
+    let moved: Value = serde_json::from_str(&moved.data).unwrap();
+    assert_eq!((&moved["outcome"], &moved["to_link"]["health"]), (&"decided".into(), &"green".into()));
+}
+
+#[tokio::test]
 async fn a_scrub_is_waited_for_unless_told_otherwise() {
     let node = TestNode::start().await;
     let looks = || node.behaviour.looks.load(std::sync::atomic::Ordering::SeqCst);

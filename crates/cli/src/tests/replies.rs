@@ -302,4 +302,34 @@ impl NodeService for Behaviour {
     async fn scrub(&self, _: Request<v1::ScrubRequest>) -> Result<Response<v1::ScrubReply>, Status> {
         Ok(Response::new(v1::ScrubReply { pass: self.looks.load(Ordering::SeqCst) + 2 }))
     }
+
+    /// A move that is possible, and waits for its old writer once it is decided.
+    async fn move_institution(
+        &self,
+        request: Request<v1::MoveInstitutionRequest>,
+    ) -> Result<Response<v1::MoveInstitutionReply>, Status> {
+        let request = request.into_inner();
+        let outcome = if request.dry_run { v1::MoveOutcome::Possible } else { v1::MoveOutcome::Decided };
+        let link = v1::MoveLink {
+            path: request.to.clone(),
+            connected: true,
+            health: v1::Health::Green.into(),
+            position: 7,
+            head: 9,
+            ..Default::default()
+        };
+        Ok(Response::new(v1::MoveInstitutionReply {
+            outcome: outcome.into(),
+            from: PATH.into(),
+            to: request.to,
+            term: 2,
+            registrations: 3,
+            travelling: 3,
+            upto: 9,
+            to_link: Some(link),
+            awaited_term: 1,
+            awaited_writer: PATH.into(),
+            ..Default::default()
+        }))
+    }
 }

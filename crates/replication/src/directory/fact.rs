@@ -1,7 +1,16 @@
 //! What one directory record says, and the keys of such records.
 
-use model::body::{EpochEntry, InstitutionEntry, Kind, NodeEntry, SigningKeyEntry};
+use model::body::{EpochEntry, InstitutionEntry, Kind, NodeEntry, SigningKeyEntry, TermEndEntry};
 use model::{Flow, KeyId, NodePath, OriginId, Record, RecordId, RecordKey, VerifyingKey, Version};
+
+/// That a writer's term has ended, and who says so.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TermEnd {
+    pub said_by: OriginId,
+    pub next_writer: OriginId,
+    /// Said without the term's writer: up to which of its seqs everything was held where that was decided.
+    pub held_seq: Option<u64>,
+}
 
 /// What an admitted directory record says.
 #[derive(Debug, Clone)]
@@ -25,11 +34,17 @@ pub enum Fact {
         name: String,
         writer: OriginId,
         term: u32,
+        decided_by: OriginId,
         version: Version,
     },
     Epoch {
         node: OriginId,
         entry: EpochEntry,
+    },
+    TermEnd {
+        institution: OriginId,
+        term: u32,
+        end: TermEnd,
     },
 }
 
@@ -52,9 +67,10 @@ impl Fact {
             }
             Kind::Institution => {
                 let entry: InstitutionEntry = record.decode_body().ok()?;
-                Self::of_institution(envelope.version, entry)
+                Self::of_institution(envelope.version, entry, envelope.origin)
             }
             Kind::Epoch => Some(Self::Epoch { node: envelope.origin, entry: record.decode_body().ok()? }),
+            Kind::TermEnd => Self::of_term_end(&record.decode_body().ok()?, envelope.origin),
             _ => None,
         }
     }
@@ -64,15 +80,30 @@ impl Fact {
         Some(Self::Node { origin, path, name: entry.name, tier: entry.tier, version })
     }
 
-    pub(crate) fn of_institution(version: Version, entry: InstitutionEntry) -> Option<Self> {
+    pub(crate) fn of_institution(
+        version: Version,
+        entry: InstitutionEntry,
+        decided_by: OriginId,
+    ) -> Option<Self> {
         Some(Self::Institution {
             origin: OriginId::try_from(&entry.origin[..]).ok()?,
             code: entry.code,
             name: entry.name,
             writer: OriginId::try_from(&entry.writer[..]).ok()?,
             term: entry.term,
+            decided_by,
             version,
         })
+    }
+
+    pub(crate) fn of_term_end(entry: &TermEndEntry, said_by: OriginId) -> Option<Self> {
+        let end = TermEnd {
+            said_by,
+            next_writer: OriginId::try_from(&entry.next_writer[..]).ok()?,
+            held_seq: entry.without_writer.then_some(entry.held_seq),
+        };
+        let institution = OriginId::try_from(&entry.institution[..]).ok()?;
+        Some(Self::TermEnd { institution, term: entry.term, end })
     }
 }
 
@@ -98,6 +129,15 @@ pub(crate) fn node_key(node: OriginId) -> RecordKey {
 
 /// Key of the record by which `decided_by` made somebody an institution's writer for a term.
 pub(crate) fn institution_key(decided_by: OriginId, institution: &OriginId, term: u32) -> RecordKey {
-    let id = RecordId::of(&[institution.as_bytes(), &term.to_be_bytes()]);
-    RecordKey::of(Kind::Institution as u32, decided_by, id)
+    RecordKey::of(Kind::Institution as u32, decided_by, term_id(institution, term))
+}
+
+/// Key of the record by which `said_by` ended a term of an institution's.
+pub(crate) fn term_end_key(said_by: OriginId, institution: &OriginId, term: u32) -> RecordKey {
+    RecordKey::of(Kind::TermEnd as u32, said_by, term_id(institution, term))
+}
+
+/// Record id of what is about one term of an institution's.
+pub fn term_id(institution: &OriginId, term: u32) -> RecordId {
+    RecordId::of(&[institution.as_bytes(), &term.to_be_bytes()])
 }

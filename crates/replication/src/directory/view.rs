@@ -1,11 +1,11 @@
 //! One moment of the directory.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use model::body::EpochEntry;
 use model::{KeyId, NodePath, OriginId, VerifyingKey, Version};
 
-use super::Fact;
+use super::{Fact, TermEnd};
 use crate::epoch;
 
 /// A node as its records describe it.
@@ -31,6 +31,8 @@ pub struct InstitutionFact {
     pub writer: OriginId,
     /// Which writer of the origin it is, from 1.
     pub term: u32,
+    /// The node whose record says so.
+    pub decided_by: OriginId,
     pub version: Version,
 }
 
@@ -46,7 +48,12 @@ pub struct KeyFact {
 pub struct DirectoryView {
     nodes: BTreeMap<OriginId, NodeFact>,
     paths: BTreeMap<NodePath, OriginId>,
-    institutions: BTreeMap<OriginId, InstitutionFact>,
+    /// By term: who wrote what stays known for as long as there are records of it.
+    institutions: BTreeMap<OriginId, BTreeMap<u32, InstitutionFact>>,
+    /// Institutions that had more than one writer.
+    moved: BTreeSet<OriginId>,
+    /// What ended which term of which institution.
+    pub(super) ends: BTreeMap<(OriginId, u32), Vec<TermEnd>>,
     keys: BTreeMap<KeyId, KeyFact>,
     /// Ascending by counter.
     epochs: BTreeMap<OriginId, Vec<EpochEntry>>,
@@ -73,14 +80,29 @@ impl DirectoryView {
         self.nodes.values()
     }
 
-    /// An institution by its origin.
+    /// An institution by its origin, as it is now: in its latest term.
     pub fn institution(&self, origin: &OriginId) -> Option<&InstitutionFact> {
-        self.institutions.get(origin)
+        self.institutions.get(origin)?.last_key_value().map(|(_, latest)| latest)
     }
 
-    /// All institutions, by origin.
+    /// An institution as it was in a term.
+    pub fn institution_in(&self, origin: &OriginId, term: u32) -> Option<&InstitutionFact> {
+        self.institutions.get(origin)?.get(&term)
+    }
+
+    /// An institution in all its known terms, ascending.
+    pub fn terms(&self, origin: &OriginId) -> impl Iterator<Item = &InstitutionFact> {
+        self.institutions.get(origin).into_iter().flat_map(BTreeMap::values)
+    }
+
+    /// All institutions, by origin, as they are now.
     pub fn institutions(&self) -> impl Iterator<Item = &InstitutionFact> {
-        self.institutions.values()
+        self.institutions.values().filter_map(|terms| terms.last_key_value().map(|(_, latest)| latest))
+    }
+
+    /// The institutions that had more than one writer, as they are now.
+    pub fn moved(&self) -> impl Iterator<Item = &InstitutionFact> {
+        self.moved.iter().filter_map(|origin| self.institution(origin))
     }
 
     /// A signing key.
@@ -91,6 +113,11 @@ impl DirectoryView {
     /// Where the node stands that signs with this key.
     pub fn key_path(&self, id: &KeyId) -> Option<&NodePath> {
         self.path_of(&self.keys.get(id)?.node)
+    }
+
+    /// The ids of a node's signing keys.
+    pub(crate) fn signing_keys(&self, node: &OriginId) -> impl Iterator<Item = KeyId> {
+        self.keys.iter().filter(move |(_, key)| key.node == *node).map(|(id, _)| *id)
     }
 
     /// The epochs known of a node, ascending by counter.
@@ -114,11 +141,14 @@ impl DirectoryView {
                     (node.name, node.tier, node.version) = (name, tier, version);
                 }
             }
-            Fact::Institution { origin, code, name, writer, term, version } => {
-                let entry = InstitutionFact { origin, code, name, writer, term, version };
-                let newer = |held: &InstitutionFact| (held.term, held.version) < (term, version);
-                if self.institutions.get(&origin).is_none_or(newer) {
-                    self.institutions.insert(origin, entry);
+            Fact::Institution { origin, code, name, writer, term, decided_by, version } => {
+                let entry = InstitutionFact { origin, code, name, writer, term, decided_by, version };
+                self.enter(entry);
+            }
+            Fact::TermEnd { institution, term, end } => {
+                let known = self.ends.entry((institution, term)).or_default();
+                if !known.iter().any(|known| known.said_by == end.said_by) {
+                    known.push(end);
                 }
             }
             Fact::Epoch { node, entry } => {
@@ -129,6 +159,25 @@ impl DirectoryView {
                     known.insert(at, entry);
                 }
             }
+        }
+    }
+
+    /// Of one decider the latest word on a term counts; of two, that of the one higher up.
+    fn enter(&mut self, entry: InstitutionFact) {
+        let held = self.institution_in(&entry.origin, entry.term);
+        let depth = |node: &OriginId| self.path_of(node).map_or(usize::MAX, NodePath::depth);
+        let counts = held.is_none_or(|held| {
+            if held.decided_by == entry.decided_by {
+                held.version < entry.version
+            } else {
+                depth(&entry.decided_by) < depth(&held.decided_by)
+            }
+        });
+        if counts {
+            if entry.term > 1 {
+                self.moved.insert(entry.origin);
+            }
+            self.institutions.entry(entry.origin).or_default().insert(entry.term, entry);
         }
     }
 

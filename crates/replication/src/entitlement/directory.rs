@@ -53,7 +53,7 @@ fn signing_key(record: &Record, view: &DirectoryView, rules: Rules<'_>) -> Resul
         Some(path) => path,
         None => certified(&entry, &key, rules)?,
     };
-    rules.from.check(&path)?;
+    rules.from.check(&path, envelope.known_flow())?;
     bound(origin, &path, view)?;
     // An origin begins with the key that it is a hash of; so nobody can begin with another's, or with an institution's.
     if view.path_of(&origin).is_none() && origin != OriginId::of_node(rules.trust_domain, key.as_bytes()) {
@@ -147,15 +147,20 @@ fn institution(
     {
         return Err(Reason::WrongOrigin);
     }
-    if entry.writer[..] != signer.node.0 || entry.term != 1 {
-        return Err(Reason::NotItsOwn { path: signer.path.clone() });
-    }
     if let Some(known) = view.node(&origin) {
         return Err(Reason::OriginTaken { origin, known: known.path.to_string() });
     }
-    if let Some(known) = view.institution(&origin).filter(|known| known.writer != signer.node) {
+    if entry.term > 1 {
+        super::moves::decided(&entry, origin, signer, (view, rules))?;
+        return Fact::of_institution(envelope.version, entry, envelope.origin)
+            .ok_or(Reason::Body("institution"));
+    }
+    if entry.writer[..] != signer.node.0 || entry.term != 1 {
+        return Err(Reason::NotItsOwn { path: signer.path.clone() });
+    }
+    if let Some(known) = view.institution_in(&origin, 1).filter(|known| known.writer != signer.node) {
         let by = view.path_of(&known.writer).map_or_else(|| known.writer.to_string(), ToString::to_string);
         return Err(Reason::Claimed { code: entry.code, by });
     }
-    Fact::of_institution(envelope.version, entry).ok_or(Reason::Body("institution"))
+    Fact::of_institution(envelope.version, entry, envelope.origin).ok_or(Reason::Body("institution"))
 }

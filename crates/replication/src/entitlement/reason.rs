@@ -21,6 +21,22 @@ pub enum Reason {
     OtherBytes,
     #[error("{path} does not write for origin {origin}")]
     NotTheWriter { path: NodePath, origin: OriginId },
+    #[error("{path} wrote for this institution in another term; in term {term} {by} does")]
+    OtherWriter { path: NodePath, term: u32, by: String },
+    #[error("what became of institution {code} in term {before} is not known here")]
+    UnknownTerm { code: String, before: u32 },
+    #[error("institution {code} is given to {node}, which is not known here")]
+    UnknownNode { code: String, node: OriginId },
+    #[error(
+        "only {decider}, under which both writers stand, decides who writes for institution {code}; {path} does not"
+    )]
+    NotTheDecider { code: String, path: NodePath, decider: String },
+    #[error("{path} was not the writer of term {term}, so it cannot end it")]
+    NotItsTerm { path: NodePath, term: u32 },
+    #[error(
+        "written by {path} after its successor had taken over without it, and the successor has written this record too"
+    )]
+    OverruledBySuccessor { path: String },
     #[error("written in term {stated}, the origin is in term {current}")]
     OtherTerm { current: u32, stated: u32 },
     #[error("epoch {epoch} of {path} is not known here")]

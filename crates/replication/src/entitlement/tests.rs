@@ -4,6 +4,8 @@ use bytes::Bytes;
 use model::body::{Flow, RawRecord};
 use model::{RecordId, RecordKey, Version};
 
+mod moves;
+
 use super::*;
 use crate::testing::{Parts, PlainKeyring, Writer, epoch_entry, institution, path, trust_domain};
 

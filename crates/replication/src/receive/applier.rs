@@ -21,7 +21,7 @@ use crate::entitlement::{Judging, Reason, Rules, Staged, Verdict, is_directory};
 use crate::epoch::epoch_id;
 use crate::error::MAX_QUARANTINED;
 use crate::links::Counted;
-use crate::{Fact, LinkError, LinkRefusal, Links, batch, proof, restore};
+use crate::{DirectoryView, Fact, LinkError, LinkRefusal, Links, batch, proof, restore};
 
 /// A position that covers nothing new here is kept in memory until it is this far ahead of the durable one: making every such
 /// step durable would grow this node's own feed, and so the next node's, for nothing.
@@ -101,6 +101,9 @@ impl Applier {
                     if self.feed.direction == Direction::Restore && self.position >= head.head {
                         self.end_restore().await?;
                     }
+                    if self.feed.direction == Direction::Down && self.position >= head.head {
+                        self.note_informed().await?;
+                    }
                     Counted::default()
                 }
                 Work::Batch(batch) => {
@@ -144,6 +147,11 @@ impl Applier {
         let view = shared.directory.snapshot();
         let held = proof::received(&shared.store, &view, path, &self.feed)?;
         let mut verdict = proof::compare(proof, &held);
+        // What others changed of an institution that moved away stands in the child's feed until the child is told.
+        let told = || shared.links.down().view(path).is_some_and(|down| down.position >= shared.store.head());
+        if verdict.comparison == Comparison::Different && view.moved_from(path) && !told() {
+            return Ok(proof::not_yet(proof.position));
+        }
         let now_ms = shared.clock.now_ms();
         if verdict.comparison == Comparison::Equal {
             self.links.proven(path, proof.position, proof.total.records, now_ms);
@@ -259,6 +267,17 @@ impl Applier {
         Ok(())
     }
 
+    /// Notes, once after a restore, that what comes down has come.
+    async fn note_informed(&mut self) -> Result<(), LinkError> {
+        let Some(note) = restore::informed(&self.shared.store, self.shared.own.origin) else { return Ok(()) };
+        let mut attempt = 0;
+        while self.commit_part(&[], &[], Some(note), attempt).await?.is_none() {
+            self.wait(attempt).await?;
+            attempt += 1;
+        }
+        Ok(())
+    }
+
     fn moved(&self, counted: Counted) {
         self.links.moved(&self.session.path, self.position, counted, self.shared.clock.now_ms());
     }
@@ -320,6 +339,9 @@ impl Applier {
         let (verdicts, staged) = judging.finish();
         let (mut admitted, mut quarantined) = (Vec::with_capacity(records.len()), Vec::new());
         for (record, verdict) in records.into_iter().zip(verdicts) {
+            if verdict == Verdict::Admit {
+                quarantined.extend(self.overruled(&record, staged.view())?);
+            }
             match verdict {
                 Verdict::Admit if self.is_twisted(&record)? => {
                     quarantined.push(self.quarantined(&record.to_raw(), &Reason::OtherBytes));
@@ -331,11 +353,29 @@ impl Applier {
         Ok(Judged { admitted, quarantined, facts: staged.into_facts() })
     }
 
+    /// The version of a record that its institution's next writer overrules without having seen it: the one that came, or the one
+    /// that is held. It stays valid and is not lost: somebody can look at it.
+    fn overruled(&self, record: &Record, view: &DirectoryView) -> Result<Option<Quarantined>, LinkError> {
+        let (key, version) = (record.key(), record.envelope().version);
+        let Some(held) = self.shared.store.version(&key)?.filter(|held| held.term != version.term) else {
+            return Ok(None);
+        };
+        if !view.is_late(&record.envelope().origin, held.min(version)) {
+            return Ok(None);
+        }
+        let overruled = if version < held { Some(record.clone()) } else { self.held(record)? };
+        Ok(overruled.map(|late| {
+            let path = view.key_path(&late.envelope().key_id);
+            let path = path.map_or_else(String::new, ToString::to_string);
+            self.quarantined(&late.to_raw(), &Reason::OverruledBySuccessor { path })
+        }))
+    }
+
     /// Whether other bytes are held under the very version of this record: its writer went back in time, or signed twice.
     fn is_twisted(&self, record: &Record) -> Result<bool, LinkError> {
         let same_version = self.shared.store.version(&record.key())? == Some(record.envelope().version);
-        // What is held with the same bytes was left out before.
-        Ok(same_version && self.held(record)?.is_some())
+        // The very same may have come meanwhile over another feed.
+        Ok(same_version && self.held(record)?.is_some_and(|held| held != *record))
     }
 
     /// Writes records anew whose bytes here are damaged; the store checks that they are the very ones.

@@ -93,9 +93,7 @@ impl Course<'_> {
         }
         let all = last == keys.last().copied() && keys.len() < most;
         self.proving.repaired_to(if all { None } else { last });
-        let needed = self.cover.complete(&records, &directory, &sender.store)?;
-        records.splice(0..0, needed);
-        records.sort_by_key(|record| entitlement::rank(record).unwrap_or(u8::MAX));
+        self.cover(&mut records, &directory)?;
         let now_ms = sender.clock.now_ms();
         let place = Place { after: sent, upto: sent, head, now_ms };
         // What does not fit into one batch goes with the next ones.

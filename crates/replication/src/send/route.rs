@@ -9,7 +9,7 @@ use store::ReadError;
 use super::Sender;
 use super::express::Lanes;
 use crate::flow::{class_goes_up, known};
-use crate::interest::{Interest, Selection, concerns_down, flow_concerns_down};
+use crate::interest::{Interest, Moves, Selection, concerns_down, flow_concerns_down};
 use crate::restore::Restores;
 use crate::{Confirmations, DirectoryView, flows_up, proof};
 
@@ -41,9 +41,11 @@ impl Route {
     }
 
     /// What selects for a session, if the envelopes alone do not.
-    pub fn selection(&self, to: &NodePath) -> Option<Selection> {
+    pub fn selection(&self, to: &NodePath, began: u64, view: Arc<DirectoryView>) -> Option<Selection> {
         match self {
-            Self::Down(interest) => Some(Selection::new(Arc::clone(interest), to.clone())),
+            Self::Down(interest) => {
+                Some(Selection::new(Arc::clone(interest), to.clone(), Moves::new(began, view)))
+            }
             Self::Up | Self::Restore => None,
         }
     }
@@ -83,6 +85,20 @@ impl Route {
             Self::Up => proof::ships_up(view, signer, own) && class_goes_up(flow),
             Self::Down(_) => flow_concerns_down(known(flow)),
             Self::Restore => view.key_path(signer).is_some_and(|path| to.contains(path)),
+        }
+    }
+}
+
+impl Route {
+    /// Whether the other end takes a directory record in this feed that others need: not what it must have itself.
+    pub fn carries(&self, envelope: &Envelope, view: &DirectoryView, own: &NodePath, to: &NodePath) -> bool {
+        match self {
+            // What those above decided they may have lost.
+            Self::Up => {
+                view.key_path(&envelope.key_id).is_none_or(|path| own.contains(path) || path.contains(own))
+            }
+            Self::Down(_) => view.key_path(&envelope.key_id).is_none_or(|path| !to.contains(path)),
+            Self::Restore => true,
         }
     }
 }

@@ -247,6 +247,13 @@ impl NodeService for Tiny {
     async fn scrub(&self, _: Request<v1::ScrubRequest>) -> Result<Response<v1::ScrubReply>, Status> {
         Err(Status::unimplemented(""))
     }
+
+    async fn move_institution(
+        &self,
+        _: Request<v1::MoveInstitutionRequest>,
+    ) -> Result<Response<v1::MoveInstitutionReply>, Status> {
+        Err(Status::unimplemented(""))
+    }
 }
 
 #[tonic::async_trait]

@@ -1,0 +1,78 @@
+//! JSON of a move: the fields of `MoveInstitutionReply` in `proto/tiermesh/v1/node.proto`.
+
+use serde::Serialize;
+use wire::v1;
+
+use super::status::health;
+
+#[derive(Serialize)]
+pub(crate) struct InstitutionMove {
+    /// `possible`, `decided` or `there`.
+    pub outcome: &'static str,
+    pub from: String,
+    pub to: String,
+    pub term: u32,
+    pub registrations: u64,
+    pub document_entries: u64,
+    pub withdrawn: u64,
+    pub bytes: u64,
+    pub travelling: u64,
+    pub upto: u64,
+    /// Null where the node that was asked is the writer itself.
+    pub from_link: Option<MoveLink>,
+    pub to_link: Option<MoveLink>,
+    /// 0: nothing is waited for, as far as is known there.
+    pub awaited_term: u32,
+    pub awaited_writer: String,
+}
+
+#[derive(Serialize)]
+pub(crate) struct MoveLink {
+    pub path: String,
+    pub connected: bool,
+    pub health: &'static str,
+    pub reason: String,
+    pub position: u64,
+    pub head: u64,
+    pub proven_ms: u64,
+}
+
+impl From<v1::MoveInstitutionReply> for InstitutionMove {
+    fn from(reply: v1::MoveInstitutionReply) -> Self {
+        Self {
+            outcome: match reply.outcome() {
+                v1::MoveOutcome::Possible => "possible",
+                v1::MoveOutcome::Decided => "decided",
+                v1::MoveOutcome::There => "there",
+                v1::MoveOutcome::Unspecified => "unknown",
+            },
+            from: reply.from,
+            to: reply.to,
+            term: reply.term,
+            registrations: reply.registrations,
+            document_entries: reply.document_entries,
+            withdrawn: reply.withdrawn,
+            bytes: reply.bytes,
+            travelling: reply.travelling,
+            upto: reply.upto,
+            from_link: reply.from_link.map(MoveLink::from),
+            to_link: reply.to_link.map(MoveLink::from),
+            awaited_term: reply.awaited_term,
+            awaited_writer: reply.awaited_writer,
+        }
+    }
+}
+
+impl From<v1::MoveLink> for MoveLink {
+    fn from(link: v1::MoveLink) -> Self {
+        Self {
+            health: health(link.health()),
+            path: link.path,
+            connected: link.connected,
+            reason: link.reason,
+            position: link.position,
+            head: link.head,
+            proven_ms: link.proven_ms,
+        }
+    }
+}

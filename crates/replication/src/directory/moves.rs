@@ -1,0 +1,115 @@
+//! What the directory says of institutions that have, or had, another writer.
+//!
+//! ```text
+//! decided  INSTITUTION of term 2, by the lowest common ancestor of the old and the new writer
+//!    │ down                                               │ down, after it all that is held of the institution
+//!    ▼                                                    ▼
+//! old writer: refuses, then TERM_END of term 1  ── up, down ──▶  new writer: holds the end, so all before it: writes
+//! ```
+//! A feed keeps the order of its sender's log, so the end of a term comes wherever it comes after everything that was written
+//! in the term. That holds through any number of nodes, also while one of them lags, and needs no positions or clocks.
+//! Until the old writer knows of the move it goes on writing in its term, and the new one waits; so no two nodes ever write
+//! at once, unless an operator declares the old one dead: then the decider ends the term in its place and says how far it had
+//! its records ([`TermEnd::held_seq`]). What comes of the old writer beyond that is *late*: valid, and where its successor has
+//! written the same record meanwhile, that counts and the late one is kept in quarantine for somebody to look at.
+
+//!
+//! What is not there yet, and how it is meant to be:
+//!
+//! - *A county merged into another:* every institution of it moved as above, then its `NodeEntry` written anew by itself with a
+//!   successor in it. Its records stay under its keys, and its place in the tree stays taken; content has to be moved apart,
+//!   because a custodian is named in each entry.
+//! - *A county under another prefecture, a prefecture put between:* the node's path changes, its origin and keys do not. Today a
+//!   path is bound to an origin for ever, by its first key. It would become a history like that of terms: a decision by the
+//!   lowest common ancestor (origin, generation, path, the old path's end), a new certificate, a greeting that is judged by the
+//!   latest path. Feeds, digests and containment ask where a signer stands *now*, so its old records follow it: they leave
+//!   the old parent's subtree, whose up feed no longer holds them, and enter the new parent's, which gets them from the child's
+//!   own up feed read from its start. A judgement of an old decision must ask where the parties stood *then*.
+//! - *Two operators who move one institution at two nodes at once:* the higher decision counts everywhere, but an old writer
+//!   that had followed the lower one has ended its term for another: the institution waits until somebody decides again.
+
+use model::{NodePath, OriginId, RecordKey, Version};
+
+use super::{DirectoryView, InstitutionFact, TermEnd, term_end_key};
+
+/// A term whose end its successor waits for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Awaited {
+    pub term: u32,
+    /// Where the writer of that term stands; none if it is not known here.
+    pub writer: Option<NodePath>,
+}
+
+impl DirectoryView {
+    /// Where the node stands that writes for an institution now.
+    pub fn writer_path(&self, institution: &OriginId) -> Option<&NodePath> {
+        self.path_of(&self.institution(institution)?.writer)
+    }
+
+    /// The node that ended this term, so that everything written in it is held wherever that record is held.
+    pub fn term_end(&self, institution: &OriginId, term: u32) -> Option<&TermEnd> {
+        let (this, next) =
+            (self.institution_in(institution, term)?, self.institution_in(institution, term + 1)?);
+        self.ends.get(&(*institution, term))?.iter().find(|end| {
+            end.next_writer == next.writer
+                && (end.said_by == this.writer || (end.said_by == next.decided_by && end.held_seq.is_some()))
+        })
+    }
+
+    /// Whether this node has ended a term, whoever it thought would come next.
+    pub fn has_ended(&self, node: &OriginId, institution: &OriginId, term: u32) -> bool {
+        self.ends.get(&(*institution, term)).is_some_and(|ends| ends.iter().any(|end| end.said_by == *node))
+    }
+
+    /// The first earlier term whose records may not all be here, for the institution's writer; none: it may write.
+    pub fn awaited(&self, institution: &OriginId) -> Option<Awaited> {
+        let now = self.institution(institution)?;
+        (1..now.term).find_map(|term| {
+            let writer = self.institution_in(institution, term).map(|then| then.writer);
+            let held = self.term_end(institution, term).is_some();
+            (!held).then(|| Awaited { term, writer: writer.and_then(|node| self.path_of(&node)).cloned() })
+        })
+    }
+
+    /// The terms that this node has written in, has not ended, and that another writer follows.
+    pub fn to_end(&self, node: &OriginId) -> Vec<(InstitutionFact, OriginId)> {
+        let mut open = Vec::new();
+        for institution in self.moved() {
+            let origin = &institution.origin;
+            for then in self.terms(origin).filter(|then| then.writer == *node) {
+                if let Some(next) = self.institution_in(origin, then.term + 1)
+                    && !self.has_ended(node, origin, then.term)
+                {
+                    open.push((then.clone(), next.writer));
+                }
+            }
+        }
+        open
+    }
+
+    /// Whether a record was written after what the decider of the next term held of its writer's: the successor may not
+    /// have seen it.
+    pub fn is_late(&self, institution: &OriginId, version: Version) -> bool {
+        self.term_end(institution, version.term)
+            .and_then(|end| end.held_seq)
+            .is_some_and(|held_seq| version.seq > held_seq)
+    }
+
+    /// The keys of the records that say how the terms of an institution ended.
+    pub(crate) fn end_keys(&self, institution: &OriginId) -> Vec<RecordKey> {
+        let terms = self.ends.range((*institution, 0)..=(*institution, u32::MAX));
+        terms
+            .flat_map(|((_, term), ends)| {
+                ends.iter().map(|end| term_end_key(end.said_by, institution, *term))
+            })
+            .collect()
+    }
+
+    /// Whether institutions that once wrote in this subtree write elsewhere now: its nodes hold records that others change.
+    pub(crate) fn moved_from(&self, subtree: &NodePath) -> bool {
+        self.moved().any(|now| {
+            let inside = |node: &OriginId| self.path_of(node).is_some_and(|path| subtree.contains(path));
+            !inside(&now.writer) && self.terms(&now.origin).any(|then| inside(&then.writer))
+        })
+    }
+}

@@ -1,0 +1,350 @@
+//! Institutions handed from one node to another, on a province of real processes: nothing is lost, doubled or unreachable on
+//! the way, whoever is dead meanwhile.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use cli::CliError;
+use cli::client::Client;
+use model::NodePath;
+use model::query::{ContentQuery, DocumentQuery, DocumentsOf, PatientBy, PatientQuery, QueryContext, Reach};
+use tests::mesh::{Mesh, document, identifier, patient};
+use wire::v1::{MoveInstitutionReply, MoveInstitutionRequest, MoveOutcome};
+
+/// Resident IDs of nobody.
+const ID: &str = "532901198705014689";
+const OTHER_ID: &str = "532901199001011230";
+const LIMIT: Duration = Duration::from_secs(60);
+
+async fn start() -> Mesh {
+    Mesh::start(env!("CARGO_BIN_EXE_tiermesh-under-test")).await
+}
+
+fn path(text: &str) -> NodePath {
+    text.parse().expect("a path")
+}
+
+/// Code of the hospital of these tests.
+fn code() -> String {
+    demo::synth::social_credit_code(path("530000/532900").region(), "M7")
+}
+
+/// The hospital of these tests, with a certificate of this node.
+async fn hospital(mesh: &Mesh, node: &NodePath) -> Client {
+    let credentials = mesh.tree.institution(node, &code()).expect("a certificate");
+    mesh.tree.connect(node, &credentials).await.expect("a connection")
+}
+
+async fn moved(
+    mesh: &Mesh,
+    at: &str,
+    request: MoveInstitutionRequest,
+) -> Result<MoveInstitutionReply, CliError> {
+    mesh.tree.operator(&path(at)).await.expect("an operator").move_institution(request).await
+}
+
+fn request(to: &NodePath) -> MoveInstitutionRequest {
+    MoveInstitutionRequest { code: code(), to: to.to_string(), dry_run: false, without_old_writer: false }
+}
+
+async fn until(what: &str, condition: impl AsyncFn() -> bool) {
+    let wait = async { while !condition().await {} };
+    tokio::time::timeout(LIMIT, wait).await.unwrap_or_else(|_| panic!("never came: {what}"));
+}
+
+/// Registers until the node takes it. Until it has learnt of the move it says where the hospital filed before.
+async fn register(hospital: &Client, local_id: &str, id: &str) {
+    let write = async || match hospital.register(patient(local_id, id)).await {
+        Ok(_) => true,
+        Err(error) if matches!(error.reason(), Some("NOT_READY" | "NOT_WRITING" | "WRONG_NODE")) => false,
+        Err(error) => panic!("{error}"),
+    };
+    until("a write is taken", write).await;
+}
+
+/// Waits until the node refuses the hospital because it files elsewhere.
+async fn refused(hospital: &Client) {
+    until("the old writer refuses", async || match hospital.register(patient("P0", ID)).await {
+        Ok(_) => false,
+        Err(error) if matches!(error.reason(), Some("NOT_READY" | "NOT_WRITING")) => false,
+        Err(error) => {
+            assert_eq!(error.reason(), Some("WRONG_NODE"), "{error}");
+            true
+        }
+    })
+    .await;
+}
+
+/// Local ids of the person's registrations, as this node answers, and documents.
+async fn found(client: &Client, id: &str, reach: Reach) -> (Vec<String>, usize) {
+    let query = PatientQuery {
+        by: PatientBy::Identifier(identifier(id)),
+        limit: 50,
+        reach,
+        context: QueryContext::default(),
+    };
+    let answer = client.find_patients(query).await.expect("find");
+    let all = answer.persons.into_iter().flat_map(|person| person.registrations);
+    let mut ids: Vec<String> = all.map(|one| one.registration.local_id).collect();
+    ids.sort();
+    let query = DocumentQuery {
+        of: DocumentsOf::Identifier(identifier(id)),
+        type_codes: Vec::new(),
+        created_from_ms: 0,
+        created_to_ms: 0,
+        availabilities: Vec::new(),
+        page_size: 50,
+        page_token: String::new(),
+        reach,
+        context: QueryContext::default(),
+    };
+    let documents = client.find_documents(query).await.map_or(0, |answer| answer.documents.len());
+    (ids, documents)
+}
+
+fn ids(numbers: impl IntoIterator<Item = u32>) -> Vec<String> {
+    let mut ids: Vec<String> = numbers.into_iter().map(|number| format!("P{number}")).collect();
+    ids.sort();
+    ids
+}
+
+async fn content(client: &Client, key: &[u8]) -> Bytes {
+    let query = ContentQuery {
+        key: model::RecordKey(key.try_into().expect("a key")),
+        offset: 0,
+        custodian_path: None,
+        context: QueryContext::default(),
+    };
+    client.retrieve(query).await.expect("a document").read_to_end(1024).await.expect("its content")
+}
+
+/// What the node's log says of quarantine.
+fn why(mesh: &Mesh, node: &NodePath) -> String {
+    let log = std::fs::read_to_string(mesh.tree.node_dir(node).join("log.txt")).unwrap_or_default();
+    log.lines().filter(|line| line.contains("quarantine")).collect::<Vec<_>>().join("\n")
+}
+
+/// Waits until every up link of the tree is proven whole with nothing in quarantine anywhere.
+async fn proven(mesh: &Mesh) {
+    for node in mesh.tree.paths() {
+        until(&format!("{node} is proven"), async || {
+            let Ok(operator) = mesh.tree.operator(&node).await else { return false };
+            let Ok(status) = operator.status().await else { return false };
+            let store = status.store.expect("a store");
+            assert_eq!(store.quarantined, 0, "{node}: {}", why(mesh, &node));
+            let links = status.children.iter().chain(&status.parent);
+            links.clone().for_each(|link| assert!(link.quarantined == 0, "{node}: {link:?}"));
+            status.parent.is_none_or(|link| link.proven_ms > 0 && link.proven_position == link.head)
+        })
+        .await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_prefecture_hands_a_hospital_to_its_county_and_gets_it_back() {
+    let mesh = start().await;
+    let (county, prefecture) = (mesh.here.clone(), mesh.here.parent().expect("a parent"));
+    let old = hospital(&mesh, &prefecture).await;
+    for number in 0..20 {
+        old.register(patient(&format!("P{number}"), ID)).await.expect("registered");
+    }
+    let paper =
+        old.submit_bytes(document("LAB1", "P3"), Bytes::from_static(b"one")).await.expect("submitted");
+
+    let asked = moved(&mesh, "530000", request(&county)).await.expect_err("not the decider");
+    assert_eq!(asked.reason(), Some("ASK_ANOTHER_NODE"));
+    assert!(asked.to_string().contains(prefecture.to_string().as_str()), "{asked}");
+    let at = prefecture.to_string();
+    let dry = moved(&mesh, &at, MoveInstitutionRequest { dry_run: true, ..request(&county) }).await;
+    let dry = dry.expect("a dry run");
+    assert_eq!(dry.outcome(), MoveOutcome::Possible);
+    assert_eq!((dry.registrations, dry.document_entries, dry.travelling, dry.term), (20, 1, 21, 2));
+    old.register(patient("P1", ID)).await.expect("a dry run changes nothing");
+
+    let decided = moved(&mesh, &at, request(&county)).await.expect("decided");
+    assert_eq!(decided.outcome(), MoveOutcome::Decided);
+    refused(&old).await;
+    let new = hospital(&mesh, &county).await;
+    register(&new, "P20", ID).await;
+    // All of it is held, or the write would have been refused.
+    assert_eq!(found(&new, ID, Reach::Local).await, (ids(0..21), 1));
+    // It updates what its predecessor wrote.
+    let before = new.register(patient("P3", ID)).await.expect("unchanged");
+    assert_eq!(before.outcome, wire::v1::RegisterOutcome::Unchanged as i32);
+    let after = new.register(patient("P3", OTHER_ID)).await.expect("updated");
+    assert!(after.version.starts_with("2."), "{after:?}");
+    assert_eq!(content(&new, &paper.key).await, Bytes::from_static(b"one"), "at the old custodian");
+    let again = moved(&mesh, &at, request(&county)).await.expect("asked again");
+    assert_eq!((again.outcome(), again.awaited_term), (MoveOutcome::There, 0));
+    new.submit_bytes(document("LAB2", "P4"), Bytes::from_static(b"two")).await.expect("submitted");
+    proven(&mesh).await;
+    for node in ["530000", "530000/532900"] {
+        let client = hospital(&mesh, &path(node)).await;
+        assert_eq!(found(&client, ID, Reach::Tree).await.0, ids((0..21).filter(|n| *n != 3)), "{node}");
+    }
+
+    // And back up.
+    moved(&mesh, &at, request(&prefecture)).await.expect("decided");
+    refused(&new).await;
+    register(&old, "P21", ID).await;
+    let back = old.register(patient("P4", OTHER_ID)).await.expect("updated");
+    assert!(back.version.starts_with("3."), "{back:?}");
+    proven(&mesh).await;
+    assert_eq!(found(&old, OTHER_ID, Reach::Local).await, (ids([3, 4]), 2));
+    mesh.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hospital_moves_under_load_while_its_nodes_come_and_go() {
+    let mut mesh = start().await;
+    let (from, to) = (mesh.here.clone(), mesh.there.clone());
+    let old = hospital(&mesh, &from).await;
+    for number in 0..30 {
+        old.register(patient(&format!("P{number}"), ID)).await.expect("registered");
+    }
+    let paper =
+        old.submit_bytes(document("LAB1", "P3"), Bytes::from_static(b"one")).await.expect("submitted");
+    // A patient of somebody else there who is the same person.
+    let other = mesh.hospital(&to).await;
+    other.register(patient("X1", ID)).await.expect("registered");
+
+    // Cut off: the old writer goes on in its term, the new one waits for it.
+    let between = from.parent().expect("a parent");
+    let province = hospital(&mesh, &path("530000")).await;
+    until("the province has them", async || found(&province, ID, Reach::Local).await.0.len() == 31).await;
+    mesh.tree.kill(&between).await.expect("killed");
+    for number in 30..35 {
+        old.register(patient(&format!("P{number}"), ID)).await.expect("registered while cut off");
+    }
+    let decided = moved(&mesh, "530000", request(&to)).await.expect("decided");
+    assert_eq!((decided.awaited_term, decided.awaited_writer.as_str()), (1, from.to_string().as_str()));
+    let again = moved(&mesh, "530000", request(&from)).await.expect_err("one after the other");
+    assert_eq!(again.reason(), Some("MOVE_UNDER_WAY"), "{again}");
+    let new = hospital(&mesh, &to).await;
+    let early = async || new.register(patient("P40", ID)).await.expect_err("too early");
+    until("the new writer knows", async || early().await.reason() == Some("NOT_READY")).await;
+    assert!(early().await.to_string().contains(from.to_string().as_str()), "{}", early().await);
+    for number in 35..40 {
+        old.register(patient(&format!("P{number}"), ID)).await.expect("registered while cut off");
+    }
+    // The new writer and the root are killed while the backfill is on its way.
+    mesh.tree.kill(&to).await.expect("killed");
+    mesh.tree.start(&to).await.expect("started");
+    mesh.tree.kill(&path("530000")).await.expect("killed");
+    mesh.tree.kill(&from).await.expect("killed");
+    mesh.tree.start(&from).await.expect("started");
+    mesh.tree.start(&path("530000")).await.expect("started");
+    let new = hospital(&mesh, &to).await;
+    mesh.tree.start(&between).await.expect("started");
+    register(&new, "P40", ID).await;
+    let all = || ids(0..41);
+    let mut held = found(&new, ID, Reach::Local).await;
+    held.0.retain(|id| id != "X1");
+    assert_eq!(held, (all(), 1), "the new writer has all that was acknowledged");
+    let old = hospital(&mesh, &from).await;
+    refused(&old).await;
+    // The old county does not tell of it any more by itself; whoever asks there gets it from above.
+    assert_eq!(found(&old, ID, Reach::Local).await, (Vec::new(), 0));
+    until("the old county's answer", async || {
+        let mut told = found(&old, ID, Reach::Tree).await;
+        told.0.retain(|id| id != "X1");
+        told == (all(), 1)
+    })
+    .await;
+    assert_eq!(content(&new, &paper.key).await, Bytes::from_static(b"one"));
+    // First changes by the new writer, which the old one's feed must not be blamed for.
+    for number in 0..40 {
+        new.register(patient(&format!("P{number}"), OTHER_ID)).await.expect("updated");
+    }
+    proven(&mesh).await;
+
+    lose_disks(&mut mesh).await;
+    proven(&mesh).await;
+    mesh.stop().await;
+}
+
+/// After P0 to P39 moved from here to there: lost disks of both writers, one after the other.
+async fn lose_disks(mesh: &mut Mesh) {
+    let (from, to) = (mesh.here.clone(), mesh.there.clone());
+    for node in [&to, &from] {
+        mesh.tree.kill(node).await.expect("killed");
+        std::fs::remove_dir_all(mesh.tree.node_dir(node).join("data")).expect("the disk is lost");
+        mesh.tree.start(node).await.expect("started");
+        let new = hospital(mesh, &to).await;
+        register(&new, "P41", OTHER_ID).await;
+        let expected = ids((0..40).chain([41]));
+        until("all is back", async || found(&new, OTHER_ID, Reach::Local).await.0 == expected).await;
+        let old = hospital(mesh, &from).await;
+        until("the old writer writes", async || old.status().await.expect("status").writing).await;
+        refused(&old).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dead_writer_is_done_without_and_what_it_had_is_listed() {
+    let mut mesh = start().await;
+    let (from, to) = (mesh.here.clone(), mesh.there.clone());
+    let old = hospital(&mesh, &from).await;
+    for number in 0..5 {
+        let old = old.clone().with_durability(wire::v1::Durability::Parent);
+        old.register(patient(&format!("P{number}"), ID)).await.expect("registered");
+    }
+    let province = hospital(&mesh, &path("530000")).await;
+    until("the province has them", async || found(&province, ID, Reach::Local).await.0.len() == 5).await;
+    let between = from.parent().expect("a parent");
+    mesh.tree.kill(&between).await.expect("killed");
+    old.register(patient("P0", OTHER_ID)).await.expect("changed, and nobody knows");
+    old.register(patient("P5", ID)).await.expect("registered, and nobody knows");
+    mesh.tree.kill(&from).await.expect("killed");
+    let dead = MoveInstitutionRequest { without_old_writer: true, ..request(&to) };
+    moved(&mesh, "530000", dead).await.expect("decided");
+    let new = hospital(&mesh, &to).await;
+    register(&new, "P6", ID).await;
+    assert_eq!(found(&new, ID, Reach::Local).await.0, ids([0, 1, 2, 3, 4, 6]));
+    let mut third = patient("P0", ID);
+    third.phones = vec!["13800000000".into()];
+    new.register(third).await.expect("changed in both terms");
+    // It was not dead after all.
+    mesh.tree.start(&between).await.expect("started");
+    mesh.tree.start(&from).await.expect("started");
+    // What collides with nothing is valid, and comes.
+    until("the late one", async || found(&new, ID, Reach::Local).await.0 == ids(0..7)).await;
+    // What collides is overruled, and somebody can look at it.
+    until("it is listed", async || {
+        let mut listed = 0;
+        for node in [&from, &between, &path("530000")] {
+            let operator = mesh.tree.operator(node).await.expect("an operator");
+            listed += operator.status().await.expect("status").store.expect("a store").quarantined;
+        }
+        listed > 0
+    })
+    .await;
+    let old = hospital(&mesh, &from).await;
+    refused(&old).await;
+    mesh.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_province_that_lost_its_disk_learns_again_what_it_decided() {
+    let mut mesh = start().await;
+    let (from, to, root) = (mesh.here.clone(), mesh.there.clone(), path("530000"));
+    let old = hospital(&mesh, &from).await;
+    for number in 0..5 {
+        old.register(patient(&format!("P{number}"), ID)).await.expect("registered");
+    }
+    moved(&mesh, "530000", request(&to)).await.expect("decided");
+    let new = hospital(&mesh, &to).await;
+    register(&new, "P5", ID).await;
+    mesh.tree.kill(&root).await.expect("killed");
+    std::fs::remove_dir_all(mesh.tree.node_dir(&root).join("data")).expect("the disk is lost");
+    mesh.tree.start(&root).await.expect("started");
+    register(&new, "P6", ID).await;
+    let province = hospital(&mesh, &root).await;
+    until("all is back", async || found(&province, ID, Reach::Local).await.0 == ids(0..7)).await;
+    let there = moved(&mesh, "530000", request(&to)).await.expect("it knows");
+    assert_eq!((there.outcome(), there.term, there.awaited_term), (MoveOutcome::There, 2, 0));
+    proven(&mesh).await;
+    moved(&mesh, "530000", request(&from)).await.expect("decided again");
+    register(&old, "P7", ID).await;
+    mesh.stop().await;
+}
