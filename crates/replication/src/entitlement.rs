@@ -169,10 +169,11 @@ impl<'a> Judging<'a> {
     fn note_ends(&mut self, open: &[usize]) {
         for at in open {
             let ends = known_kind(&self.records[*at]) == Some(Kind::TermEnd);
-            if ends && self.verdicts[*at] == Some(Verdict::Admit) {
-                if let Some(fact) = Fact::of_record(&self.records[*at]) {
-                    self.staged.add(fact);
-                }
+            if ends
+                && self.verdicts[*at] == Some(Verdict::Admit)
+                && let Some(fact) = Fact::of_record(&self.records[*at])
+            {
+                self.staged.add(fact);
             }
         }
     }

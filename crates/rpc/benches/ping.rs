@@ -50,6 +50,13 @@ impl NodeService for Empty {
         Ok(Response::new(v1::PingReply::default()))
     }
 
+    async fn move_institution(
+        &self,
+        _: Request<v1::MoveInstitutionRequest>,
+    ) -> Result<Response<v1::MoveInstitutionReply>, Status> {
+        Err(Status::unimplemented(""))
+    }
+
     async fn scrub(&self, _: Request<v1::ScrubRequest>) -> Result<Response<v1::ScrubReply>, Status> {
         Err(Status::unimplemented(""))
     }

@@ -164,7 +164,7 @@ fn a_term_is_ended_by_its_writer_or_without_it_by_the_decider() {
     assert!(matches!(reason(tree.judge(by_new)), Reason::NotItsTerm { .. }));
     assert!(matches!(reason(tree.judge(by_province)), Reason::NotItsTerm { .. }));
 
-    let ended = |record: &Record| judge_all(&[record.clone()], &tree.staged).1;
+    let ended = |record: &Record| judge_all(std::slice::from_ref(record), &tree.staged).1;
     // An end for a successor that did not come about ends nothing, but its writer is done all the same.
     let other = ended(&for_another);
     assert!(other.view().awaited(&h1).is_some() && other.view().has_ended(&tree.old.origin, &h1, 1));
