@@ -221,7 +221,7 @@ fn an_index_older_than_what_was_reclaimed_is_made_again() {
     reclaim_all(&store, u64::MAX);
     let before = seen(&store);
     let layouts = store.layouts();
-    let last = |layout: &crate::log::Layout| layout.moved.map_or(0, |moved| moved.last_lsn);
+    let last = |layout: &log::Layout| layout.moved.map_or(0, |moved| moved.last_lsn);
     let inside = layouts.windows(2).any(|pair| last(&pair[0]) < head && head < last(&pair[1]));
     assert!(inside, "the old index ends within a rewritten segment");
     let lost = Options { boot_id: "boot-2".to_owned(), ..options(&storage.copy(), &old) };
