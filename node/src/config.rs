@@ -206,6 +206,25 @@ impl RawWrites {
     }
 }
 
+impl RawParent {
+    /// The address, and what the line carries in bytes a second.
+    fn validate(self) -> Result<(String, Option<u64>), ConfigError> {
+        let line = match self.line_kbit_s {
+            None => None,
+            given => Some(bounded("parent.line_kbit_s", given, 0, 64, 10_000_000)? * 1000 / 8),
+        };
+        match self.address.rsplit_once(':') {
+            Some((host, port)) if !host.is_empty() && port.parse::<u16>().is_ok_and(|port| port > 0) => {
+                Ok((self.address, line))
+            }
+            _ => Err(ConfigError::Invalid {
+                key: "parent.address",
+                rule: "must be host:port, for example 10.53.29.1:7400".to_owned(),
+            }),
+        }
+    }
+}
+
 impl Raw {
     fn validate(self, base: &Path) -> Result<Config, ConfigError> {
         let invalid = |key, rule: &str| ConfigError::Invalid { key, rule: rule.to_owned() };
@@ -228,19 +247,9 @@ impl Raw {
             .address
             .parse()
             .map_err(|_| invalid("listen.address", "must be IP:port, for example 0.0.0.0:7400"))?;
-        let line_kbit_s = self.parent.as_ref().and_then(|parent| parent.line_kbit_s);
-        let line_bytes_per_s = match line_kbit_s {
-            None => None,
-            given => Some(bounded("parent.line_kbit_s", given, 0, 64, 10_000_000)? * 1000 / 8),
-        };
-        let parent = match self.parent {
-            None => None,
-            Some(parent) => match parent.address.rsplit_once(':') {
-                Some((host, port)) if !host.is_empty() && port.parse::<u16>().is_ok_and(|port| port > 0) => {
-                    Some(parent.address)
-                }
-                _ => return Err(invalid("parent.address", "must be host:port, for example 10.53.29.1:7400")),
-            },
+        let (parent, line_bytes_per_s) = match self.parent.map(RawParent::validate).transpose()? {
+            Some((address, line)) => (Some(address), line),
+            None => (None, None),
         };
         let acknowledge = self.writes.validate(parent.is_some())?;
         let index = match self.store.index.as_deref() {

@@ -15,7 +15,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::Parser;
-use commands::{ca, check_config, doctor, init};
+use commands::{ca, check_config, doctor, init, recover};
 
 /// Under load a node spent about a tenth of its time in glibc's allocator (`perf`, `tiermesh bench node`).
 #[global_allocator]
@@ -36,6 +36,7 @@ enum Command {
     Init(init::Init),
     CheckConfig(check_config::CheckConfig),
     Doctor(doctor::Doctor),
+    Recover(recover::Recover),
     #[command(subcommand)]
     Ca(ca::Ca),
     /// Register and find patients at a running node.
@@ -82,6 +83,7 @@ pub fn main() -> ExitCode {
         Command::Init(args) => init::run(&args),
         Command::CheckConfig(args) => check_config::run(&args),
         Command::Doctor(args) => doctor::run(&args),
+        Command::Recover(args) => recover::run(&args),
         Command::Ca(command) => ca::run(&command),
         Command::Patient(Online { global, command }) => online(cli::Command::Patient(command), &global),
         Command::Document(Online { global, command }) => online(cli::Command::Document(command), &global),

@@ -25,6 +25,7 @@ mod origin;
 mod patients;
 mod peers;
 mod reclaim;
+mod recover;
 mod retrieve;
 mod scrub;
 mod status;
@@ -50,6 +51,7 @@ pub use moves::{InstitutionMove, MoveInstitution, MoveLink, MoveOutcome};
 pub use patients::{RegisterOutcome, RegisterPatient, Registered};
 pub use peers::{Content, Hop, PeerError, Peers};
 pub use reclaim::Reclaimer;
+pub use recover::{Fate, Survivor, TakenIn};
 /// What the edges need of replication.
 pub use replication as feed;
 pub use scrub::{ScrubSettings, ScrubStatus, Scrubber};
