@@ -118,13 +118,17 @@ impl Selection {
                 }
             }
         } else if !inside {
-            // The version that the child was told last, if it was told of any.
-            let mut history = store.history(&record.key(), MAX_HISTORY)?.into_iter();
-            let told = history.find(|(lsn, _)| *lsn <= after).filter(|(_, told)| !told.envelope().tombstone);
-            if let Some((_, earlier)) = told
-                && self.interest.person(&earlier)?.iter().any(|member| self.is_inside(member, view))
-            {
-                wanted.push(record);
+            // The version that the child was told last, if it was told of any: the one before what is told now, or a later
+            // one that went ahead with the rest of its person.
+            for (lsn, earlier) in store.history(&record.key(), MAX_HISTORY)? {
+                let living = !earlier.envelope().tombstone;
+                if living && self.interest.person(&earlier)?.iter().any(|member| self.is_inside(member, view)) {
+                    wanted.push(record);
+                    break;
+                }
+                if lsn <= after {
+                    break;
+                }
             }
         }
         Ok(wanted)
