@@ -26,6 +26,9 @@ use crate::net::Dial;
 use crate::server::Services;
 use crate::words::words;
 
+/// How long a connection for being called may wait for the first call, which the parent makes at once.
+const UNUSED: Duration = Duration::from_secs(30);
+
 /// Where the parent is and how it is known.
 #[derive(Debug, Clone)]
 pub struct ParentConfig {
@@ -189,6 +192,8 @@ impl Parent {
         let ended = tokio::select! {
             biased;
             ended = serving.as_mut() => ended,
+            // Before the other end's first bytes nothing is there that would notice that it is gone.
+            () = tokio::time::sleep(UNUSED) => return "the parent did not call over it".to_owned(),
             () = used.cancelled() => {
                 let since = self.made(&self.reverse);
                 let ended = serving.await;
