@@ -1,5 +1,5 @@
 //! Seeds of the simulation. `TIERMESH_SEEDS=FROM..TO` chooses them, `TIERMESH_SEEDS=N` replays one, and with
-//! `TIERMESH_TRACE=1` it tells all that happens.
+//! `TIERMESH_TRACE=1` it tells all that happens. `TIERMESH_FIRST=1` ends at the first seed that fails, and says how long that took.
 
 use std::ops::Range;
 use std::sync::Mutex;
@@ -36,19 +36,22 @@ fn nothing_acknowledged_is_lost() {
     let (seeds, began) = (seeds(), Instant::now());
     let (next, writes) = (AtomicU64::new(seeds.start), AtomicU64::new(0));
     let failed = Mutex::new(Vec::new());
+    let only_first = std::env::var_os("TIERMESH_FIRST").is_some();
     // A simulation is one thread; several of them share the cores.
     thread::scope(|scope| {
         for _ in 0..thread::available_parallelism().map_or(1, usize::from) {
             scope.spawn(|| {
                 loop {
                     let seed = next.fetch_add(1, Ordering::Relaxed);
-                    if seed >= seeds.end {
+                    if seed >= seeds.end || only_first && !failed.lock().unwrap().is_empty() {
                         return;
                     }
                     let outcome = run_caught(seed);
                     tell(&outcome);
                     writes.fetch_add(outcome.writes, Ordering::Relaxed);
                     if !outcome.wrong.is_empty() {
+                        let seconds = began.elapsed().as_secs_f64();
+                        println!("found by seed {seed} after {seconds:.1} s");
                         failed.lock().unwrap().push(seed);
                     }
                 }

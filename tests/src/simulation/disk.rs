@@ -102,6 +102,11 @@ impl Disk {
         (state.fail_sync, state.failed, state.short) = (false, false, false);
     }
 
+    /// Another disk, or this one as it was, is put in. The machine is down.
+    pub fn replace(&self, memory: Memory) {
+        self.state.lock().memory = memory;
+    }
+
     /// A copy of what is there now.
     pub fn copy(&self) -> Memory {
         self.memory().copy()

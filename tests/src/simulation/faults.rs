@@ -34,6 +34,12 @@ pub enum Fault {
     Skew { node: usize, skew_ms: i64 },
     /// The node, which is not the root, forges a record.
     Forge { node: usize, forgery: Forgery },
+    /// The disk is lost; what is kept beside it (keys, origin, the note of the last epoch) is not.
+    Lose { node: usize, crash: Crash },
+    /// After a while the disk is set back to what it is now; with the note, as a virtual machine that is rolled back.
+    SetBack { node: usize, note: bool, after_ms: u64, crash: Crash },
+    /// A second node with a copy of all that the node has starts beside it.
+    Clone { node: usize, for_ms: u64 },
 }
 
 /// How a node goes down and comes back.
@@ -63,20 +69,34 @@ pub struct Plan {
 }
 
 /// Kinds of faults that a seed may have.
-const KINDS: u32 = 10;
+const KINDS: u32 = 13;
+/// From here on disks are lost or set back. Not together with forgeries: whether those are kept would follow from luck.
+const LOSSES: u32 = 10;
+const FORGERIES: u32 = 9;
+/// Most losses of one simulation.
+const MOST_LOSSES: u32 = 3;
 
 impl Plan {
     /// Draws faults until `until_ms`. Each seed has some kinds only and its own rate: a little of everything always hides
     /// what much of one thing shows.
     pub fn draw(rng: &mut StdRng, members: &[Member], until_ms: u64) -> Self {
         let kinds: Vec<u32> = (0..KINDS).filter(|_| rng.random_bool(0.6)).collect();
+        let losses = rng.random_bool(0.3);
+        let fits = |kind: &u32| if losses { *kind != FORGERIES } else { *kind < LOSSES };
+        let kinds: Vec<u32> = kinds.into_iter().filter(fits).collect();
         let every_ms = rng.random_range(150..2500);
         let mut plan = Self::default();
         let mut at_ms = rng.random_range(0..3000);
+        let mut lost = 0;
         while at_ms < until_ms && !kinds.is_empty() {
             let kind = kinds[rng.random_range(0..kinds.len())];
-            plan.faults.push((at_ms, fault(rng, kind, members.len())));
+            // A tree whose disks all go one after the other has nothing left to be right about.
             at_ms += rng.random_range(1..2 * every_ms);
+            lost += u32::from(kind >= LOSSES);
+            if kind >= LOSSES && lost > MOST_LOSSES {
+                continue;
+            }
+            plan.faults.push((at_ms, fault(rng, kind, members.len())));
         }
         plan
     }
@@ -101,6 +121,13 @@ fn fault(rng: &mut StdRng, kind: u32, nodes: usize) -> Fault {
         6 => Fault::FailSync { node, crash: crash(rng) },
         7 => Fault::Full { node, room: rng.random_range(0..20_000), for_ms },
         8 => Fault::Skew { node, skew_ms: rng.random_range(-DAY_MS..DAY_MS) },
+        10 => Fault::Lose { node, crash: power_loss(rng) },
+        // Nobody is above a root who could tell that its note was set back as well.
+        11 => {
+            let (note, after_ms) = (node > 0 && rng.random(), rng.random_range(200..8000));
+            Fault::SetBack { node, note, after_ms, crash: power_loss(rng) }
+        }
+        12 => Fault::Clone { node: link, for_ms },
         _ => {
             let forgeries = [Forgery::Signature, Forgery::ForeignOrigin, Forgery::UnknownKey];
             Fault::Forge { node: link, forgery: forgeries[rng.random_range(0..forgeries.len())] }

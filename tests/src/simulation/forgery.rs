@@ -25,12 +25,14 @@ pub enum Forgery {
 pub fn forge(seat: &Seat, forgery: Forgery, number: usize) -> Option<Record> {
     let live = seat.live.lock().clone()?;
     let epoch = live.store.last_epoch()?.counter;
-    let own = |member: &&super::mesh::Member| member.path == seat.member.path;
     // A patient that the victim may have registered itself, under the same number.
     let (code, local_id) = match forgery {
         Forgery::ForeignOrigin => {
-            let victim =
-                members().iter().filter(|member| !own(member) && !member.path.contains(&seat.member.path));
+            // Over what is filed in its own subtree it would only deceive itself.
+            let beside = |member: &&super::mesh::Member| {
+                !member.path.contains(&seat.member.path) && !seat.member.path.contains(&member.path)
+            };
+            let victim = members().iter().filter(beside);
             (victim.flat_map(|member| &member.hospitals).next()?.clone(), format!("P{number}"))
         }
         _ => (demo::synth::social_credit_code(seat.member.path.region(), "S0"), format!("F{number}")),

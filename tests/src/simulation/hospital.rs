@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use exchange::{Caller, ChangeStatus, Exchange, ExchangeError, RegisterPatient, Role};
-use model::body::{Availability, Contact, DocumentEntry, Kind, Registration};
+use model::body::{Availability, Contact, DocumentEntry, Identifier, Kind, Registration};
 use model::{OriginId, RecordId, RecordKey, Version};
 use parking_lot::Mutex;
 use rand::rngs::StdRng;
@@ -16,8 +16,11 @@ use rand::{Rng, SeedableRng};
 use sha2::{Digest, Sha256};
 
 use super::ledger::{Ledger, Wanted};
-use super::mesh::{Member, trust_domain};
+use super::mesh::{Member, resident_id, trust_domain};
 use super::seams::Elapsed;
+
+/// Human beings whom registrations name: few, so that hospitals share them, and mistakes are moved from one to another.
+const PERSONS: u8 = 16;
 
 /// What a hospital knows of its own records.
 #[derive(Debug, Default)]
@@ -109,8 +112,14 @@ impl Hospital {
         };
         let marker = format!("{}-{next}", self.node);
         match (act, patient, document) {
-            (Act::Update, Some(patient), _) => self.register(exchange, &patient, marker, false).await,
-            (Act::Withdraw, Some(patient), _) => self.register(exchange, &patient, marker, true).await,
+            (Act::Update, Some(patient), _) => {
+                // Mostly the same person: an interest that lasts is one in which every change must come.
+                let person = if rng.random_ratio(1, 5) { person(rng) } else { self.person_of(&patient) };
+                self.register(exchange, &patient, Wanted { marker, withdrawn: false, person }).await;
+            }
+            (Act::Withdraw, Some(patient), _) => {
+                self.register(exchange, &patient, Wanted { marker, withdrawn: true, person: None }).await;
+            }
             (Act::Submit, Some(patient), _) => {
                 let document = format!("D{next}");
                 self.files.lock().documents.push((document.clone(), patient.clone()));
@@ -131,24 +140,30 @@ impl Hospital {
             _ => {
                 let patient = format!("P{next}");
                 self.files.lock().patients.push(patient.clone());
-                self.register(exchange, &patient, marker, false).await;
+                let person = person(rng);
+                self.register(exchange, &patient, Wanted { marker, withdrawn: false, person }).await;
             }
         }
     }
 
-    async fn register(&self, exchange: &Exchange, local_id: &str, marker: String, withdraw: bool) {
-        let id = RecordId::of(&[b"", local_id.as_bytes()]);
-        let key = RecordKey::of(Kind::Registration as u32, self.origin, id);
+    async fn register(&self, exchange: &Exchange, local_id: &str, wanted: Wanted) {
+        let key = self.patient_key(local_id);
+        let identifier = |person| Identifier {
+            r#type: "01".into(),
+            value: resident_id(person),
+            ..Identifier::default()
+        };
         let registration = Registration {
             local_id: local_id.into(),
             name: "测试·人".into(),
             sex: "1".into(),
             birth_date: "1980-01-01".into(),
-            contacts: vec![Contact { name: marker.clone(), ..Default::default() }],
+            contacts: vec![Contact { name: wanted.marker.clone(), ..Default::default() }],
+            identifiers: wanted.person.map(identifier).into_iter().collect(),
             ..Default::default()
         };
-        let wanted = Wanted { marker, withdrawn: withdraw };
-        self.ledger.begin(self.node, key, wanted.clone());
+        self.ledger.begin(self.node, (key, None), wanted.clone());
+        let withdraw = wanted.withdrawn;
         let request = RegisterPatient { registration, expected: None, withdraw, acknowledge: None };
         let answer = exchange.register(&self.caller, request, deadline()).await.map(|done| done.version);
         self.note(key, wanted, answer);
@@ -176,8 +191,8 @@ impl Hospital {
             replaces: replaces.into(),
             ..Default::default()
         };
-        let wanted = Wanted { marker, withdrawn: false };
-        self.ledger.begin(self.node, key, wanted.clone());
+        let wanted = Wanted { marker, withdrawn: false, person: None };
+        self.ledger.begin(self.node, (key, Some(self.patient_key(patient))), wanted.clone());
         let answer = async {
             let mut submission = exchange.begin_document(&self.caller, entry, None).await?;
             submission.write(content).await?;
@@ -197,8 +212,8 @@ impl Hospital {
             reason: marker.clone(),
             acknowledge: None,
         };
-        let wanted = Wanted { marker, withdrawn: false };
-        self.ledger.begin(self.node, key, wanted.clone());
+        let wanted = Wanted { marker, withdrawn: false, person: None };
+        self.ledger.begin(self.node, (key, Some(self.patient_key(of.1))), wanted.clone());
         let answer = exchange.change_status(&self.caller, change, deadline()).await.map(|done| done.version);
         self.note(key, wanted, answer);
     }
@@ -226,6 +241,15 @@ impl Hospital {
         }
     }
 
+    fn person_of(&self, patient: &str) -> Option<u8> {
+        self.ledger.person_of(&self.patient_key(patient))
+    }
+
+    fn patient_key(&self, local_id: &str) -> RecordKey {
+        let id = RecordId::of(&[b"", local_id.as_bytes()]);
+        RecordKey::of(Kind::Registration as u32, self.origin, id)
+    }
+
     fn document_key(&self, document: &str) -> RecordKey {
         let id = RecordId::of(&[document.as_bytes()]);
         RecordKey::of(Kind::DocumentEntry as u32, self.origin, id)
@@ -237,6 +261,11 @@ fn pick<T: Clone>(items: &[T], rng: &mut StdRng) -> Option<T> {
     let last = items.len().checked_sub(1)?;
     let back = rng.random_range(0..=last).min(rng.random_range(0..=last));
     Some(items[last - back].clone())
+}
+
+/// Whom a registration is of: one of a few who go to every hospital, or somebody without a number.
+fn person(rng: &mut StdRng) -> Option<u8> {
+    rng.random_bool(0.6).then(|| rng.random_range(0..PERSONS))
 }
 
 /// The content of a document: the same at every submission.

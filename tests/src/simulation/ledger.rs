@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use model::body::{DocumentEntry, Kind, Registration};
 use model::{Record, RecordKey, Version};
 use parking_lot::Mutex;
 use sha2::{Digest, Sha256};
@@ -16,6 +17,8 @@ pub struct Wanted {
     pub marker: Marker,
     /// The registration is withdrawn: a tombstone, which carries no marker.
     pub withdrawn: bool,
+    /// The human being that a registration says it is of, if it names one.
+    pub person: Option<u8>,
 }
 
 /// One record of a hospital.
@@ -29,6 +32,48 @@ pub struct Entry {
     pub unsure: Vec<Wanted>,
     /// Another document may have replaced it, which gives it a version without a write of its own.
     pub replaced: bool,
+    /// The registration that a document is about; none for a registration.
+    pub about: Option<RecordKey>,
+    /// Every write that was ever tried, and those that were acknowledged.
+    pub tried: Vec<Wanted>,
+    pub answered: Vec<(Version, Wanted)>,
+    /// A disk took what no other node had yet, and nothing was acknowledged since.
+    pub lost: bool,
+}
+
+impl Entry {
+    /// After a disk was lost or set back this is the most that its writer and the nodes above it still have.
+    fn fall_back(&mut self, left: Option<&Record>) {
+        let held = left.map(|record| record.envelope().version);
+        let kept = |(version, wanted): &(Version, Wanted)| {
+            held.is_some_and(|held| {
+                *version < held || *version == held && left.is_some_and(|left| is_made_of(left, wanted))
+            })
+        };
+        if self.acknowledged.as_ref().is_none_or(kept) && self.unsure.is_empty() {
+            return;
+        }
+        if self.acknowledged.as_ref().is_some_and(|last| !kept(last)) {
+            let last = self.answered.iter().filter(|one| kept(one)).max_by_key(|(version, _)| *version);
+            (self.acknowledged, self.lost) = (last.cloned(), true);
+            self.replaced |= self.about.is_some();
+        }
+        self.unsure.clone_from(&self.tried);
+    }
+}
+
+/// Whether this write made this record.
+pub fn is_made_of(record: &Record, wanted: &Wanted) -> bool {
+    if record.envelope().tombstone || wanted.withdrawn {
+        return record.envelope().tombstone && wanted.withdrawn;
+    }
+    let marker = &wanted.marker;
+    if record.envelope().kind == Kind::Registration as u32 {
+        return record.decode_body::<Registration>().is_ok_and(|body| body.contacts[0].name == *marker);
+    }
+    record
+        .decode_body::<DocumentEntry>()
+        .is_ok_and(|body| body.title == *marker || body.status_reason == *marker)
 }
 
 #[derive(Debug, Default)]
@@ -49,15 +94,25 @@ pub struct Ledger {
 
 impl Ledger {
     /// A write is about to be made.
-    pub fn begin(&self, node: usize, key: RecordKey, wanted: Wanted) {
+    pub fn begin(&self, node: usize, (key, about): (RecordKey, Option<RecordKey>), wanted: Wanted) {
         let mut state = self.state.lock();
         let entry = state.entries.entry(key).or_insert_with(|| Entry {
             node,
             acknowledged: None,
             unsure: Vec::new(),
             replaced: false,
+            about,
+            tried: Vec::new(),
+            answered: Vec::new(),
+            lost: false,
         });
+        entry.tried.push(wanted.clone());
         entry.unsure.push(wanted);
+    }
+
+    /// Whom the hospital last said that a registration is of.
+    pub fn person_of(&self, key: &RecordKey) -> Option<u8> {
+        self.state.lock().entries.get(key)?.tried.iter().rev().find(|tried| !tried.withdrawn)?.person
     }
 
     /// The write was acknowledged in this version.
@@ -66,7 +121,8 @@ impl Ledger {
         state.acknowledged += 1;
         if let Some(entry) = state.entries.get_mut(&key) {
             let before = entry.acknowledged.as_ref().map(|(version, _)| *version);
-            entry.acknowledged = Some((version, wanted));
+            entry.answered.push((version, wanted.clone()));
+            (entry.acknowledged, entry.lost) = (Some((version, wanted)), false);
             entry.unsure.clear();
             if before.is_some_and(|before| version < before) {
                 state.violations.push(format!("{key} was acknowledged as {version} after a higher version"));
@@ -86,6 +142,14 @@ impl Ledger {
     pub fn replaced(&self, key: RecordKey) {
         if let Some(entry) = self.state.lock().entries.get_mut(&key) {
             entry.replaced = true;
+        }
+    }
+
+    /// A disk was lost or set back. `left` says what the writer at a place, and the nodes above it, have under a key.
+    pub fn fall_back(&self, writers: &[usize], left: impl Fn(usize, &RecordKey) -> Option<Record>) {
+        let mut state = self.state.lock();
+        for (key, entry) in state.entries.iter_mut().filter(|(_, entry)| writers.contains(&entry.node)) {
+            entry.fall_back(left(entry.node, key).as_ref());
         }
     }
 

@@ -6,6 +6,7 @@
 use std::sync::OnceLock;
 
 use exchange::TermKey;
+use demo::synth::Day;
 use identity::{Authority, Identity, Term, ca};
 use model::body::SigningKeyEntry;
 use model::{NodePath, OriginId, SigningKey, TrustDomain};
@@ -50,6 +51,11 @@ pub fn members() -> &'static [Member] {
 
 pub fn trust_domain() -> TrustDomain {
     "simulation.test".parse().expect("a constant trust domain")
+}
+
+/// The resident ID of a human being.
+pub fn resident_id(person: u8) -> String {
+    demo::synth::resident_id(members()[0].path.region(), Day::new(1980, 1, 1), u16::from(person))
 }
 
 fn make() -> Vec<Member> {

@@ -7,14 +7,16 @@
 //!                            └─ Hospital ─▶ Exchange; Ledger keeps what was acknowledged
 //! ```
 //! Everything that decides anything follows from the seed; TLS keys, nonces and signatures do not and must not matter, which
-//! running a seed twice and comparing the traces shows. Not simulated yet: byzantine parents, lost disks, old backups and moves,
-//! the hospitals' own connections.
+//! running a seed twice and comparing the traces shows. Not simulated yet: byzantine parents and moves, the
+//! hospitals' own connections.
 
 mod disk;
+mod down;
 mod faults;
 mod forgery;
 mod hospital;
 mod ledger;
+mod losses;
 mod mesh;
 mod node;
 mod oracle;

@@ -2,7 +2,7 @@
 
 use std::error::Error;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use exchange::{Exchange, ExchangeError, Parts, Terms};
@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 use replication::{Directory, Links, NodeIdentity, Receiver, ReceiverSettings, Sender, SenderSettings};
 use repository::{ContentLimits, Repository};
 use rpc::{Drain, KeepAlive, Listener, Neighbours, Parent, ParentConfig, Services};
-use store::{IndexChoice, Limits, MemoryIndex, Run, Store};
+use store::{IndexChoice, LastEpoch, Limits, MemoryIndex, Run, Store};
 
 use super::disk::Disk;
 use super::hospital::Hospital;
@@ -53,6 +53,10 @@ pub struct Seat {
     /// Starts of the node.
     starts: AtomicU64,
     pub live: Mutex<Option<Live>>,
+    /// The last epoch, noted beside the disk.
+    pub note: Mutex<Option<LastEpoch>>,
+    /// The disk was lost or set back, or a copy of it has run.
+    pub tampered: AtomicBool,
     pub hospitals: Vec<Hospital>,
     settings: Settings,
     seed: u64,
@@ -84,11 +88,30 @@ impl Seat {
             boots: AtomicU64::new(1),
             starts: AtomicU64::new(0),
             live: Mutex::default(),
+            note: Mutex::default(),
+            tampered: AtomicBool::new(false),
             hospitals,
             settings,
             seed,
             until_ms,
         }
+    }
+
+    /// A second node with a copy of what this one has: disk, index and note, but none of its hospitals.
+    pub fn copy(&self, seed: u64) -> Self {
+        let settings = self.settings.clone();
+        let copy = Self::new((self.place, self.member), self.clock.clone(), Vec::new(), settings, (seed, 0));
+        copy.disk.replace(self.disk.copy());
+        *copy.index.lock() = self.index.lock().copy();
+        *copy.note.lock() = *self.note.lock();
+        copy
+    }
+
+    /// What the node has on its disk under a key; it may be down.
+    pub fn on_disk(&self) -> Option<Store> {
+        let live = self.live.lock().as_ref().map(|live| live.store.clone());
+        let copy = || self.options(Arc::new(self.disk.copy()), MemoryIndex::default());
+        live.or_else(|| Store::open(copy()).ok().map(|(store, _)| store))
     }
 
     /// With this storage and index: the node's own, or copies to rebuild from.
@@ -121,7 +144,8 @@ impl Seat {
         *self.live.lock() = Some(live.clone());
         let Running { listener, services, parent, drain } = node;
         drain.spawn(listener.run(SimulatedListener::bind().await?));
-        let waits = parent.is_some() && live.store.last_epoch().is_none();
+        let unknown = live.store.last_epoch().is_none() || replication::is_restoring(&live.store);
+        let waits = parent.is_some() && unknown;
         if !waits {
             self.begin(&live.exchange).await?;
         }
@@ -142,11 +166,16 @@ impl Seat {
     /// Opens the epoch of this start, as soon as the disk has room for it.
     async fn begin(&self, exchange: &Exchange) -> Result<(), ExchangeError> {
         loop {
-            match exchange.begin(self.member.key_entry.clone(), None).await {
+            let noted = *self.note.lock();
+            match exchange.begin(self.member.key_entry.clone(), noted).await {
+                Ok(epoch) => {
+                    *self.note.lock() = Some(epoch);
+                    return Ok(());
+                }
                 Err(ExchangeError::Exhausted { .. }) => tokio::time::sleep(Duration::from_secs(1)).await,
                 // The log failed: whoever is on duty restarts the node.
                 Err(ExchangeError::Unavailable { .. }) => std::future::pending().await,
-                ended => return ended.map(drop),
+                Err(error) => return Err(error),
             }
         }
     }

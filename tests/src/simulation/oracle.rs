@@ -2,26 +2,30 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
-use model::body::{DocumentEntry, Kind, Registration};
+use model::body::Kind;
 use model::{KeyId, Record, RecordKey, Version};
 use parking_lot::Mutex;
 use prost::Message;
 use store::{Derivation, Direction, FeedId, MemoryIndex, Store, Term};
 
-use super::ledger::{Entry, Ledger, Wanted};
+use super::down;
+use super::ledger::{Entry, Ledger, is_made_of};
 use super::node::{Live, Seat};
 
 /// Records of one node, by the key that signed them.
-type BySigner = BTreeMap<KeyId, BTreeMap<RecordKey, Record>>;
+pub type BySigner = BTreeMap<KeyId, BTreeMap<RecordKey, Record>>;
 
 /// Whether nothing is under way: every node writes, and every parent has what its children have.
-pub fn is_quiet(seats: &[Arc<Seat>]) -> bool {
-    unrest(seats).is_none()
+pub fn is_quiet(seats: &[Arc<Seat>], ledger: &Ledger) -> bool {
+    unrest(seats, ledger).is_none()
 }
 
 /// The first reason why the tree is not quiet.
-pub fn unrest(seats: &[Arc<Seat>]) -> Option<String> {
+pub fn unrest(seats: &[Arc<Seat>], ledger: &Ledger) -> Option<String> {
+    // What a forger holds need not be what it shipped.
+    let forgers: Vec<usize> = ledger.forged().iter().map(|(place, _)| *place).collect();
     let lives: Vec<Option<Live>> = seats.iter().map(|seat| seat.live.lock().clone()).collect();
     for (seat, live) in seats.iter().zip(&lives) {
         let path = &seat.member.path;
@@ -44,6 +48,15 @@ pub fn unrest(seats: &[Arc<Seat>]) -> Option<String> {
             };
             return Some(format!("{path} is at {head}, its link: {:?}, {:?}", said(up), said(down)));
         }
+        let (proven, disproven) = up.map(|up| (up.proven_position, up.disproven)).unwrap_or_default();
+        if proven != head && !forgers.contains(&seat.place) {
+            return Some(format!("{path} is at {head} and proven at {proven}: {disproven:?}"));
+        }
+        let (head, fed) = (parent.store.head(), parent.links.down().view(path));
+        if !fed.as_ref().is_some_and(|fed| fed.connected && fed.position == head) {
+            let said = fed.map(|fed| (fed.connected, fed.position, fed.last_error));
+            return Some(format!("the down feed to {path} is at {head}: {said:?}"));
+        }
     }
     None
 }
@@ -59,7 +72,9 @@ pub fn check(seats: &[Arc<Seat>], ledger: &Ledger) -> Vec<String> {
         };
         let mut all = all_records(&live.store, seat, &mut wrong);
         for (_, forged) in ledger.forged().iter().filter(|(place, _)| *place == seat.place) {
-            all.get_mut(&forged.envelope().key_id).map(|records| records.remove(&forged.key()));
+            if let Some(records) = all.get_mut(&forged.envelope().key_id) {
+                records.retain(|_, record| record != forged);
+            }
         }
         held.push(all);
         quarantine(seat, seats, &live, ledger, &mut wrong);
@@ -72,6 +87,7 @@ pub fn check(seats: &[Arc<Seat>], ledger: &Ledger) -> Vec<String> {
     for seat in seats {
         ancestors(seat, seats, &held, &mut wrong);
     }
+    down::check(seats, ledger, &held, &mut wrong);
     counts(seats, ledger, &held, &mut wrong);
     wrong
 }
@@ -110,25 +126,33 @@ fn quarantine(seat: &Seat, seats: &[Arc<Seat>], live: &Live, ledger: &Ledger, wr
     let all = live.store.quarantine(10_000).unwrap_or_default();
     let forged = ledger.forged();
     for child in seats.iter().filter(|child| child.member.parent == Some(seat.place)) {
-        let mut wanted: Vec<Vec<u8>> = forged
-            .iter()
-            .filter(|(place, _)| *place == child.place)
-            .map(|(_, record)| record.to_raw().encode_to_vec())
-            .collect();
-        let held = all.iter().filter(|one| one.from.peer == child.member.origin);
-        let mut held: Vec<Vec<u8>> = held.map(|one| one.raw.to_vec()).collect();
-        wanted.sort();
-        held.sort();
+        let raw = |record: &Record| record.to_raw().encode_to_vec();
+        let forged: Vec<&Record> =
+            forged.iter().filter(|(place, _)| *place == child.place).map(|(_, record)| record).collect();
+        let held: Vec<_> = all.iter().filter(|one| one.from.peer == child.member.origin).collect();
         let (of, count) = (&child.member.path, held.len());
-        if held != wanted {
-            let reasons: Vec<&String> = all.iter().map(|one| &one.reason).take(3).collect();
-            let forged = wanted.len();
-            wrong.push(format!("{path} keeps {count} of {forged} forged records of {of}: {reasons:?}"));
+        let mut losses = seats.iter().map(|seat| seat.tampered.load(Ordering::Relaxed));
+        let honest = held.iter().find(|one| !forged.iter().any(|forged| raw(forged)[..] == one.raw[..]));
+        // Of a node that was set back what is overruled is kept there too, and with a forged record came what vouches for it.
+        if let Some(honest) = honest.filter(|_| forged.is_empty() && !losses.any(|lost| lost)) {
+            wrong.push(format!("{path} keeps an honest record of {of} in quarantine: {}", honest.reason));
+        }
+        // What another record superseded before it was shipped never came.
+        let child_store = child.live.lock().clone().map(|child| child.store);
+        for forged in forged {
+            let there = child_store.as_ref().and_then(|store| store.get(&forged.key()).ok().flatten());
+            if there.as_ref() == Some(forged) && !held.iter().any(|one| raw(forged)[..] == one.raw[..]) {
+                wrong.push(format!("{path} does not keep a forged record of {of} in quarantine"));
+            }
         }
         let link = child.live.lock().clone().and_then(|child| child.links.view(path));
         if link.is_some_and(|link| link.quarantined != count as u64) {
             wrong.push(format!("{of} is not told that {count} of its records are in quarantine"));
         }
+    }
+    let lost = seats.iter().any(|seat| seat.tampered.load(Ordering::Relaxed));
+    if let Some(one) = all.iter().find(|one| !lost && one.from.direction != Direction::Up) {
+        wrong.push(format!("{path} keeps what came from above in quarantine: {}", one.reason));
     }
     for (place, record) in forged.iter().filter(|(place, _)| *place != seat.place) {
         if live.store.get(&record.key()).ok().flatten().as_ref() == Some(record) {
@@ -225,20 +249,6 @@ fn acknowledged(key: &RecordKey, entry: &Entry, held: &BySigner, seat: &Seat, wr
     }
 }
 
-/// Whether this write made this record.
-fn is_made_of(record: &Record, wanted: &Wanted) -> bool {
-    if record.envelope().tombstone || wanted.withdrawn {
-        return record.envelope().tombstone && wanted.withdrawn;
-    }
-    let marker = &wanted.marker;
-    if record.envelope().kind == Kind::Registration as u32 {
-        return record.decode_body::<Registration>().is_ok_and(|body| body.contacts[0].name == *marker);
-    }
-    record
-        .decode_body::<DocumentEntry>()
-        .is_ok_and(|body| body.title == *marker || body.status_reason == *marker)
-}
-
 /// Every ancestor holds exactly what the node holds of its own, byte for byte.
 fn ancestors(seat: &Seat, seats: &[Arc<Seat>], held: &[BySigner], wrong: &mut Vec<String>) {
     let signer = seat.member.signing.id();
@@ -278,7 +288,8 @@ fn counts(seats: &[Arc<Seat>], ledger: &Ledger, held: &[BySigner], wrong: &mut V
             let forged = ledger
                 .forged()
                 .into_iter()
-                .filter(|(place, forged)| *place == seat.place && forged.envelope().kind == kind);
+                .filter(|(place, forged)| *place == seat.place && forged.envelope().kind == kind)
+                .filter(|(_, forged)| live.store.get(&forged.key()).ok().flatten().as_ref() == Some(forged));
             let (held, counted) = ((living.count() + forged.count()) as u64, status.live(kind));
             if held != counted {
                 wrong.push(format!("{} counts {counted} of kind {kind} and holds {held}", seat.member.path));

@@ -16,6 +16,7 @@ use super::faults::{Crash, Fault, IndexLeft, Plan};
 use super::forgery::forge;
 use super::hospital::Hospital;
 use super::ledger::Ledger;
+use super::losses::Copied;
 use super::mesh::members;
 use super::node::{Seat, Settings, host};
 use super::oracle;
@@ -45,8 +46,8 @@ pub struct Outcome {
 }
 
 /// Something that is to happen at a time.
-#[derive(Debug, Clone, Copy)]
-enum Event {
+#[derive(Debug, Clone)]
+pub(super) enum Event {
     Fault(Fault),
     RepairLink(usize),
     RepairHost(usize),
@@ -54,22 +55,29 @@ enum Event {
     Room(usize),
     Down(usize, Crash),
     Up(usize),
+    SetBack(usize, Box<Copied>, Crash),
+    EndClone(String),
 }
 
-struct Simulation {
-    sim: Sim<'static>,
-    seats: Vec<Arc<Seat>>,
+pub(super) struct Simulation {
+    pub sim: Sim<'static>,
+    pub seed: u64,
+    pub seats: Vec<Arc<Seat>>,
+    /// Hosts of copies that run beside their originals.
+    pub clones: Vec<String>,
+    /// Since when each node is refused by its parent.
+    pub refused: Vec<Option<u64>>,
     /// Of each node, its index as it was at its last start.
     old_indexes: Vec<MemoryIndex>,
     /// How a machine goes down that stops by itself.
     stops: Vec<Option<Crash>>,
     /// Nodes that are down.
-    down: Vec<bool>,
+    pub down: Vec<bool>,
     events: BTreeMap<(u64, u64), Event>,
     next_event: u64,
-    elapsed: Elapsed,
-    ledger: Ledger,
-    watch: Watch,
+    pub elapsed: Elapsed,
+    pub ledger: Ledger,
+    pub watch: Watch,
     latency_ms: u64,
 }
 
@@ -155,6 +163,9 @@ impl Simulation {
         }
         Self {
             sim,
+            seed,
+            clones: Vec::new(),
+            refused: vec![None; seats.len()],
             old_indexes: vec![MemoryIndex::default(); seats.len()],
             stops: vec![None; seats.len()],
             down: vec![false; seats.len()],
@@ -177,13 +188,13 @@ impl Simulation {
         let mut quiet = false;
         while !quiet {
             if self.elapsed.ms() >= END_MS {
-                let why = oracle::unrest(&self.seats).unwrap_or_default();
+                let why = oracle::unrest(&self.seats, &self.ledger).unwrap_or_default();
                 return Err(vec![format!("no quiet after {END_MS} ms: {why}")]);
             }
             self.step()?;
             if self.elapsed.ms().is_multiple_of(100) {
                 self.restart_failed();
-                quiet = self.events.is_empty() && oracle::is_quiet(&self.seats);
+                quiet = self.events.is_empty() && oracle::is_quiet(&self.seats, &self.ledger);
             }
         }
         Ok(())
@@ -194,7 +205,7 @@ impl Simulation {
         self.events.insert((at_ms, self.next_event), event);
     }
 
-    fn after(&mut self, wait_ms: u64, event: Event) {
+    pub fn after(&mut self, wait_ms: u64, event: Event) {
         self.at(self.elapsed.ms() + wait_ms, event);
     }
 
@@ -202,7 +213,9 @@ impl Simulation {
         let now_ms = self.elapsed.ms();
         while let Some(entry) = self.events.first_entry().filter(|entry| entry.key().0 <= now_ms) {
             let event = entry.remove();
-            self.ledger.trace(now_ms, &format!("{event:?}"));
+            if !matches!(event, Event::SetBack(..)) {
+                self.ledger.trace(now_ms, &format!("{event:?}"));
+            }
             self.happen(event);
         }
         self.sim.step().map_err(|error| vec![format!("a node ended: {error}")])?;
@@ -218,6 +231,7 @@ impl Simulation {
         }
         if now_ms.is_multiple_of(250) {
             self.watch.look(&self.seats, &self.ledger);
+            self.operate();
         }
         Ok(())
     }
@@ -243,6 +257,8 @@ impl Simulation {
             Event::Room(node) => self.seats[node].disk.set_room(None),
             Event::Down(node, crash) => self.crash(node, crash),
             Event::Up(node) => self.start(node),
+            Event::SetBack(node, copied, crash) => self.set_back(node, *copied, crash),
+            Event::EndClone(name) => self.end_clone(&name),
         }
     }
 
@@ -282,6 +298,12 @@ impl Simulation {
                 self.after(for_ms, Event::Room(node));
             }
             Fault::Skew { node, skew_ms } => self.seats[node].clock.set_skew(skew_ms),
+            Fault::Lose { node, crash } => self.lose(node, crash),
+            Fault::SetBack { node, note, after_ms, crash } => {
+                let copied = Copied::of(&self.seats[node], note);
+                self.after(after_ms, Event::SetBack(node, Box::new(copied), crash));
+            }
+            Fault::Clone { node, for_ms } => self.start_clone(node, for_ms),
             Fault::Forge { node, forgery } => {
                 let number = self.ledger.forged().len() + 1;
                 if let Some(record) = forge(&self.seats[node], forgery, number) {
@@ -313,7 +335,7 @@ impl Simulation {
         }
     }
 
-    fn crash(&mut self, node: usize, crash: Crash) {
+    pub fn crash(&mut self, node: usize, crash: Crash) {
         if self.down[node] {
             return;
         }
@@ -361,6 +383,9 @@ impl Simulation {
         for seat in &self.seats {
             seat.disk.set_room(None);
         }
+        for name in std::mem::take(&mut self.clones) {
+            self.sim.crash(name);
+        }
         for link in 1..self.seats.len() {
             self.repair(link);
             self.latency(link, self.latency_ms);
@@ -393,4 +418,4 @@ impl Simulation {
 }
 
 /// The process is killed and comes back soon.
-const KILLED: Crash = Crash { cut: None, index: IndexLeft::AsItWas, silent: false, down_ms: 100 };
+pub const KILLED: Crash = Crash { cut: None, index: IndexLeft::AsItWas, silent: false, down_ms: 100 };

@@ -1,6 +1,7 @@
 //! What must hold at every moment, not only at the end: what a parent acknowledged, the parent has.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use model::KeyId;
 
@@ -21,7 +22,7 @@ impl Watch {
     /// A node went down: what it has acknowledged is looked at again when it is back.
     pub fn forget(&mut self, node: usize, seats: &[Arc<Seat>]) {
         for (checked, seat) in self.checked.iter_mut().zip(seats) {
-            if seat.member.parent == Some(node) {
+            if seat.member.parent == Some(node) || seat.place == node {
                 *checked = 0;
             }
         }
@@ -32,11 +33,18 @@ impl Watch {
         let forged = ledger.forged();
         for seat in seats {
             let Some(above) = seat.member.parent else { continue };
+            // The parent's position in a feed that was set back and has grown again says too much until a proof mends it.
+            if seat.tampered.load(Ordering::Relaxed) {
+                continue;
+            }
             let (live, parent) = (seat.live.lock().clone(), seats[above].live.lock().clone());
             let (Some(live), Some(parent)) = (live, parent) else { continue };
             let Some(link) = seat.member.path.parent().and_then(|path| live.links.view(&path)) else {
                 continue;
             };
+            // A parent that has come back has not said yet how much it has.
+            let Some(told) = parent.links.view(&seat.member.path).filter(|told| told.connected) else { continue };
+            let acknowledged = link.position.min(told.position);
             let checked = &mut self.checked[seat.place];
             let below: Vec<KeyId> = seats
                 .iter()
@@ -44,12 +52,12 @@ impl Watch {
                 .map(|other| other.member.signing.id())
                 .collect();
             let mut reader = live.store.feed_reader(*checked);
-            while reader.position() < link.position {
+            while reader.position() < acknowledged {
                 // One commit at a time, to stop at the acknowledged position.
                 let Ok(slice) = reader.next(1, 1, &|envelope| below.contains(&envelope.key_id)) else {
                     break;
                 };
-                if slice.upto > link.position || slice.upto == *checked {
+                if slice.upto > acknowledged || slice.upto == *checked {
                     break;
                 }
                 *checked = slice.upto;

@@ -1,0 +1,134 @@
+//! What must have come down when the tree is quiet: the whole directory, and of other subtrees exactly whom an interest is in.
+//!
+//! Who is of interest to whom is computed here from what the hospitals wrote, and not by any code of the tree's.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use model::body::{Flow, Registration};
+use model::{Record, RecordKey, Version};
+use store::Store;
+
+use super::ledger::{Entry, Ledger};
+use super::node::Seat;
+use super::oracle::BySigner;
+
+/// A registration or document as its writer holds it now.
+struct Current<'a> {
+    /// Place of the writer.
+    node: usize,
+    entry: &'a Entry,
+    record: &'a Record,
+    /// Whom a living registration is of.
+    person: Option<u8>,
+}
+
+type Written<'a> = BTreeMap<RecordKey, Current<'a>>;
+
+/// Compares what every node holds of other subtrees with what it should.
+pub fn check(seats: &[Arc<Seat>], ledger: &Ledger, held: &[BySigner], wrong: &mut Vec<String>) {
+    let entries = ledger.entries();
+    let written = current(&entries, seats, held);
+    for seat in seats.iter().filter(|seat| seat.member.parent.is_some()) {
+        let path = &seat.member.path;
+        // Nobody tells a node above what it had written itself and lost.
+        let lost = |record: &Record| {
+            let wrote = |seat: &&Arc<Seat>| seat.member.signing.id() == record.envelope().key_id;
+            seats.iter().find(wrote).is_some_and(|seat| seat.tampered.load(Ordering::Relaxed))
+        };
+        let (root, here) = (directory(&held[0]), directory(&held[seat.place]));
+        for key in root.keys().chain(here.keys()).filter(|key| root.get(key) != here.get(key)) {
+            if root.contains_key(key) || !here.get(key).is_some_and(|record| lost(record)) {
+                wrong.push(format!("{path} does not have the root's directory: {key} differs"));
+            }
+        }
+        interests(seat, seats, (&entries, &written), &ledger.forged(), &held[seat.place], wrong);
+    }
+}
+
+fn current<'a>(
+    entries: &'a BTreeMap<RecordKey, Entry>,
+    seats: &[Arc<Seat>],
+    held: &'a [BySigner],
+) -> Written<'a> {
+    let of = |(key, entry): (&RecordKey, &'a Entry)| {
+        let signer = seats[entry.node].member.signing.id();
+        let record = held[entry.node].get(&signer)?.get(key)?;
+        Some((*key, Current { node: entry.node, entry, record, person: person(entry, record) }))
+    };
+    entries.iter().filter_map(of).collect()
+}
+
+/// Whom this version of a registration is of, by the ledger.
+fn person(entry: &Entry, record: &Record) -> Option<u8> {
+    if record.envelope().tombstone || entry.about.is_some() {
+        return None;
+    }
+    let marker = record.decode_body::<Registration>().ok()?.contacts.first()?.name.clone();
+    entry.tried.iter().find(|wanted| wanted.marker == marker)?.person
+}
+
+fn directory(held: &BySigner) -> BTreeMap<RecordKey, &Record> {
+    let records = held.values().flatten();
+    let records = records.filter(|(_, record)| record.envelope().known_flow() == Some(Flow::Directory));
+    records.map(|(key, record)| (*key, record)).collect()
+}
+
+/// Where the first of these versions stands in a node's log.
+fn came(store: &Store, key: &RecordKey, which: impl Fn(Version) -> bool) -> Option<u64> {
+    let history = store.history(key, 64).unwrap_or_default();
+    history.iter().filter(|(_, record)| which(record.envelope().version)).map(|(lsn, _)| *lsn).min()
+}
+
+fn interests(
+    seat: &Seat,
+    seats: &[Arc<Seat>],
+    (entries, written): (&BTreeMap<RecordKey, Entry>, &Written<'_>),
+    forged: &[(usize, Record)],
+    held: &BySigner,
+    wrong: &mut Vec<String>,
+) {
+    let path = &seat.member.path;
+    let above = seat.member.parent.and_then(|above| seats[above].live.lock().clone());
+    let Some(above) = above.map(|above| above.store) else { return };
+    let above = Some(&above).filter(|_| !seats.iter().any(|seat| seat.tampered.load(Ordering::Relaxed)));
+    let inside = |node: usize| path.contains(&seats[node].member.path);
+    let wanted: BTreeSet<u8> =
+        written.values().filter(|one| inside(one.node)).filter_map(|one| one.person).collect();
+    let ever = |entry: &Entry| entry.tried.iter().filter_map(|tried| tried.person).collect::<BTreeSet<u8>>();
+    let once_wanted: BTreeSet<u8> =
+        entries.values().filter(|entry| inside(entry.node)).flat_map(ever).collect();
+    let held: BTreeMap<&RecordKey, &Record> = held.values().flatten().collect();
+    // A node that forged a record keeps it, and nodes below get nothing better from it.
+    let forged: BTreeSet<RecordKey> = forged
+        .iter()
+        .filter(|(place, _)| seats[*place].member.path.contains(path))
+        .map(|(_, record)| record.key())
+        .collect();
+    let honest = |key: &RecordKey, one: &Current<'_>| !inside(one.node) && !one.entry.lost && !forged.contains(key);
+    for (key, one) in written.iter().filter(|(key, one)| honest(key, one)) {
+        let there = held.get(key).copied();
+        let patient = one.entry.about.unwrap_or(*key);
+        let living = written.get(&patient).and_then(|patient| patient.person);
+        if living.is_some_and(|person| wanted.contains(&person)) && there != Some(one.record) {
+            let (has, is) = (there.map(|there| there.envelope().version), one.record.envelope().version);
+            wrong.push(format!("{path} has an interest in {key} {is} and holds {has:?}"));
+        }
+        let Some(there) = there else { continue };
+        let told = person(one.entry, there).filter(|_| there != one.record);
+        let same = |other: &(&RecordKey, &Current<'_>)| {
+            let always = other.1.entry.tried.iter().all(|tried| tried.person == told);
+            inside(other.1.node) && other.1.person == told && always
+        };
+        let since = |other: (&RecordKey, &Current<'_>)| came(above?, other.0, |_| true);
+        let changed = above.and_then(|above| came(above, key, |version| version > there.envelope().version));
+        // Of changes while there is no interest nobody tells, nor when it comes again.
+        if told.is_some() && written.iter().filter(same).filter_map(since).any(|since| Some(since) < changed) {
+            wrong.push(format!("{path} still tells {key} {}, which has changed", there.envelope().version));
+        }
+        if entries.get(&patient).is_none_or(|entry| ever(entry).is_disjoint(&once_wanted)) {
+            wrong.push(format!("{path} holds {key} and never had an interest in it"));
+        }
+    }
+}

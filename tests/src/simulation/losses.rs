@@ -1,0 +1,138 @@
+//! Disks that are lost or set back, copies that run beside the living node, and what the operator does about it.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use model::{Record, RecordKey};
+use store::{LastEpoch, Memory, MemoryIndex, Store};
+
+use super::faults::Crash;
+use super::node::Seat;
+use super::run::{Event, KILLED, Simulation};
+
+/// How long a node is refused before the operator takes its disk out.
+const PATIENCE_MS: u64 = 2000;
+
+/// A backup.
+#[derive(Debug, Clone)]
+pub struct Copied {
+    memory: Memory,
+    index: MemoryIndex,
+    /// The note too, of a machine that is set back as a whole.
+    note: Option<Option<LastEpoch>>,
+}
+
+impl Copied {
+    pub fn of(seat: &Seat, note: bool) -> Self {
+        let (memory, index) = (seat.disk.copy(), seat.index.lock().copy());
+        Self { memory, index, note: note.then(|| *seat.note.lock()) }
+    }
+}
+
+impl Simulation {
+    /// The disk is replaced by an empty one.
+    pub fn lose(&mut self, node: usize, crash: Crash) {
+        // Another disk has other random bytes.
+        let memory = Memory::new(self.seed ^ (self.elapsed.ms() << 20) ^ node as u64);
+        self.set_back(node, Copied { memory, index: MemoryIndex::default(), note: None }, crash);
+    }
+
+    /// The disk is replaced by a copy.
+    pub fn set_back(&mut self, node: usize, copied: Copied, crash: Crash) {
+        self.ledger.trace(self.elapsed.ms(), &format!("the disk of {node} is replaced"));
+        self.crash(node, crash);
+        let seat = &self.seats[node];
+        seat.tampered.store(true, Ordering::Relaxed);
+        seat.disk.replace(copied.memory);
+        *seat.index.lock() = copied.index;
+        if let Some(note) = copied.note {
+            *seat.note.lock() = note;
+        }
+        self.refused[node] = None;
+        self.fall_back(node);
+    }
+
+    /// What the writer and all above it do not have any more is what nobody can know.
+    fn fall_back(&self, node: usize) {
+        let stores: Vec<Option<Store>> = self.seats.iter().map(|seat| seat.on_disk()).collect();
+        let left = |writer: usize, key: &RecordKey| {
+            let mut best: Option<Record> = None;
+            let mut place = Some(writer);
+            while let Some(at) = place {
+                let held = stores[at].as_ref().and_then(|store| store.get(key).ok().flatten());
+                let version = |record: &Record| record.envelope().version;
+                // Of two with the same version the ancestors' counts: a writer that was set back is overruled.
+                if let Some(held) = held
+                    && best.as_ref().is_none_or(|best| version(best) <= version(&held))
+                {
+                    best = Some(held);
+                }
+                place = self.seats[at].member.parent;
+            }
+            best
+        };
+        let lost = &self.seats[node].member.path;
+        let writers: Vec<usize> = self
+            .seats
+            .iter()
+            .filter(|seat| lost.contains(&seat.member.path))
+            .map(|seat| seat.place)
+            .collect();
+        self.ledger.fall_back(&writers, left);
+    }
+
+    /// Starts a copy of a node that is up.
+    pub fn start_clone(&mut self, node: usize, for_ms: u64) {
+        let seat = &self.seats[node];
+        if self.down[node] || seat.live.lock().as_ref().is_none_or(|live| live.store.last_epoch().is_none()) {
+            return;
+        }
+        seat.tampered.store(true, Ordering::Relaxed);
+        let clone = Arc::new(seat.copy(self.seed ^ self.elapsed.ms()));
+        let name = format!("clone{}", self.elapsed.ms());
+        if self.clones.contains(&name) {
+            return;
+        }
+        self.sim.host(name.clone(), move || clone.clone().live());
+        self.clones.push(name.clone());
+        self.after(for_ms, Event::EndClone(name));
+    }
+
+    pub fn end_clone(&mut self, name: &str) {
+        if self.clones.iter().any(|clone| clone == name) {
+            self.clones.retain(|clone| clone != name);
+            self.sim.crash(name);
+        }
+    }
+
+    /// The operator restores a node from its parent when the parent refuses it for good, as the refusal says.
+    pub fn operate(&mut self) {
+        let now_ms = self.elapsed.ms();
+        for node in 1..self.seats.len() {
+            let seat = self.seats[node].clone();
+            let refused = self.is_refused(&seat);
+            let since = *self.refused[node].get_or_insert(now_ms);
+            if !refused {
+                self.refused[node] = None;
+            } else if now_ms - since >= PATIENCE_MS {
+                self.ledger.trace(now_ms, &format!("the operator restores {node}"));
+                self.lose(node, KILLED);
+            }
+        }
+    }
+
+    fn is_refused(&self, seat: &Seat) -> bool {
+        let (live, above) = (seat.live.lock().clone(), seat.member.path.parent());
+        let Some((live, above)) = live.zip(above) else { return false };
+        let reason = live.links.view(&above).and_then(|link| link.last_error).map(|error| error.reason);
+        let restoring = live.store.last_epoch().is_none() || replication::is_restoring(&live.store);
+        // While a restore is under way it is said to be needed. One whose parent has lost everything meanwhile does not end.
+        let hopeless = match reason.as_deref() {
+            Some("RESTORE_NEEDED" | "EPOCH_FENCED") => !restoring,
+            Some("PROTOCOL") => restoring,
+            _ => false,
+        };
+        // A node that nobody tampered with must never need it: it stays refused, and that is found.
+        hopeless && seat.tampered.load(Ordering::Relaxed)
+    }
+}
