@@ -68,7 +68,7 @@ fn nothing_acknowledged_is_lost() {
 
 #[test]
 fn a_seed_gives_the_same_run_twice() {
-    for seed in [0, 12] {
+    for seed in [1, 2] {
         let (once, again) = (run_caught(seed), run_caught(seed));
         assert!(once.faults > 10 && once.writes > 50, "seed {seed} has little to show");
         assert_eq!(once, again, "seed {seed}");

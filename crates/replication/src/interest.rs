@@ -122,7 +122,8 @@ impl Selection {
             // one that went ahead with the rest of its person.
             for (lsn, earlier) in store.history(&record.key(), MAX_HISTORY)? {
                 let living = !earlier.envelope().tombstone;
-                if living && self.interest.person(&earlier)?.iter().any(|member| self.is_inside(member, view)) {
+                if living && self.interest.person(&earlier)?.iter().any(|member| self.is_inside(member, view))
+                {
                     wanted.push(record);
                     break;
                 }

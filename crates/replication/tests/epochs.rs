@@ -152,7 +152,8 @@ impl Parent {
     }
 
     fn learn(&mut self, entry: &EpochEntry) {
-        if fits(&self.epochs, entry).is_ok() && !self.epochs.iter().any(|held| held.counter == entry.counter) {
+        if fits(&self.epochs, entry).is_ok() && !self.epochs.iter().any(|held| held.counter == entry.counter)
+        {
             self.epochs.push(entry.clone());
             self.epochs.sort_by_key(|entry| entry.counter);
         }
@@ -177,7 +178,11 @@ impl Parent {
     /// What a node gets back that lost everything.
     fn restored(&self, generation: u64) -> Node {
         let mut log: Vec<Commit> = self.epochs.iter().cloned().map(Commit::Epoch).collect();
-        let write = |((epoch, seq), content): (&(u32, u64), &u64)| Commit::Write { epoch: *epoch, seq: *seq, content: *content };
+        let write = |((epoch, seq), content): (&(u32, u64), &u64)| Commit::Write {
+            epoch: *epoch,
+            seq: *seq,
+            content: *content,
+        };
         log.extend(self.applied.iter().map(write));
         Node { log, generation, noted: None, open: None }
     }
@@ -211,7 +216,9 @@ impl World {
 
     /// One of the two connects and ships a part of what it has.
     fn connect(&mut self, of_clone: bool) {
-        let Some(node) = (if of_clone { self.clone.clone() } else { Some(self.node.clone()) }) else { return };
+        let Some(node) = (if of_clone { self.clone.clone() } else { Some(self.node.clone()) }) else {
+            return;
+        };
         if node.open.is_none() {
             return;
         }
@@ -225,7 +232,9 @@ impl World {
                 self.parent.ship(&node, after, upto);
             }
             Err(EpochVerdict::AlreadyConnected { .. }) => {}
-            Err(EpochVerdict::Malformed(why)) if why != FEED_ENDS => panic!("an honest greeting is malformed: {why}"),
+            Err(EpochVerdict::Malformed(why)) if why != FEED_ENDS => {
+                panic!("an honest greeting is malformed: {why}")
+            }
             // The operator restores the node; a clone is stopped.
             Err(_) if of_clone => self.clone = None,
             Err(_) => self.restore(),
@@ -240,7 +249,12 @@ impl World {
         self.node.start(id);
         self.parent.live = None;
         let welcome = self.parent.greet(&self.node);
-        assert!(welcome.is_ok(), "a restored node is refused: {welcome:?} {:#?} {:#?}", self.node, self.parent);
+        assert!(
+            welcome.is_ok(),
+            "a restored node is refused: {welcome:?} {:#?} {:#?}",
+            self.node,
+            self.parent
+        );
         self.parent.live = None;
     }
 
@@ -266,7 +280,8 @@ impl World {
             17 => {
                 if let Some(backup) = self.backup.clone() {
                     // With the note that was kept beside the disk, or set back as a whole.
-                    let noted = if self.dice.roll(2) == 0 { self.node.noted.clone() } else { backup.noted.clone() };
+                    let noted =
+                        if self.dice.roll(2) == 0 { self.node.noted.clone() } else { backup.noted.clone() };
                     self.node = Node { noted, ..backup };
                     let id = self.next();
                     self.node.start(id);

@@ -106,7 +106,8 @@ fn interests(
         .filter(|(place, _)| seats[*place].member.path.contains(path))
         .map(|(_, record)| record.key())
         .collect();
-    let honest = |key: &RecordKey, one: &Current<'_>| !inside(one.node) && !one.entry.lost && !forged.contains(key);
+    let honest =
+        |key: &RecordKey, one: &Current<'_>| !inside(one.node) && !one.entry.lost && !forged.contains(key);
     for (key, one) in written.iter().filter(|(key, one)| honest(key, one)) {
         let there = held.get(key).copied();
         let patient = one.entry.about.unwrap_or(*key);
@@ -124,7 +125,8 @@ fn interests(
         let since = |other: (&RecordKey, &Current<'_>)| came(above?, other.0, |_| true);
         let changed = above.and_then(|above| came(above, key, |version| version > there.envelope().version));
         // Of changes while there is no interest nobody tells, nor when it comes again.
-        if told.is_some() && written.iter().filter(same).filter_map(since).any(|since| Some(since) < changed) {
+        if told.is_some() && written.iter().filter(same).filter_map(since).any(|since| Some(since) < changed)
+        {
             wrong.push(format!("{path} still tells {key} {}, which has changed", there.envelope().version));
         }
         if entries.get(&patient).is_none_or(|entry| ever(entry).is_disjoint(&once_wanted)) {

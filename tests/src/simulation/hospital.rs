@@ -148,11 +148,8 @@ impl Hospital {
 
     async fn register(&self, exchange: &Exchange, local_id: &str, wanted: Wanted) {
         let key = self.patient_key(local_id);
-        let identifier = |person| Identifier {
-            r#type: "01".into(),
-            value: resident_id(person),
-            ..Identifier::default()
-        };
+        let identifier =
+            |person| Identifier { r#type: "01".into(), value: resident_id(person), ..Identifier::default() };
         let registration = Registration {
             local_id: local_id.into(),
             name: "测试·人".into(),

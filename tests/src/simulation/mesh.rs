@@ -3,10 +3,11 @@
 //! Record-signing keys are fixed, so that origins, and with them all record keys, are the same in every run. TLS keys
 //! and certificates cannot be: they change bytes on the wire, and nothing that happens.
 
+use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-use exchange::TermKey;
 use demo::synth::Day;
+use exchange::TermKey;
 use identity::{Authority, Identity, Term, ca};
 use model::body::SigningKeyEntry;
 use model::{NodePath, OriginId, SigningKey, TrustDomain};
@@ -58,26 +59,47 @@ pub fn resident_id(person: u8) -> String {
     demo::synth::resident_id(members()[0].path.region(), Day::new(1980, 1, 1), u16::from(person))
 }
 
+/// Whether all certificates are of the usual size. A signature of theirs takes 70 to 72 bytes: with other sizes logs would roll
+/// over, and small disks fill up, at other moments in every process, and a seed would not replay.
+fn are_usual<D: AsRef<[u8]>>(chain: &[D]) -> bool {
+    let chain = chain.iter().map(AsRef::as_ref);
+    chain.into_iter().all(|der: &[u8]| der.len() > 74 && der[der.len() - 74..][..3] == [3, 72, 0])
+}
+
+/// Issues a node its files, in a directory below this one, until its authority has a certificate of the usual size.
+fn issue(above: &Path, path: &NodePath, below: &Path) -> PathBuf {
+    let lives = ca::Lives::default();
+    let inside: NodePath = format!("{path}/539999").parse().expect("a path");
+    let term = Term { now_ms: ISSUED_MS, life: lives.signing };
+    let public = SigningKey::from_seed(&[99; 32]).verifying_key();
+    let tries = (0..).map(|number| below.join(format!("{}-{number}", path.to_string().replace('/', "-"))));
+    let mut usual = tries.filter(|own| {
+        ca::issue_node(above, path, &["localhost".into()], own, &lives, ISSUED_MS).expect("a node");
+        let authority = Authority::load(own).expect("its files");
+        let issued = authority.issue_signing(&inside, &public, term).expect("a key");
+        are_usual(&issued.chain[1..])
+    });
+    usual.next().expect("one in a few is")
+}
+
 fn make() -> Vec<Member> {
     let dir = tempfile::tempdir().expect("a directory for certificates");
-    let at = |name: &str| dir.path().join(name.replace('/', "-"));
-    ca::init_root(&at("root"), &trust_domain(), ISSUED_MS).expect("a root");
-    let mut members = Vec::new();
+    let root = dir.path().join("root");
+    ca::init_root(&root, &trust_domain(), ISSUED_MS).expect("a root");
+    let (mut members, mut dirs) = (Vec::new(), Vec::<PathBuf>::new());
     for (place, (path, tier, parent, hospitals)) in PLACES.into_iter().enumerate() {
         let path: NodePath = path.parse().expect("a constant path");
-        let above = at(&path.parent().map_or("root".into(), |parent| parent.to_string()));
-        let own = at(&path.to_string());
-        let lives = ca::Lives::default();
-        ca::issue_node(&above, &path, &["localhost".into()], &own, &lives, ISSUED_MS).expect("a node");
+        let above = parent.map_or(&root, |parent| &dirs[parent]).clone();
+        let own = issue(&above, &path, dir.path());
         let signing = SigningKey::from_seed(&[place as u8 + 1; 32]);
         let public = signing.verifying_key();
-        let term = Term { now_ms: ISSUED_MS, life: lives.signing };
-        let chain = Authority::load(&above)
-            .and_then(|above| above.issue_signing(&path, &public, term))
-            .expect("a key");
+        let term = Term { now_ms: ISSUED_MS, life: ca::Lives::default().signing };
+        let authority = Authority::load(&above).expect("its files");
+        let mut chains = (0..).map(|_| authority.issue_signing(&path, &public, term).expect("a key").chain);
+        let chain = chains.find(|chain| are_usual(chain)).expect("one in a few is");
         let key_entry = SigningKeyEntry {
             public_key: public.as_bytes().to_vec().into(),
-            certificate_chain: chain.chain.iter().map(|der| der.to_vec().into()).collect(),
+            certificate_chain: chain.iter().map(|der| der.to_vec().into()).collect(),
         };
         let code = |number| demo::synth::social_credit_code(path.region(), &format!("S{number}"));
         members.push(Member {
@@ -91,6 +113,7 @@ fn make() -> Vec<Member> {
             signing,
             key_entry,
         });
+        dirs.push(own);
     }
     members
 }

@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Once;
+use std::thread;
 
 use super::run::{Outcome, run};
 
@@ -20,9 +21,11 @@ pub fn run_caught(seed: u64) -> Outcome {
             before(info);
         }));
     });
-    NOTED.take();
-    let outcome = catch_unwind(AssertUnwindSafe(|| run(seed)));
-    let noted = NOTED.take();
+    // A thread of its own: what a dependency keeps for each thread would let one seed depend on those before it.
+    let (outcome, noted) = thread::scope(|scope| {
+        let caught = || (catch_unwind(AssertUnwindSafe(|| run(seed))), NOTED.take());
+        scope.spawn(caught).join().expect("its panics are caught")
+    });
     let mut outcome = outcome.unwrap_or_else(|_| Outcome {
         seed,
         trace: String::new(),

@@ -43,7 +43,9 @@ impl Watch {
                 continue;
             };
             // A parent that has come back has not said yet how much it has.
-            let Some(told) = parent.links.view(&seat.member.path).filter(|told| told.connected) else { continue };
+            let Some(told) = parent.links.view(&seat.member.path).filter(|told| told.connected) else {
+                continue;
+            };
             let acknowledged = link.position.min(told.position);
             let checked = &mut self.checked[seat.place];
             let below: Vec<KeyId> = seats
