@@ -57,7 +57,10 @@ async fn serve(config: &Config, stop_with_stdin: bool) -> Result<(), StartError>
     let path = built.identity.path.clone();
     tracing::info!(%path, %address, opened = built.exchange.opened(), "node is up");
     let parent = built.parent.take();
-    let unknown = built.store.last_epoch().is_none() || replication::is_restoring(&built.store);
+    // A log that ends before the noted epoch is an old backup: its parent may know more of this node.
+    let known = built.store.last_epoch().map_or(0, |last| last.counter);
+    let set_back = local::last_epoch(&built.identity_dir)?.is_some_and(|noted| noted.counter > known);
+    let unknown = known == 0 || set_back || replication::is_restoring(&built.store);
     let waits = parent.is_some() && unknown;
     if !waits && !begin(&built).await? {
         read_only_for_now(&built);

@@ -144,7 +144,9 @@ impl Seat {
         *self.live.lock() = Some(live.clone());
         let Running { listener, services, parent, drain } = node;
         drain.spawn(listener.run(SimulatedListener::bind().await?));
-        let unknown = live.store.last_epoch().is_none() || replication::is_restoring(&live.store);
+        let known = live.store.last_epoch().map_or(0, |last| last.counter);
+        let set_back = self.note.lock().is_some_and(|noted| noted.counter > known);
+        let unknown = known == 0 || set_back || replication::is_restoring(&live.store);
         let waits = parent.is_some() && unknown;
         if !waits {
             self.begin(&live.exchange).await?;
