@@ -258,6 +258,18 @@ impl World {
         self.parent.live = None;
     }
 
+    /// A start. A log that ends before the noted epoch waits for the parent's word first.
+    fn begin(&mut self) {
+        let known = self.node.epochs().last().map_or(0, |last| last.counter);
+        let set_back = self.node.noted.as_ref().is_some_and(|noted| noted.counter > known);
+        if set_back && self.parent.greet(&self.node).is_err() {
+            return self.restore();
+        }
+        self.parent.live = None;
+        let id = self.next();
+        self.node.start(id);
+    }
+
     fn step(&mut self) {
         match self.dice.roll(20) {
             0..6 => self.write(false),
@@ -267,8 +279,8 @@ impl World {
             // The connection ends.
             13 => self.parent.live = None,
             14 => {
-                let id = self.next();
-                self.node.start(id);
+                self.parent.live = None;
+                self.begin();
             }
             15 => {
                 let id = self.next();
@@ -282,9 +294,10 @@ impl World {
                     // With the note that was kept beside the disk, or set back as a whole.
                     let noted =
                         if self.dice.roll(2) == 0 { self.node.noted.clone() } else { backup.noted.clone() };
-                    self.node = Node { noted, ..backup };
-                    let id = self.next();
-                    self.node.start(id);
+                    self.node = Node { noted, open: None, ..backup };
+                    // Not seen: a copy that ships between the parent's word and this node's next greeting.
+                    (self.parent.live, self.clone) = (None, None);
+                    self.begin();
                 }
             }
             18 => {
