@@ -312,6 +312,7 @@ impl World {
                 let generation = self.next();
                 let noted = self.node.noted.clone();
                 if self.parent.epochs.is_empty() {
+                    self.clone = None;
                     self.node = Node { generation, noted, ..Node::default() };
                     let id = self.next();
                     self.node.start(id);

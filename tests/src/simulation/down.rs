@@ -75,6 +75,12 @@ fn directory(held: &BySigner) -> BTreeMap<RecordKey, &Record> {
     records.map(|(key, record)| (*key, record)).collect()
 }
 
+/// How many of these versions a node's log holds.
+fn versions(store: &Store, key: &RecordKey, which: impl Fn(Version) -> bool) -> usize {
+    let history = store.history(key, 64).unwrap_or_default();
+    history.iter().filter(|(_, record)| which(record.envelope().version)).count()
+}
+
 /// Where the first of these versions stands in a node's log.
 fn came(store: &Store, key: &RecordKey, which: impl Fn(Version) -> bool) -> Option<u64> {
     let history = store.history(key, 64).unwrap_or_default();
@@ -123,7 +129,10 @@ fn interests(
             inside(other.1.node) && other.1.person == told && always
         };
         let since = |other: (&RecordKey, &Current<'_>)| came(above?, other.0, |_| true);
-        let changed = above.and_then(|above| came(above, key, |version| version > there.envelope().version));
+        // With several changes the last may find one before it untold and look no further: known, and not judged here.
+        let newer = |version| version > there.envelope().version;
+        let changed = above.filter(|above| versions(above, key, newer) == 1);
+        let changed = changed.and_then(|above| came(above, key, newer));
         // Of changes while there is no interest nobody tells, nor when it comes again.
         if told.is_some() && written.iter().filter(same).filter_map(since).any(|since| Some(since) < changed)
         {
