@@ -32,10 +32,10 @@ simulate FROM COUNT:
     mkdir -p target
     mark=target/simulate.{{FROM}} next={{FROM}} end=$(({{FROM}} + {{COUNT}})) passed=0 failed=0
     [[ ! -f $mark ]] || read -r next passed failed < "$mark"
-    cargo test --release -p tests --test simulation --no-run
+    cargo test --profile sim -p tests --test simulation --no-run
     while ((next < end)); do
         to=$((next + 100 < end ? next + 100 : end))
-        said=$(TIERMESH_SEEDS=$next..$to cargo test --release --quiet -p tests --test simulation nothing_acknowledged -- --nocapture || true)
+        said=$(TIERMESH_SEEDS=$next..$to cargo test --profile sim --quiet -p tests --test simulation nothing_acknowledged -- --nocapture || true)
         [[ $said =~ ([0-9]+)" passed, "([0-9]+)" failed" ]] || { echo "$said"; exit 1; }
         ((passed += BASH_REMATCH[1], failed += BASH_REMATCH[2])) || true
         grep "^seed" <<< "$said" | grep -v " faults, " || true
@@ -46,6 +46,10 @@ simulate FROM COUNT:
     rm -f "$mark"
     echo "$passed passed, $failed failed"
     ((failed == 0))
+
+# Plants the bugs of tests/plants one at a time in a copy of the tree and says which seed of the simulation finds each.
+plants *NAMES:
+    tests/plants/run {{NAMES}}
 
 # Many more rounds of real faults than CI runs: frozen nodes, bad lines, full and failing disks, a thin line. As root; tests/tools
 # installs what is missing.
