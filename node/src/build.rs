@@ -112,6 +112,7 @@ pub fn build_with(
         origin: local.origin,
         trust_domain: identity.trust_domain.clone(),
         software: SOFTWARE.into(),
+        protocols: config.protocols.clone(),
     };
     let bulk = config.line_bytes_per_s.map(bulk_share);
     let receiver = Receiver::new(

@@ -145,6 +145,9 @@ pub struct Config {
     pub max_content_bytes: u64,
     pub log_level: String,
     pub log_format: LogFormat,
+    /// Versions of the feed's protocol that the node speaks, newest last. Not in the file: it is what the software can, and tests
+    /// say otherwise to run a node of another release.
+    pub protocols: Vec<u32>,
 }
 
 const MIB: u64 = 1024 * 1024;
@@ -285,6 +288,7 @@ impl Raw {
             max_content_bytes: bounded("content.max_mib", self.content.max_mib, 1024, 1, 16384)? * MIB,
             log_level,
             log_format,
+            protocols: model::feed::PROTOCOLS.to_vec(),
         })
     }
 }

@@ -78,8 +78,14 @@ struct OnlineScrub {
 
 /// Runs the command line.
 pub fn main() -> ExitCode {
+    main_of_release(model::feed::PROTOCOLS)
+}
+
+/// Runs the command line as a release would that speaks these versions of the feed's protocol: tests have neighbours of
+/// different releases.
+pub fn main_of_release(protocols: &[u32]) -> ExitCode {
     match Arguments::parse().command {
-        Command::Run(args) => run::run(&args),
+        Command::Run(args) => run::run(&args, protocols),
         Command::Init(args) => init::run(&args),
         Command::CheckConfig(args) => check_config::run(&args),
         Command::Doctor(args) => doctor::run(&args),

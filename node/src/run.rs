@@ -31,9 +31,9 @@ pub struct Run {
     stop_with_stdin: bool,
 }
 
-pub fn run(args: &Run) -> ExitCode {
+pub fn run(args: &Run, protocols: &[u32]) -> ExitCode {
     let config = match Config::load(&args.config) {
-        Ok(config) => config,
+        Ok(config) => Config { protocols: protocols.to_vec(), ..config },
         Err(error) => return fail(&error, cli::Exit::Usage as u8),
     };
     logging::start(&config);

@@ -80,6 +80,7 @@ fn open(path: &str, seed: u8, storage: Arc<dyn Storage>) -> Node {
         origin: OriginId::of_node(&domain(), key.verifying_key().as_bytes()),
         trust_domain: domain(),
         software: "bench".into(),
+        protocols: model::feed::PROTOCOLS.to_vec(),
     };
     let options = Options {
         storage,

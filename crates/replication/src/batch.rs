@@ -5,6 +5,7 @@ use model::Record;
 use model::body::{RawRecord, RecordList};
 use model::feed::{Batch, Compression, MAX_BATCH_BYTES};
 use prost::Message;
+use prost::encoding::{DecodeContext, WireType, decode_key, skip_field};
 
 /// Payloads up to this length are sent as they are: compressing them saves less than it costs.
 const WORTH_COMPRESSING: usize = 512;
@@ -12,6 +13,8 @@ const WORTH_COMPRESSING: usize = 512;
 const LEVEL: i32 = 1;
 /// Most records of one batch; the least that a real one can take is about twice what this allows.
 const MAX_RECORDS: usize = 16 * 1024;
+/// Number of the field of a list that holds its records.
+const RECORD: u32 = 1;
 /// Tags and lengths around one record in a list, at most.
 const RECORD_OVERHEAD: usize = 20;
 
@@ -86,14 +89,15 @@ pub fn decode(batch: &Batch) -> Result<Vec<RawRecord>, BatchError> {
 fn count(mut list: &[u8]) -> Result<(), BatchError> {
     let mut records = 0;
     while !list.is_empty() {
-        // A record is field 1, a length and as many bytes; the list has no other field in this version of the protocol.
-        let (tag, rest) = list.split_first().ok_or(BatchError::Form)?;
-        if *tag != 0x0A {
-            return Err(BatchError::Form);
+        let (field, wire_type) = decode_key(&mut list).map_err(|_| BatchError::Form)?;
+        if (field, wire_type) != (RECORD, WireType::LengthDelimited) {
+            // Of a newer release: passed over here as by the decoder.
+            skip_field(wire_type, field, &mut list, DecodeContext::default())
+                .map_err(|_| BatchError::Form)?;
+            continue;
         }
-        let mut rest = rest;
-        let len = prost::decode_length_delimiter(&mut rest).map_err(|_| BatchError::Form)?;
-        list = rest.get(len..).ok_or(BatchError::Form)?;
+        let len = prost::decode_length_delimiter(&mut list).map_err(|_| BatchError::Form)?;
+        list = list.get(len..).ok_or(BatchError::Form)?;
         records += 1;
         if records > MAX_RECORDS {
             return Err(BatchError::TooMany);

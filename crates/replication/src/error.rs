@@ -115,6 +115,9 @@ pub enum LinkError {
     /// The neighbour broke the protocol: one of the two is faulty.
     #[error("the neighbour broke the feed protocol: {0}")]
     Protocol(&'static str),
+    /// The neighbour said what this node cannot read: one of the two is faulty, or newer than what it says it speaks.
+    #[error("a frame of the neighbour cannot be read: {field} {rule}")]
+    Unreadable { field: &'static str, rule: &'static str },
     /// The connection broke or was never made: connect again.
     #[error("the connection broke: {cause}")]
     Broken { cause: String },
@@ -136,7 +139,7 @@ impl LinkError {
             Self::Refused(refusal) => refusal.reason(),
             Self::RefusedByPeer { reason, .. } => reason,
             Self::ParentKnowsMore { .. } => "RESTORE_NEEDED",
-            Self::Protocol(_) => "PROTOCOL",
+            Self::Protocol(_) | Self::Unreadable { .. } => "PROTOCOL",
             Self::Broken { .. } => "BROKEN",
             Self::Silent(_) => "SILENT",
             Self::Replaced => "REPLACED",

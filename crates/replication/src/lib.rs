@@ -57,4 +57,6 @@ pub struct NodeIdentity {
     pub trust_domain: TrustDomain,
     /// Name and version of the software, at most 64 characters.
     pub software: String,
+    /// Versions of the feed's protocol that it speaks, newest last: [`model::feed::PROTOCOLS`], but in tests of other releases.
+    pub protocols: Vec<u32>,
 }

@@ -23,7 +23,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::{Stream, StreamExt};
-use model::feed::{Ack, Batch, FromReceiver, FromSender, Head, Hello, PROTOCOLS, Welcome};
+use model::feed::{Ack, Batch, FromReceiver, FromSender, Head, Hello, Welcome};
 use model::{Clock, KeyId, NodePath, Record};
 use store::{FeedReader, FeedSlice, Store};
 use tokio::sync::{mpsc, watch};
@@ -183,7 +183,7 @@ impl Sender {
             FromReceiver::Ack(_) => return Err(LinkError::Protocol("an acknowledgement before the welcome")),
         };
         let head = self.store.head();
-        check_welcome(&welcome, to, head)?;
+        check_welcome(&welcome, &self.own.protocols, to, head)?;
         if self.route.is_up() && restore::is_restoring(&self.store) {
             return Err(LinkError::Protocol(
                 "the parent welcomes a node that it was restoring; its own records may be lost",
@@ -194,7 +194,8 @@ impl Sender {
         self.links.welcomed(to, welcome.position, head, offset_ms, now_ms);
         self.confirmations.welcomed(welcome.position, &welcome.refused);
         let feed = self.route.direction();
-        tracing::info!(%to, ?feed, position = welcome.position, head, "a neighbour takes this node's feed");
+        let (position, protocol, software) = (welcome.position, welcome.protocol, &welcome.software);
+        tracing::info!(%to, ?feed, position, head, protocol, software, "a neighbour takes this node's feed");
         let mut course = Course::new(self, to, &welcome);
         self.welcome.send_replace(Some(welcome));
         course.run(incoming, outgoing).await
@@ -208,7 +209,7 @@ impl Sender {
             introduction::of(&self.store, self.own.origin)?
         };
         Ok(Hello {
-            protocols: PROTOCOLS.to_vec(),
+            protocols: self.own.protocols.clone(),
             direction: self.route.direction(),
             path: self.own.path.clone(),
             origin: self.own.origin,
@@ -562,8 +563,8 @@ impl<'a> Course<'a> {
 }
 
 /// A welcome that this node can follow.
-fn check_welcome(welcome: &Welcome, to: &NodePath, head: u64) -> Result<(), LinkError> {
-    if !PROTOCOLS.contains(&welcome.protocol) {
+fn check_welcome(welcome: &Welcome, offered: &[u32], to: &NodePath, head: u64) -> Result<(), LinkError> {
+    if !offered.contains(&welcome.protocol) {
         return Err(LinkError::Protocol("the other end chose a version that was not offered"));
     }
     if welcome.path != *to {

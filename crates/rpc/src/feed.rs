@@ -47,7 +47,7 @@ impl v1::feed_service_server::FeedService for Feed {
             ));
         }
         let incoming = request.into_inner().map(|frame| match frame {
-            Ok(frame) => frame.try_into().map_err(|_| LinkError::Protocol("a frame cannot be read")),
+            Ok(frame) => frame.try_into().map_err(unreadable),
             Err(status) => Err(broken(&status)),
         });
         let (receiver, drain) = (self.receiver.clone(), self.drain.clone());
@@ -87,7 +87,7 @@ fn replies_of(
 fn refusal(error: &LinkError) -> Status {
     let code = match error {
         LinkError::Refused(_) | LinkError::ParentKnowsMore { .. } => Code::FailedPrecondition,
-        LinkError::Protocol(_) => Code::InvalidArgument,
+        LinkError::Protocol(_) | LinkError::Unreadable { .. } => Code::InvalidArgument,
         _ => Code::Unavailable,
     };
     let message = match error {
@@ -95,6 +95,11 @@ fn refusal(error: &LinkError) -> Status {
         error => error.to_string(),
     };
     status_for(code, error.reason(), message)
+}
+
+/// Names the field, never its value.
+fn unreadable(error: wire::ConvertError) -> LinkError {
+    LinkError::Unreadable { field: error.field, rule: error.rule }
 }
 
 /// What a broken or refused stream means to a feed.
@@ -113,7 +118,7 @@ pub(crate) async fn ship(channel: &Channel, sender: &Sender) -> Result<(), LinkE
     let frames = ReceiverStream::new(frames).map(v1::ShipRequest::from);
     let replies = channel.feed().ship(frames).await.map_err(|status| broken(&status))?;
     let incoming = replies.into_inner().map(|frame| match frame {
-        Ok(frame) => FromReceiver::try_from(frame).map_err(|_| LinkError::Protocol("a frame cannot be read")),
+        Ok(frame) => FromReceiver::try_from(frame).map_err(unreadable),
         Err(status) => Err(broken(&status)),
     });
     sender.ship(incoming.boxed(), outgoing).await

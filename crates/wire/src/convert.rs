@@ -287,6 +287,7 @@ impl TryFrom<v1::AnswerScope> for query::AnswerScope {
                 state: match v1::SourceState::try_from(source.state) {
                     Ok(v1::SourceState::Live) => query::SourceState::Live,
                     Ok(v1::SourceState::Replicated) => query::SourceState::Replicated,
+                    // Also for a state that only a newer node knows: the least that can be claimed.
                     _ => query::SourceState::NoReply,
                 },
                 heard_ms: source.heard_ms,

@@ -196,6 +196,7 @@ impl Seat {
             origin: member.origin,
             trust_domain: trust_domain(),
             software: SOFTWARE.into(),
+            protocols: model::feed::PROTOCOLS.to_vec(),
         };
         let receiver = Receiver::new(
             store.clone(),

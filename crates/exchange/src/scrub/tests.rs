@@ -159,6 +159,7 @@ fn exchange_over(store: Store, peers: Arc<Fake>, terms: TermKey) -> Exchange {
         origin: NODE,
         trust_domain: trust_domain.clone(),
         software: String::new(),
+        protocols: model::feed::PROTOCOLS.to_vec(),
     };
     let receiver = Receiver::new(
         store.clone(),

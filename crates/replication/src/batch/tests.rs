@@ -54,7 +54,24 @@ fn hostile_batches_are_refused() {
     assert_eq!(with(&|batch| raw(batch, &many)), Err(BatchError::TooMany));
     assert_eq!(with(&|batch| raw(batch, &many[2..])), Ok(MAX_RECORDS));
     assert_eq!(with(&|batch| raw(batch, &[0x0A, 0x05, 0x00])), Err(BatchError::Form));
-    assert_eq!(with(&|batch| raw(batch, &[0x12, 0x00])), Err(BatchError::Form));
+    // A record that is none of bytes, and an unknown field that does not end.
+    assert_eq!(with(&|batch| raw(batch, &[0x08, 0x00])), Err(BatchError::Form));
+    assert_eq!(with(&|batch| raw(batch, &[0x12, 0x05, 0x00])), Err(BatchError::Form));
+}
+
+#[test]
+fn fields_of_a_newer_list_are_passed_over() {
+    let good = encode(&records(3), PLACE);
+    let plain = match good.compression {
+        Compression::None => good.payload.to_vec(),
+        Compression::Zstd => zstd::bulk::decompress(&good.payload, good.raw_len as usize).unwrap(),
+    };
+    // Field 2 with three bytes and field 3 with a number, before the records and behind them.
+    let unknown = [0x12, 0x03, 1, 2, 3, 0x18, 0x96, 0x01];
+    let payload = [&unknown[..], &plain, &unknown].concat();
+    let raw_len = payload.len() as u32;
+    let newer = Batch { compression: Compression::None, raw_len, payload: payload.into(), ..good.clone() };
+    assert_eq!(decode(&newer), decode(&good));
 }
 
 proptest! {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use model::feed::{Direction, Hello, PROTOCOLS};
+use model::feed::{Direction, Hello};
 use model::{NodePath, OriginId, Record};
 use store::{Apply, MAX_COMMIT_RECORDS, Store};
 
@@ -33,9 +33,9 @@ pub(super) fn check(
         let (announced, certified, ours) = (hello.path.clone(), peer.clone(), own.path.clone());
         return Err(LinkRefusal::NotAChild { announced, certified, ours });
     }
-    let common = hello.protocols.iter().filter(|version| PROTOCOLS.contains(version)).max();
+    let common = hello.protocols.iter().filter(|version| own.protocols.contains(version)).max();
     let unsupported =
-        || LinkRefusal::UnsupportedProtocol { theirs: hello.protocols.clone(), ours: PROTOCOLS.to_vec() };
+        || LinkRefusal::UnsupportedProtocol { theirs: hello.protocols.clone(), ours: own.protocols.clone() };
     let protocol = *common.ok_or_else(unsupported)?;
     check_origin(hello, own, view)?;
     Ok(protocol)

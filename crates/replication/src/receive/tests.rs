@@ -31,6 +31,7 @@ fn judged(hello: &Hello, peer: &str, directory: &Directory) -> Result<u32, &'sta
         origin: OriginId([200; 16]),
         trust_domain: trust_domain(),
         software: String::new(),
+        protocols: model::feed::PROTOCOLS.to_vec(),
     };
     check(hello, &path(peer), &own, &directory.snapshot()).map_err(|refusal: LinkRefusal| refusal.reason())
 }

@@ -93,6 +93,8 @@ pub struct Machine {
     pub index: MemoryIndex,
     /// Starts of the machine itself.
     pub boot: u32,
+    /// Versions of the feed's protocol that its release speaks.
+    pub protocols: Vec<u32>,
 }
 
 /// A running node.
@@ -122,6 +124,7 @@ impl Machine {
             storage: Memory::new(seed.into()),
             index: MemoryIndex::default(),
             boot: 1,
+            protocols: model::feed::PROTOCOLS.to_vec(),
         }
     }
 
@@ -167,6 +170,7 @@ impl Machine {
             origin: self.origin,
             trust_domain: self.trust_domain.clone(),
             software: "test".into(),
+            protocols: self.protocols.clone(),
         };
         let receiver = Receiver::new(
             store.clone(),

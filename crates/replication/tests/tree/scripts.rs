@@ -18,6 +18,8 @@
 //! move X PATH        X takes another path (and mesh: `move X PATH MESH`)
 //! raw X WHAT         puts a record into X's log that X should not have: see `raw`
 //! newer X I          puts records into X's log as a newer release writes them: unknown fields, kind, flow class
+//! speaks X V…        X is of a release with these versions of the protocol, from its next start on
+//! spoken X           the version that X and its parent agreed on
 //! unchanged X        how many of all such records X holds, byte for byte
 //! skip X             X's parent takes X's feed for applied up to its end, and applied nothing of it
 //! plant X I          X's parent holds a registration of X's that X does not hold
@@ -142,6 +144,8 @@ impl World {
                 let records = newer::commit(&self.nodes[name], words[2]).await;
                 self.newer.extend(records);
             }
+            "speaks" => self.speaks(name, &words[2..]),
+            "spoken" => return self.spoken(name),
             "unchanged" => {
                 let held = newer::held(&self.nodes[name], &self.newer);
                 return format!("{name} holds {held} of {} unchanged\n", self.newer.len());
@@ -312,6 +316,18 @@ impl World {
         format!("{name}: {mine}; above: {theirs}\n")
     }
 
+    fn speaks(&mut self, name: &str, versions: &[&str]) {
+        let versions = versions.iter().map(|version| version.parse().unwrap());
+        self.machines.get_mut(name).unwrap().protocols = versions.collect();
+    }
+
+    fn spoken(&self, name: &str) -> String {
+        let welcome = self.nodes[name].sender.may_begin();
+        let said =
+            welcome.borrow().as_ref().map_or("nothing".to_owned(), |welcome| welcome.protocol.to_string());
+        format!("{name} and its parent speak {said}\n")
+    }
+
     fn limit_disk(&mut self, name: &str, free: &str) {
         let storage = &self.node(name).machine.storage;
         storage.set_capacity(None);
@@ -474,5 +490,6 @@ scripts!(
     second_claim,
     stall,
     two_hops,
+    versions,
     wrong_tree,
 );

@@ -74,6 +74,7 @@ async fn real_node(mesh: &Mesh, at: &str) -> RealNode {
         origin,
         trust_domain: trust_domain.clone(),
         software: software.clone(),
+        protocols: model::feed::PROTOCOLS.to_vec(),
     };
     let receiver =
         Receiver::new(store.clone(), directory.clone(), keyring.clone(), links.clone(), clock(), own.clone());
