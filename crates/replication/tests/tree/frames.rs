@@ -335,6 +335,7 @@ fn a_sender_follows_only_answers_that_make_sense() {
             (vec![with(&|welcome| welcome.position = head + 1)], "RESTORE_NEEDED"),
             (vec![with(&|welcome| welcome.path = "530000/532600".parse().unwrap())], "PROTOCOL"),
             (vec![with(&|welcome| welcome.protocol = 2)], "PROTOCOL"),
+            (vec![with(&|welcome| welcome.protocol = 0)], "PROTOCOL"),
             (vec![with(&|welcome| welcome.max_batch_bytes = 1000)], "PROTOCOL"),
             (vec![with(&|welcome| welcome.max_in_flight = 0)], "PROTOCOL"),
             (vec![ack(1)], "PROTOCOL"),
