@@ -57,6 +57,13 @@ impl NodeService for Empty {
         Err(Status::unimplemented(""))
     }
 
+    async fn list_institutions(
+        &self,
+        _: Request<v1::ListInstitutionsRequest>,
+    ) -> Result<Response<v1::ListInstitutionsReply>, Status> {
+        Err(Status::unimplemented(""))
+    }
+
     async fn scrub(&self, _: Request<v1::ScrubRequest>) -> Result<Response<v1::ScrubReply>, Status> {
         Err(Status::unimplemented(""))
     }

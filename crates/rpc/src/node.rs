@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use exchange::feed::Health;
 use exchange::{
-    Exchange, HeldUp, InstitutionMove, MoveInstitution, MoveLink, MoveOutcome, ScrubStatus,
+    Exchange, HeldUp, InstitutionAt, InstitutionMove, MoveInstitution, MoveLink, MoveOutcome, ScrubStatus,
     Status as NodeState, StoreStatus as StoreState,
 };
 use model::{Clock, Kind};
@@ -54,6 +54,21 @@ impl v1::node_service_server::NodeService for Node {
         let request = MoveInstitution { code, to, dry_run, without_old_writer };
         let moved = self.exchange.move_institution(&caller, request).await.map_err(to_status)?;
         Ok(Response::new(move_reply(moved)))
+    }
+
+    async fn list_institutions(
+        &self,
+        request: Request<v1::ListInstitutionsRequest>,
+    ) -> Result<Response<v1::ListInstitutionsReply>, Status> {
+        let caller = identify(&request)?;
+        let asked = request.into_inner();
+        let writer =
+            asked.writer.parse().map_err(|_| malformed(ConvertError { field: "writer", rule: "a path" }))?;
+        let found = self.exchange.institutions(&caller, &writer, &asked.after).map_err(to_status)?;
+        let institution =
+            |InstitutionAt { code, name, term, leaving }| v1::InstitutionAt { code, name, term, leaving };
+        let institutions = found.institutions.into_iter().map(institution).collect();
+        Ok(Response::new(v1::ListInstitutionsReply { institutions, more: found.more }))
     }
 }
 

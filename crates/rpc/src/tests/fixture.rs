@@ -244,6 +244,13 @@ impl NodeService for Tiny {
         Ok(Response::new(v1::PingReply { now_ms: depth }))
     }
 
+    async fn list_institutions(
+        &self,
+        _: Request<v1::ListInstitutionsRequest>,
+    ) -> Result<Response<v1::ListInstitutionsReply>, Status> {
+        Err(Status::unimplemented(""))
+    }
+
     async fn scrub(&self, _: Request<v1::ScrubRequest>) -> Result<Response<v1::ScrubReply>, Status> {
         Err(Status::unimplemented(""))
     }
