@@ -348,3 +348,71 @@ async fn a_province_that_lost_its_disk_learns_again_what_it_decided() {
     register(&old, "P7", ID).await;
     mesh.stop().await;
 }
+
+/// A hospital of these tests with another code.
+async fn another(mesh: &Mesh, node: &NodePath, facility: &str) -> Client {
+    let code = demo::synth::social_credit_code(path("530000/532900").region(), facility);
+    let credentials = mesh.tree.institution(node, &code).expect("a certificate");
+    mesh.tree.connect(node, &credentials).await.expect("a connection")
+}
+
+/// What `tiermesh move all` says at the province.
+fn merged(mesh: &Mesh, from: &NodePath, to: &NodePath, more: &[&str]) -> String {
+    let province = path("530000");
+    let output = std::process::Command::new(env!("CARGO_BIN_EXE_tiermesh-under-test"))
+        .args(["move", "all", "--node", mesh.tree.address(&province).expect("it runs"), "--identity"])
+        .arg(mesh.tree.node_dir(&province).join("operator"))
+        .args(["--from", &from.to_string(), "--to", &to.to_string()])
+        .args(more)
+        .output()
+        .expect("the command");
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
+    said
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_county_is_merged_into_another_and_stopped() {
+    let mut mesh = start().await;
+    let (from, to, beside) = (mesh.here.clone(), mesh.there.clone(), mesh.here.parent().expect("a parent"));
+    for (facility, first) in [("M7", 0), ("M8", 10)] {
+        let old = another(&mesh, &from, facility).await;
+        for number in first..first + 5 {
+            old.register(patient(&format!("P{number}"), ID)).await.expect("registered");
+        }
+    }
+    let untouched = another(&mesh, &beside, "M9").await;
+    untouched.register(patient("P20", ID)).await.expect("registered");
+    let province = hospital(&mesh, &path("530000")).await;
+    let all = || ids((0..5).chain(10..15).chain([20]));
+    until("the province has them", async || found(&province, ID, Reach::Local).await.0 == all()).await;
+
+    let looked = merged(&mesh, &from, &to, &["--dry-run"]);
+    assert!(looked.contains("2 institutions would move"), "{looked}");
+    let old = another(&mesh, &from, "M8").await;
+    old.register(patient("P10", ID)).await.expect("a dry run changes nothing");
+    let said = merged(&mesh, &from, &to, &[]);
+    assert!(said.contains("2 institutions moved") && said.contains("next "), "{said}");
+    // Run again until nothing is left to do but to stop the old node.
+    until("its terms end", async || {
+        let said = merged(&mesh, &from, &to, &[]);
+        assert!(said.contains("0 institutions moved"), "{said}");
+        said.contains("have ended; stop it")
+    })
+    .await;
+    proven(&mesh).await;
+    mesh.tree.stop(&from).await.expect("stopped");
+    for (facility, number) in [("M7", 5), ("M8", 15)] {
+        let new = another(&mesh, &to, facility).await;
+        register(&new, &format!("P{number}"), ID).await;
+        let before = new.register(patient(&format!("P{}", number - 1), ID)).await.expect("unchanged");
+        assert_eq!(before.outcome, wire::v1::RegisterOutcome::Unchanged as i32);
+    }
+    let all = || ids((0..6).chain(10..16).chain([20]));
+    until("all of it is at the new node", async || {
+        found(&hospital(&mesh, &to).await, ID, Reach::Local).await.0 == all()
+    })
+    .await;
+    untouched.register(patient("P21", OTHER_ID)).await.expect("who filed elsewhere files there");
+    mesh.stop().await;
+}

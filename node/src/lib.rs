@@ -47,6 +47,8 @@ enum Command {
     Status(OnlineStatus),
     /// Has a running node read its log again now, and says what was found.
     Scrub(OnlineScrub),
+    /// Has an institution, or all institutions of a node, file with another node.
+    Move(Online<cli::Move>),
     #[command(flatten)]
     Demo(demo::Command),
 }
@@ -95,6 +97,7 @@ pub fn main_of_release(protocols: &[u32]) -> ExitCode {
         Command::Document(Online { global, command }) => online(cli::Command::Document(command), &global),
         Command::Status(OnlineStatus { global, status }) => online(cli::Command::Status(status), &global),
         Command::Scrub(OnlineScrub { global, scrub }) => online(cli::Command::Scrub(scrub), &global),
+        Command::Move(Online { global, command }) => online(cli::Command::Move(command), &global),
         Command::Demo(command) => demo::run(&command),
     }
 }

@@ -188,6 +188,15 @@ impl Client {
         call.of(self.node().move_institution(request).await)
     }
 
+    /// The institutions that file with a node, and those that left it and are not through; a page.
+    pub async fn list_institutions(
+        &self,
+        request: v1::ListInstitutionsRequest,
+    ) -> Result<v1::ListInstitutionsReply, CliError> {
+        let (request, call) = self.request(request);
+        call.of(self.node().list_institutions(request).await)
+    }
+
     /// An empty authenticated call. Answers the node's clock, milliseconds since 1970.
     pub async fn ping(&self) -> Result<u64, CliError> {
         let (request, call) = self.request(v1::PingRequest {});

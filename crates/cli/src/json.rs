@@ -9,6 +9,7 @@
 //! | `document get` | [`Fetched`] |
 //! | `status` | [`Status`]; with `--watch` one per line |
 //! | `move institution` | [`InstitutionMove`] |
+//! | `move all` | [`Merge`] |
 //! | any, when it failed | [`Failed`] |
 //!
 //! [`Registration`] is also what `patient register --file` reads. Names are those of `proto/`; times are milliseconds since
@@ -26,7 +27,7 @@ use wire::v1;
 use crate::error::CliError;
 
 pub(crate) use document::{Documents, Fetched, Submitted, availability};
-pub(crate) use moves::InstitutionMove;
+pub(crate) use moves::{InstitutionMove, Merge};
 pub(crate) use patient::{Persons, Registered, Registration};
 pub(crate) use status::{Link, Status, health};
 

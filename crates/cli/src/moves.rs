@@ -1,4 +1,6 @@
-//! `move`: has an institution file with another node.
+//! `move`: has an institution, or all of a node, file with another node.
+
+pub(crate) mod all;
 
 use std::fmt::Write;
 
@@ -10,6 +12,7 @@ use crate::error::CliError;
 use crate::json;
 use crate::output::Output;
 use crate::text::{bytes, count, plain};
+use all::Merge;
 
 /// Arguments of `move`.
 #[derive(Debug, Clone, clap::Subcommand)]
@@ -30,6 +33,19 @@ pub enum Move {
         #[arg(long)]
         without_old_writer: bool,
     },
+    /// Hands every institution of a node to another, as when a county is merged into its neighbour. Ask the lowest node above
+    /// both. It can be run again at any time: it goes on, and says what the old node is still needed for.
+    All {
+        /// Path of the node that they file with.
+        #[arg(long, value_name = "PATH")]
+        from: NodePath,
+        /// Path of the node that they are to file with.
+        #[arg(long, value_name = "PATH")]
+        to: NodePath,
+        /// Only say what would happen.
+        #[arg(long)]
+        dry_run: bool,
+    },
 }
 
 impl Move {
@@ -38,7 +54,16 @@ impl Move {
         connection: &Connection<'_>,
         output: &mut Output<'_>,
     ) -> Result<(), CliError> {
-        let Self::Institution { code, to, dry_run, without_old_writer } = self;
+        let (code, to, dry_run, without_old_writer) = match self {
+            Self::Institution { code, to, dry_run, without_old_writer } => {
+                (code, to, dry_run, without_old_writer)
+            }
+            Self::All { from, to, dry_run } => {
+                let (moved, refused, leaving) = (Vec::new(), Vec::new(), Vec::new());
+                let merge = Merge { from, to, dry_run, moved, refused, leaving };
+                return all::run(merge, connection, output).await;
+            }
+        };
         let request = v1::MoveInstitutionRequest { code, to: to.to_string(), dry_run, without_old_writer };
         let reply = connection.client().await?.move_institution(request).await?;
         output.answer(|| text(&reply), || json::InstitutionMove::from(reply.clone()))

@@ -4,6 +4,7 @@ use serde::Serialize;
 use wire::v1;
 
 use super::status::health;
+use crate::moves::all;
 
 #[derive(Serialize)]
 pub(crate) struct InstitutionMove {
@@ -73,6 +74,60 @@ impl From<v1::MoveLink> for MoveLink {
             position: link.position,
             head: link.head,
             proven_ms: link.proven_ms,
+        }
+    }
+}
+
+/// All institutions of one node.
+#[derive(Serialize)]
+pub(crate) struct Merge {
+    pub from: String,
+    pub to: String,
+    pub dry_run: bool,
+    pub moved: Vec<Moved>,
+    pub refused: Vec<Refused>,
+    /// Codes of those that left and whose term the old node has not ended, as far as is known.
+    pub leaving: Vec<String>,
+    /// What is left to do, for people; null after a dry run.
+    pub next: Option<String>,
+}
+
+#[derive(Serialize)]
+pub(crate) struct Moved {
+    pub code: String,
+    pub name: String,
+    #[serde(flatten)]
+    pub institution: InstitutionMove,
+}
+
+#[derive(Serialize)]
+pub(crate) struct Refused {
+    pub code: String,
+    /// Machine-readable; empty when the node gave none.
+    pub reason: String,
+    pub message: String,
+}
+
+impl From<&all::Merge> for Merge {
+    fn from(merge: &all::Merge) -> Self {
+        let moved = |moved: &all::Moved| Moved {
+            code: moved.code.clone(),
+            name: moved.name.clone(),
+            institution: moved.reply.clone().into(),
+        };
+        let refused = |(code, error): &(String, crate::error::CliError)| Refused {
+            code: code.clone(),
+            reason: error.reason().unwrap_or_default().to_owned(),
+            message: error.to_string(),
+        };
+        Self {
+            from: merge.from.to_string(),
+            to: merge.to.to_string(),
+            dry_run: merge.dry_run,
+            moved: merge.moved.iter().map(moved).collect(),
+            refused: merge.refused.iter().map(refused).collect(),
+            leaving: merge.leaving.clone(),
+            next: all::next(merge),
         }
     }
 }

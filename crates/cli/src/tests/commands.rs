@@ -268,6 +268,36 @@ to           530000/532900 green, connected, not proven since the start, at 7 of
 }
 
 #[tokio::test]
+async fn a_merge_moves_what_it_can_and_says_what_is_left() {
+    let node = TestNode::start().await;
+    let looked = run(&node, "move all --from 530000/532900 --to 530000/532600 --dry-run").await;
+    assert_eq!(looked.exit, Exit::Ok, "{looked:?}");
+    let expected = "\
+merge        530000/532900 -> 530000/532600: 1 institution would move; nothing was changed
+institution  A 医院: term 2, 3 registrations, 0 document entries, of which 3 travel
+waits for    530000/532900 to end 1 term: LEFT
+";
+    assert_eq!(looked.data, expected);
+    let moved = run(&node, "move all --from 530000/532900 --to 530000/532600").await;
+    assert_eq!(moved.exit, Exit::Ok, "{moved:?}");
+    assert!(moved.data.contains("530000/532900 to end 2 terms: A, LEFT"), "{moved:?}");
+    assert!(moved.data.contains("next         leave 530000/532900 running"), "{moved:?}");
+
+    // One that cannot be moved does not hold up the others.
+    let node = TestNode::start().await;
+    let refused = run(&node, "move all --from 530000 --to 530000/532600 --json").await;
+    assert_eq!(refused.exit, Exit::Conflict, "{refused:?}");
+    let said: Value = serde_json::from_str(refused.data.lines().next().unwrap()).unwrap();
+    assert_eq!((&said["moved"][0]["code"], &said["moved"][0]["outcome"]), (&"A".into(), &"decided".into()));
+    assert_eq!(
+        (&said["refused"][0]["code"], said["moved"].as_array().unwrap().len()),
+        (&"REFUSED".into(), 1)
+    );
+    let same = run(&node, "move all --from 530000 --to 530000").await;
+    assert_eq!(same.exit, Exit::Usage);
+}
+
+#[tokio::test]
 async fn a_scrub_is_waited_for_unless_told_otherwise() {
     let node = TestNode::start().await;
     let looks = || node.behaviour.looks.load(std::sync::atomic::Ordering::SeqCst);

@@ -43,6 +43,8 @@ pub struct Behaviour {
     pub corrupt: AtomicBool,
     /// `Retrieve` stops sending after its entry, without ending.
     pub stall: AtomicBool,
+    /// An institution was moved.
+    pub moved: AtomicBool,
     /// Calls of `GetStatus`.
     pub looks: AtomicU64,
     /// Contexts of the questions asked.
@@ -309,6 +311,12 @@ impl NodeService for Behaviour {
         request: Request<v1::MoveInstitutionRequest>,
     ) -> Result<Response<v1::MoveInstitutionReply>, Status> {
         let request = request.into_inner();
+        if request.code == "REFUSED" {
+            return Err(Status::failed_precondition("on its way"));
+        }
+        if !request.dry_run {
+            self.moved.store(true, Ordering::SeqCst);
+        }
         let outcome = if request.dry_run { v1::MoveOutcome::Possible } else { v1::MoveOutcome::Decided };
         let link = v1::MoveLink {
             path: request.to.clone(),
@@ -331,5 +339,28 @@ impl NodeService for Behaviour {
             awaited_writer: PATH.into(),
             ..Default::default()
         }))
+    }
+
+    /// Two that file there, one of them only while nothing was moved, and one that left; a page each.
+    async fn list_institutions(
+        &self,
+        request: Request<v1::ListInstitutionsRequest>,
+    ) -> Result<Response<v1::ListInstitutionsReply>, Status> {
+        let request = request.into_inner();
+        let moved = self.moved.load(Ordering::SeqCst);
+        let mut all = vec![("A", moved), ("LEFT", true)];
+        if request.writer == PATH {
+            all.push(("REFUSED", false));
+        }
+        let rest: Vec<_> = all.into_iter().filter(|(code, _)| *code > request.after.as_str()).collect();
+        let more = rest.len() > 1;
+        let one = |(code, leaving): (&str, bool)| v1::InstitutionAt {
+            code: code.into(),
+            name: "医院".into(),
+            term: 1,
+            leaving,
+        };
+        let institutions = rest.into_iter().take(1).map(one).collect();
+        Ok(Response::new(v1::ListInstitutionsReply { institutions, more }))
     }
 }

@@ -1,0 +1,127 @@
+//! `move all`: every institution of one node files with another from now on, as when a county is merged into its neighbour.
+
+use std::fmt::Write;
+
+use model::NodePath;
+use wire::v1;
+
+use crate::client::Client;
+use crate::connection::Connection;
+use crate::error::CliError;
+use crate::json;
+use crate::output::Output;
+use crate::text::{count, plain};
+
+/// What became of one node's institutions.
+#[derive(Debug)]
+pub(crate) struct Merge {
+    pub from: NodePath,
+    pub to: NodePath,
+    pub dry_run: bool,
+    pub moved: Vec<Moved>,
+    /// Code, and why it was not moved.
+    pub refused: Vec<(String, CliError)>,
+    /// Codes of those that left, now or before, and whose term the old node has not ended as far as is known.
+    pub leaving: Vec<String>,
+}
+
+/// An institution that was moved, or would be.
+#[derive(Debug)]
+pub(crate) struct Moved {
+    pub code: String,
+    pub name: String,
+    pub reply: v1::MoveInstitutionReply,
+}
+
+pub(super) async fn run(
+    mut merge: Merge,
+    connection: &Connection<'_>,
+    output: &mut Output<'_>,
+) -> Result<(), CliError> {
+    if merge.from == merge.to {
+        return Err(CliError::Usage("--from and --to are the same node"));
+    }
+    let client = connection.client().await?;
+    for institution in list(&client, &merge.from).await?.into_iter().filter(|one| !one.leaving) {
+        let request = v1::MoveInstitutionRequest {
+            code: institution.code.clone(),
+            to: merge.to.to_string(),
+            dry_run: merge.dry_run,
+            without_old_writer: false,
+        };
+        let v1::InstitutionAt { code, name, .. } = institution;
+        match client.move_institution(request).await {
+            Ok(reply) => merge.moved.push(Moved { code, name, reply }),
+            // The others can be moved all the same; a connection that fails ends it all, and it can be run again.
+            Err(error @ CliError::Refused(_)) => merge.refused.push((code, error)),
+            Err(error) => return Err(error),
+        }
+    }
+    let left = list(&client, &merge.from).await?.into_iter().filter(|one| one.leaving);
+    merge.leaving = left.map(|one| one.code).collect();
+    output.answer(|| text(&merge), || json::Merge::from(&merge))?;
+    merge.refused.into_iter().next().map_or(Ok(()), |(_, error)| Err(error))
+}
+
+/// All pages.
+async fn list(client: &Client, writer: &NodePath) -> Result<Vec<v1::InstitutionAt>, CliError> {
+    let mut all: Vec<v1::InstitutionAt> = Vec::new();
+    loop {
+        let after = all.last().map_or_else(String::new, |last| last.code.clone());
+        let request = v1::ListInstitutionsRequest { writer: writer.to_string(), after };
+        let page = client.list_institutions(request).await?;
+        let more = page.more && !page.institutions.is_empty();
+        all.extend(page.institutions);
+        if !more {
+            return Ok(all);
+        }
+    }
+}
+
+fn text(merge: &Merge) -> String {
+    let mut text = String::new();
+    let mut line = |label: &str, value: String| {
+        let _ = writeln!(text, "{label:<12} {}", plain(&value));
+    };
+    let institutions = count(merge.moved.len() as u64, "institution", "institutions");
+    let done = if merge.dry_run { "would move; nothing was changed" } else { "moved" };
+    line("merge", format!("{} -> {}: {institutions} {done}", merge.from, merge.to));
+    for Moved { code, name, reply } in &merge.moved {
+        let registrations = count(reply.registrations, "registration", "registrations");
+        let entries = count(reply.document_entries, "document entry", "document entries");
+        let (term, travelling) = (reply.term, reply.travelling);
+        let name = if name.is_empty() { String::new() } else { format!(" {name}") };
+        line(
+            "institution",
+            format!("{code}{name}: term {term}, {registrations}, {entries}, of which {travelling} travel"),
+        );
+    }
+    for (code, error) in &merge.refused {
+        line("refused", format!("{code}: {error}"));
+    }
+    if !merge.leaving.is_empty() {
+        let terms = count(merge.leaving.len() as u64, "term", "terms");
+        line("waits for", format!("{} to end {terms}: {}", merge.from, merge.leaving.join(", ")));
+    }
+    if let Some(next) = next(merge) {
+        line("next", next);
+    }
+    text
+}
+
+/// What is left for somebody to do; nothing after a dry run.
+pub(crate) fn next(merge: &Merge) -> Option<String> {
+    let from = &merge.from;
+    if merge.dry_run {
+        return None;
+    }
+    if !merge.refused.is_empty() {
+        return Some("see to what was refused, then run this again".into());
+    }
+    if !merge.leaving.is_empty() {
+        return Some(format!("leave {from} running until it has learnt of this; run this again to see"));
+    }
+    Some(format!(
+        "all terms of {from} have ended; stop it once its link is proven whole (`tiermesh status`). Its records stay valid; documents whose content it keeps are fetched from it only while it runs"
+    ))
+}
