@@ -167,7 +167,8 @@ fn names() -> String {
         all
     };
     let all = [String::new()].into_iter().chain(places.into_iter().flat_map(below));
-    all.map(|rest| format!("spiffe://golden.tiermesh{rest}\n")).collect()
+    let names: Vec<String> = all.map(|rest| format!("spiffe://golden.tiermesh{rest}")).collect();
+    names.join("\n") + "\n"
 }
 
 fn sum(bucket: u16) -> BucketSum {

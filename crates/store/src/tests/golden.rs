@@ -28,7 +28,9 @@ fn folder() -> PathBuf {
 
 fn write(path: &Path, storage: &Memory) {
     fs::create_dir_all(path).unwrap();
-    fs::read_dir(path).unwrap().for_each(|entry| fs::remove_file(entry.unwrap().path()).unwrap());
+    for entry in fs::read_dir(path).unwrap() {
+        fs::remove_file(entry.unwrap().path()).unwrap();
+    }
     for (file, bytes) in files_of(storage) {
         fs::write(path.join(file), bytes).unwrap();
     }
@@ -102,7 +104,7 @@ fn reclaimed() -> Memory {
             draft(&format!("r{}", at % 5), &format!("v{at} {}", "x".repeat(120))),
             draft(&format!("stays {at}"), "y"),
         ];
-        now(store.commit(drafts[..1 + usize::from(at % 6 == 0)].to_vec())).unwrap();
+        now(store.commit(drafts[..=usize::from(at % 6 == 0)].to_vec())).unwrap();
         if at % 8 == 0 {
             neighbour(&store, &format!("theirs {}", at % 3), at + 1);
         }
