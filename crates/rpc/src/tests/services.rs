@@ -273,6 +273,24 @@ async fn roles_are_those_of_the_certificate() {
 }
 
 #[tokio::test]
+async fn a_frame_that_cannot_be_read_is_refused_with_its_field() {
+    use v1::ship_request::Frame;
+    let mesh = Mesh::new();
+    let parent = real_node(&mesh, PROVINCE).await;
+    let channel = connect(&mesh.node(PREFECTURE), PROVINCE, parent.node.listen().await).await.unwrap();
+    let hello = v1::FeedHello { direction: 99, ..Default::default() };
+    for (frame, why) in
+        [(None, "frame must be one of"), (Some(Frame::Hello(hello)), "hello.direction must be UP")]
+    {
+        let frames = futures_util::stream::iter([v1::ShipRequest { frame }]);
+        let mut replies = channel.feed().ship(frames).await.unwrap().into_inner();
+        let refused = replies.message().await.unwrap_err();
+        assert_eq!((refused.code(), reason(&refused).as_str()), (Code::InvalidArgument, "PROTOCOL"));
+        assert!(refused.message().contains(why), "{refused}");
+    }
+}
+
+#[tokio::test]
 async fn a_childs_feed_arrives_and_its_content_is_fetched_in_reverse() {
     let mesh = Mesh::new();
     let (parent, child) = (real_node(&mesh, PROVINCE).await, real_node(&mesh, PREFECTURE).await);
