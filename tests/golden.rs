@@ -300,15 +300,15 @@ fn frames_of_any_release_are_read() {
         let place = release.display();
         let (sent, received) = (files(&release, ".sent"), files(&release, ".received"));
         assert!(!sent.is_empty() && !received.is_empty(), "{place}");
+        // Fields are only added, and what an older release did not say is not said for it: the same bytes come out again. A field
+        // that is read under another number would be missing in them.
         for (name, bytes) in sent {
-            let frame = sent_of(bytes);
-            let again = sent_of(sent_bytes(frame.clone()).into());
-            assert_eq!(format!("{again:?}"), format!("{frame:?}"), "{place}/{name}");
-            assert_eq!(carried(&again), carried(&frame), "{place}/{name}");
+            let frame = sent_of(bytes.clone());
+            assert!(!matches!(frame, FromSender::Batch(_)) || !carried(&frame).is_empty(), "{place}/{name}");
+            assert!(bytes == sent_bytes(frame), "{place}/{name}: not read whole");
         }
         for (name, bytes) in received {
-            let frame = received_of(bytes);
-            assert_eq!(received_of(received_bytes(frame.clone()).into()), frame, "{place}/{name}");
+            assert!(bytes == received_bytes(received_of(bytes.clone())), "{place}/{name}: not read whole");
         }
     }
 }
