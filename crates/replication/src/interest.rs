@@ -75,7 +75,9 @@ pub fn is_told(
     };
     let envelope = record.envelope();
     match envelope.known_flow() {
-        Some(Flow::Registration) if envelope.kind == Kind::Registration as u32 => concerns(record),
+        Some(Flow::Registration) if envelope.kind == Kind::Registration as u32 => {
+            Ok(inside(record) || concerns(record)?)
+        }
         Some(Flow::DocumentEntry) if inside(record) => Ok(true),
         Some(Flow::DocumentEntry) => match envelope.subject {
             Some(subject) => store.get(&subject)?.map_or(Ok(false), |patient| concerns(&patient)),
@@ -161,7 +163,7 @@ impl Selection {
     }
 
     /// The end of a term goes after all that it ends, so not before it is known here for whom that is.
-    fn may_know(&self, record: &Record, view: &DirectoryView) -> bool {
+    pub(crate) fn may_know(&self, record: &Record, view: &DirectoryView) -> bool {
         match Fact::of_record(record) {
             Some(Fact::TermEnd { institution, term, .. }) => self.moves.is_followed(&institution, term, view),
             _ => true,

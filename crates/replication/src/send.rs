@@ -5,6 +5,7 @@
 //! batches unacknowledged and remembers nothing between sessions. A signal that the log grew carries no data; the log is read.
 
 mod backfill;
+mod check;
 mod cover;
 mod express;
 mod introduction;
@@ -13,6 +14,7 @@ mod proving;
 mod repair;
 mod route;
 mod shipping;
+mod sweep;
 #[cfg(test)]
 mod tests;
 
@@ -37,6 +39,7 @@ use self::proving::Proving;
 pub use self::route::Children;
 use self::route::{Route, select};
 use self::shipping::{Shipping, cut};
+use self::sweep::Sweep;
 use crate::batch::Place;
 use crate::interest::Selection;
 use crate::links::Counted;
@@ -252,6 +255,7 @@ struct Course<'a> {
     cover: Cover,
     express: Express,
     proving: Proving,
+    sweep: Sweep,
     pace: Pace,
     max_batch_bytes: usize,
     /// Parts of the last slice that was read.
@@ -282,6 +286,10 @@ enum Next {
     Batch,
     /// Nothing new; what differs at the other end is shipped again.
     Repair,
+    /// The same of a down feed.
+    Mend,
+    /// The next records are compared with what the other end is to hold.
+    Gather,
     Head,
     /// The line carries the last batch.
     WaitForLine(Instant),
@@ -319,6 +327,7 @@ impl<'a> Course<'a> {
             cover: Cover::default(),
             express: Express::default(),
             proving: Proving::new(now),
+            sweep: Sweep::new(now),
             max_batch_bytes: pace.batch_bytes(max_batch_bytes),
             pace,
             ready: VecDeque::new(),
@@ -349,7 +358,7 @@ impl<'a> Course<'a> {
                     FromReceiver::Ack(ack) => self.acknowledged(ack).await?,
                     FromReceiver::Welcome(_) => return Err(LinkError::Protocol("a second welcome")),
                 },
-                permit = outgoing.reserve(), if matches!(next, Next::Batch | Next::Repair | Next::Head) => {
+                permit = outgoing.reserve(), if matches!(next, Next::Batch | Next::Repair | Next::Mend | Next::Head) => {
                     let permit = permit.map_err(|_| closed())?;
                     let batch = match next {
                         Next::Head => {
@@ -357,6 +366,7 @@ impl<'a> Course<'a> {
                             continue;
                         }
                         Next::Repair => Some(self.repair_batch(head)?),
+                        Next::Mend => Some(self.mending_batch(head)?),
                         _ => self.batch().await?,
                     };
                     if let Some(batch) = batch {
@@ -366,8 +376,9 @@ impl<'a> Course<'a> {
                         self.read_out = head;
                     }
                 }
+                () = tokio::task::yield_now(), if next == Next::Gather => self.gather()?,
                 _ = store.beyond(newest), if next == Next::WaitForRecords => {}
-                () = tokio::time::sleep_until(next.or(self.next_head)), if next != Next::Head => {}
+                () = tokio::time::sleep_until(next.or(self.wake(next, head))), if next != Next::Head => {}
                 () = tokio::time::sleep_until(silent_at) => return Err(silent(&self.sender.settings)),
             }
         }
@@ -379,12 +390,20 @@ impl<'a> Course<'a> {
         let line = self.pace.wait(Instant::now());
         if more && self.shipping.has_room() && line.is_none() {
             Next::Batch
-        } else if Instant::now() >= self.next_head || at_end || self.proof_wanted(head) {
+        } else if Instant::now() >= self.next_head
+            || at_end
+            || self.proof_wanted(head)
+            || self.check_wanted(head)
+        {
             Next::Head
         } else if let Some(free_at) = line.filter(|_| self.shipping.has_room()) {
             Next::WaitForLine(free_at)
         } else if !more && self.proving.repairing().is_some() && self.shipping.has_room() {
             Next::Repair
+        } else if !more && self.sweep.mends() && self.shipping.has_room() {
+            Next::Mend
+        } else if !more && self.step_due(head).is_some_and(|due| due <= Instant::now()) {
+            Next::Gather
         } else if more {
             Next::WaitForAck
         } else {
@@ -402,7 +421,8 @@ impl<'a> Course<'a> {
         let (sender, up) = (self.sender, self.sender.route.is_up());
         let below = || sender.links.below(&sender.own.path, &sender.directory.snapshot(), now_ms);
         let below = if up { below() } else { Vec::new() };
-        FromSender::Head(Head { head, now_ms, below, proof: self.proof() })
+        let (proof, check) = (self.proof(), self.check());
+        FromSender::Head(Head { head, now_ms, below, proof, check })
     }
 
     /// The next batch; none if the log had nothing more after all.
@@ -554,6 +574,9 @@ impl<'a> Course<'a> {
             link.quarantined = ack.quarantined_total;
             link.clock_offset_ms = offset.unwrap_or(link.clock_offset_ms);
         });
+        if let Some(answer) = &ack.check {
+            self.checked(answer)?;
+        }
         match ack.verdict {
             Some(verdict) => self.judged(verdict, now_ms).await,
             None => Ok(()),

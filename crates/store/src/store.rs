@@ -284,6 +284,7 @@ impl Store {
         Ok(pointer.map(|pointer| HeldRecord {
             version: pointer.version(),
             signer: pointer.class().signer,
+            flow: pointer.class().flow,
             contribution: pointer.digest(),
         }))
     }

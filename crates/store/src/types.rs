@@ -178,6 +178,8 @@ pub struct QuarantinedRecord {
 pub struct HeldRecord {
     pub version: Version,
     pub signer: KeyId,
+    /// The number of its flow class; those from [`crate::OTHER_FLOWS`] on as that one.
+    pub flow: u32,
     /// To digests: see [`crate::contribution`].
     pub contribution: u128,
 }

@@ -7,7 +7,7 @@ use model::KeyId;
 use prost::Message;
 
 use crate::content::{Change, Content, FeedValue, WriterState};
-use crate::digest::{Class, Digest, PartitionDigest};
+use crate::digest::{BucketDigest, Class, Digest, PartitionDigest};
 use crate::index::meta::CountChange;
 use crate::index::{Index, IndexFailed, PartitionMeta, for_each};
 use crate::keys::{Key, PARTITIONS};
@@ -109,6 +109,13 @@ impl View {
         let mut digest = Digest::default();
         let accepted = self.digests.iter().filter(|(class, _)| of(&class.signer, class.flow));
         accepted.for_each(|(_, held)| digest.merge(held));
+        (self.lsn, digest)
+    }
+
+    /// One bucket of it.
+    pub(crate) fn bucket_digest(&self, bucket: u16, of: &dyn Fn(&KeyId, u32) -> bool) -> (u64, BucketDigest) {
+        let accepted = self.digests.iter().filter(|(class, _)| of(&class.signer, class.flow));
+        let digest = accepted.fold(BucketDigest::default(), |sum, (_, held)| sum.plus(held.bucket(bucket)));
         (self.lsn, digest)
     }
 

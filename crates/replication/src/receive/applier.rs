@@ -6,7 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use model::body::RawRecord;
-use model::feed::{Ack, Batch, Comparison, FromReceiver, Head, Proof, Refused, Verdict as Compared};
+use model::feed::{
+    Ack, Batch, Check, CheckAnswer, Comparison, FromReceiver, Head, Proof, Refused, Verdict as Compared,
+};
 use model::{OriginId, Record};
 use prost::Message;
 use sha2::{Digest, Sha256};
@@ -16,6 +18,7 @@ use store::{
 };
 use tokio::sync::mpsc;
 
+use super::check::{self, Pass};
 use super::{Session, Shared};
 use crate::entitlement::{Judging, Reason, Rules, Staged, Verdict, is_directory};
 use crate::epoch::epoch_id;
@@ -54,6 +57,8 @@ pub(super) struct Applier {
     differing: BTreeSet<u16>,
     /// Proofs in a row that found a difference which had been shipped again before.
     futile: u32,
+    /// How much of the down feed the parent found equal.
+    pass: Pass,
     outgoing: mpsc::Sender<FromReceiver>,
 }
 
@@ -82,6 +87,7 @@ impl Applier {
             durable: position,
             differing: BTreeSet::new(),
             futile: 0,
+            pass: Pass::default(),
             outgoing,
         }
     }
@@ -89,10 +95,11 @@ impl Applier {
     /// Works until the reader has nothing more.
     pub async fn run(mut self, mut work: mpsc::Receiver<Work>) -> Result<(), LinkError> {
         while let Some(work) = work.recv().await {
-            let (mut refused, mut verdict) = (Refused::default(), None);
+            let (mut refused, mut verdict, mut check) = (Refused::default(), None, None);
             let counted = match work {
                 Work::Head(head) => {
                     verdict = head.proof.map(|proof| self.compare(&proof)).transpose()?;
+                    check = head.check.map(|asked| self.check(&asked)).transpose()?;
                     self.heard(head.head);
                     let (path, now_ms) = (&self.session.path, self.shared.clock.now_ms());
                     if self.feed.direction == Direction::Up {
@@ -111,7 +118,7 @@ impl Applier {
                     self.apply(batch, &mut refused).await?
                 }
             };
-            let ack = Ack { refused, verdict, ..self.ack(counted) };
+            let ack = Ack { refused, verdict, check, ..self.ack(counted) };
             if self.outgoing.send(FromReceiver::Ack(ack)).await.is_err() {
                 // The child is gone; what was applied is durable.
                 return Ok(());
@@ -135,6 +142,7 @@ impl Applier {
             quarantined_total: link.map_or(0, |link| link.quarantined),
             refused: Refused::default(),
             verdict: None,
+            check: None,
         }
     }
 
@@ -175,6 +183,20 @@ impl Applier {
         let (buckets, given_back) = (verdict.differing.len(), verdict.given_back.len());
         tracing::warn!(child = %path, buckets, given_back, "a child holds other records than came from it");
         Ok(verdict)
+    }
+
+    /// Compares what is held here of a down feed with what the parent says.
+    fn check(&mut self, asked: &Check) -> Result<CheckAnswer, LinkError> {
+        let (shared, path) = (&self.shared, &self.session.path);
+        if asked.position != self.position || self.feed.direction != Direction::Down {
+            return Ok(check::without_list(asked, Comparison::NotYet));
+        }
+        let view = shared.directory.snapshot();
+        let answer = check::answer(&shared.store, &view, &shared.own.path, &self.feed, asked)?;
+        if let Some(records) = self.pass.meet(asked, &answer) {
+            self.links.proven(path, asked.position, records, shared.clock.now_ms());
+        }
+        Ok(answer)
     }
 
     async fn apply(&mut self, batch: Batch, refused: &mut Refused) -> Result<Counted, LinkError> {

@@ -127,7 +127,8 @@ fn greetings_that_do_not_prove_themselves_are_refused() {
         of_another.introduction = own_records(&province);
         let mut other_epoch = good.clone();
         other_epoch.epochs[0].epoch_id = vec![9; 16].into();
-        let not_greeting = FromSender::Head(Head { head: 1, now_ms: 0, below: Vec::new(), proof: None });
+        let not_greeting =
+            FromSender::Head(Head { head: 1, now_ms: 0, below: Vec::new(), proof: None, check: None });
         let table = [
             (
                 greet(without_key),
@@ -323,6 +324,7 @@ fn a_sender_follows_only_answers_that_make_sense() {
                 quarantined_total: 0,
                 refused: Refused::default(),
                 verdict: None,
+                check: None,
             })
         };
         let welcomed = || FromReceiver::Welcome(welcome.clone());
@@ -418,7 +420,16 @@ fn garbage(numbers: std::ops::Range<u64>, after: u64) -> Batch {
     let list = RecordList { records: numbers.map(raw).collect() };
     let payload = bytes::Bytes::from(prost::Message::encode_to_vec(&list));
     let raw_len = payload.len() as u32;
-    Batch { after, upto: after, compression: Compression::None, raw_len, payload, head: after, now_ms: 0 }
+    Batch {
+        after,
+        upto: after,
+        compression: Compression::None,
+        raw_len,
+        payload,
+        head: after,
+        now_ms: 0,
+        retractions: Vec::new(),
+    }
 }
 
 #[test]

@@ -365,6 +365,7 @@ impl World {
         }
         for (what, links) in [("down", node.links.down()), ("restore", node.links.restores())] {
             for link in links.all() {
+                if std::env::var_os("DBG").is_some() { eprintln!("{name} {what} {} proven {} records {} at {} of {} surplus {} repaired {} retracted {} disproven {:?}", link.path, link.proven_ms, link.proven_records, link.proven_position, link.position, link.surplus, link.repaired, link.retracted, link.disproven); }
                 let (path, applied, repeated) = (&link.path, link.applied, link.repeated);
                 let behind = link.behind();
                 writeln!(out, "  {what} {path}: behind {behind}, {applied} applied, {repeated} repeated")

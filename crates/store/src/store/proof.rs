@@ -6,7 +6,7 @@ use model::{KeyId, Record, RecordKey};
 use tokio::sync::watch;
 
 use super::Store;
-use crate::digest::Digest;
+use crate::digest::{BucketDigest, Digest};
 use crate::error::{CommitError, ReadError};
 use crate::types::{Reclaimed, Recomputed, ScrubPlace, Scrubbed};
 use crate::writer::{Answer, Request};
@@ -17,6 +17,11 @@ impl Store {
     /// Quarantined records are not in it. The position may be ahead of what [`Store::watch_head`] has announced.
     pub fn digest(&self, of: &dyn Fn(&KeyId, u32) -> bool) -> (u64, Digest) {
         self.handle.shared.view.read().digest(of)
+    }
+
+    /// One bucket of [`Store::digest`], for less than all of them cost.
+    pub fn bucket_digest(&self, bucket: u16, of: &dyn Fn(&KeyId, u32) -> bool) -> (u64, BucketDigest) {
+        self.handle.shared.view.read().bucket_digest(bucket, of)
     }
 
     /// Keys of the records held in a bucket (see [`crate::bucket_of`]), ascending, those after `after`, at most `limit`.
