@@ -25,8 +25,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::{Stream, StreamExt};
-use model::feed::{Ack, Batch, FromReceiver, FromSender, Head, Hello, PROTOCOLS, Welcome};
-use model::{Clock, KeyId, NodePath, Record};
+use model::feed::{Ack, Batch, FromReceiver, FromSender, Head, Hello, MAX_RETRACTIONS, PROTOCOLS, Welcome};
+use model::{Clock, KeyId, NodePath, Record, RecordKey, Version};
 use store::{FeedReader, FeedSlice, Store};
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
@@ -41,7 +41,7 @@ use self::route::{Route, select};
 use self::shipping::{Shipping, cut};
 use self::sweep::Sweep;
 use crate::batch::Place;
-use crate::interest::Selection;
+use crate::interest::{Selected, Selection};
 use crate::links::Counted;
 use crate::{
     Confirmations, Directory, DirectoryView, Keyring, LinkError, Links, NodeIdentity, batch, entitlement,
@@ -475,7 +475,7 @@ impl<'a> Course<'a> {
             return Ok(true);
         }
         let place = Place { after, upto: slice.upto, head: slice.head, now_ms: 0 };
-        self.select(slice.records, place, &directory).await?;
+        self.select(slice.records, slice.forgotten, place, &directory).await?;
         Ok(true)
     }
 
@@ -483,22 +483,42 @@ impl<'a> Course<'a> {
     async fn select(
         &mut self,
         records: Vec<Record>,
+        forgotten: Vec<(RecordKey, Version)>,
         place: Place,
         directory: &DirectoryView,
     ) -> Result<(), LinkError> {
         let sender = self.sender;
-        let mut records =
+        let selected =
             select(self.selection.as_mut(), records, place.after, directory, &sender.store).await?;
+        let Selected { mut records, mut retractions } = selected;
+        if let Some(selection) = &mut self.selection {
+            // What was retracted here was told from here.
+            selection.retracted(&forgotten);
+            retractions.extend(forgotten);
+        }
         self.cover(&mut records, directory)?;
         let place = Place { now_ms: sender.clock.now_ms(), ..place };
         let parts = cut(&records, self.max_batch_bytes, sender.settings.max_batch_records);
         let last = parts.len() - 1;
         for (at, part) in parts.into_iter().enumerate() {
             let upto = if at == last { place.upto } else { place.after };
-            self.ready.push_back(batch::encode(part, Place { upto, ..place }));
+            let batch = batch::encode(part, Place { upto, ..place });
+            let with = if at == last { self.retract(retractions.split_off(0), place) } else { Vec::new() };
+            self.ready.push_back(Batch { retractions: with, ..batch });
         }
         self.sender.links.change(self.to, |link| link.head = place.head.max(link.head));
         Ok(())
+    }
+
+    /// Puts retractions into batches of their own, but for those of the last one.
+    fn retract(&mut self, mut all: Vec<(RecordKey, Version)>, place: Place) -> Vec<(RecordKey, Version)> {
+        self.sender.links.change(self.to, |link| link.retracted += all.len() as u64);
+        while all.len() > MAX_RETRACTIONS {
+            let retractions = all.split_off(all.len() - MAX_RETRACTIONS);
+            let alone = batch::encode(&[], Place { upto: place.after, ..place });
+            self.ready.push_back(Batch { retractions, ..alone });
+        }
+        all
     }
 
     /// Makes batches of what may not wait behind the backlog.

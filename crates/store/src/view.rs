@@ -87,8 +87,11 @@ impl View {
                 self.feeds.insert(*feed, *position);
             }
             if let Change::Record { key, pointer, supersedes } = change {
-                self.digests.entry(pointer.class()).or_default().add(key, pointer.digest());
-                if let Some(old) = supersedes {
+                let digest = self.digests.entry(pointer.class()).or_default();
+                if !pointer.forgotten {
+                    digest.add(key, pointer.digest());
+                }
+                if let Some(old) = supersedes.filter(|old| !old.forgotten) {
                     self.digests.entry(old.class()).or_default().remove(key, old.digest());
                 }
             }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use model::feed::{BucketSum, Check, CheckAnswer, Comparison, HeldVersion, MAX_HELD};
-use model::{KeyId, NodePath, RecordKey};
+use model::{Flow, KeyId, NodePath, RecordKey, Version};
 use store::{BUCKETS, BucketDigest, FeedId, QuarantinedRecord, ReadError, Store, bucket_of};
 
 use crate::DirectoryView;
@@ -16,6 +16,28 @@ const PAGE: usize = 256;
 /// Whether a record with this signer and flow class came down to the node at `own`: it was not signed in its subtree.
 pub(super) fn came_down(view: &DirectoryView, own: &NodePath, signer: &KeyId, flow: u32) -> bool {
     flow_concerns_down(known(flow)) && view.key_path(signer).is_some_and(|path| !own.contains(path))
+}
+
+/// Which of what the parent retracts is forgotten here: what came down in that version or an earlier one, and is about persons.
+/// Of the directory nothing is, and nothing that was signed in the own subtree.
+pub(super) fn forgettable(
+    store: &Store,
+    view: &DirectoryView,
+    own: &NodePath,
+    retractions: &[(RecordKey, Version)],
+) -> Result<Vec<(RecordKey, Version)>, ReadError> {
+    let mut forget = Vec::new();
+    for (key, upto) in retractions {
+        let Some(held) = store.held(key)?.filter(|held| held.version <= *upto) else { continue };
+        let about_persons = matches!(
+            known(held.flow),
+            Some(Flow::Registration | Flow::DocumentEntry | Flow::Link | Flow::Consent)
+        );
+        if about_persons && came_down(view, own, &held.signer, held.flow) {
+            forget.push((*key, held.version));
+        }
+    }
+    Ok(forget)
 }
 
 /// How much of a pass of the parent's was equal without a gap.

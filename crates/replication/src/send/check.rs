@@ -83,7 +83,8 @@ impl Course<'_> {
     /// What the child answered.
     pub(super) fn checked(&mut self, answer: &CheckAnswer) -> Result<(), LinkError> {
         let store = &self.sender.store;
-        let is_known = |key: &RecordKey, version| Ok(store.version(key)?.is_some_and(|held| held >= version));
+        let is_known =
+            |key: &RecordKey, version| Ok(store.known_version(key)?.is_some_and(|known| known >= version));
         let found = self.sweep.heard(answer, &is_known, Instant::now())?;
         self.found(found);
         Ok(())
@@ -129,6 +130,9 @@ impl Course<'_> {
             }
         }
         let retractions = take(&mut self.sweep.to_retract, MAX_RETRACTIONS);
+        if let Some(selection) = &mut self.selection {
+            selection.retracted(&retractions);
+        }
         let (shipped, retracted) = (records.len() as u64, retractions.len() as u64);
         self.cover(&mut records, &directory)?;
         let place = Place { after: sent, upto: sent, head, now_ms: sender.clock.now_ms() };

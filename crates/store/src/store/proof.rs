@@ -24,7 +24,7 @@ impl Store {
         self.handle.shared.view.read().bucket_digest(bucket, of)
     }
 
-    /// Keys of the records held in a bucket (see [`crate::bucket_of`]), ascending, those after `after`, at most `limit`.
+    /// Keys of the records held or forgotten in a bucket (see [`crate::bucket_of`]), ascending, those after `after`, at most `limit`.
     pub fn bucket(
         &self,
         bucket: u16,
@@ -54,12 +54,12 @@ impl Store {
 
     /// The position of the commit that the held version of a record came with.
     pub fn lsn(&self, key: &RecordKey) -> Result<Option<u64>, ReadError> {
-        Ok(self.handle.shared.pointer(key)?.map(|pointer| pointer.lsn))
+        Ok(self.handle.shared.current(key)?.map(|pointer| pointer.lsn))
     }
 
     /// Which key signed the held version of a record, without reading the record: it may be damaged.
     pub fn signer(&self, key: &RecordKey) -> Result<Option<KeyId>, ReadError> {
-        Ok(self.handle.shared.pointer(key)?.map(|pointer| pointer.class().signer))
+        Ok(self.handle.shared.current(key)?.map(|pointer| pointer.class().signer))
     }
 
     /// Tells when there is something new for [`Store::damaged_keys`]: a damaged place was found, by a read or a scrub, or

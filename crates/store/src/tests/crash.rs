@@ -198,7 +198,8 @@ impl Run {
         }
         let peer = feed(self.rng.random_range(1..3));
         let at = self.oracle.positions.get(&peer).copied().unwrap_or(0) + 1;
-        let apply = Apply { records, quarantined: vec![], position: Some((peer, position(at))) };
+        let apply =
+            Apply { records, quarantined: vec![], forget: vec![], position: Some((peer, position(at))) };
         let applied = now(self.store.as_ref().unwrap().apply(apply)).unwrap();
         assert_eq!(applied.kept, kept.len());
         self.oracle.committed(applied.lsn, &kept);
