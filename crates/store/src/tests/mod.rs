@@ -5,6 +5,7 @@ mod crash;
 mod damage;
 mod digest;
 mod disk;
+mod forget;
 mod reclaim;
 mod reclaim_damage;
 mod reclaim_races;
