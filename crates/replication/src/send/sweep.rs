@@ -373,3 +373,6 @@ impl Sweep {
         if equal { Found::Proven(records) } else { Found::Different { buckets, surplus } }
     }
 }
+
+#[cfg(test)]
+mod tests;
