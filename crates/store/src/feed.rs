@@ -15,6 +15,9 @@ use crate::types::FeedSlice;
 /// Most bytes of the log read for one slice: a call stays short where nearly everything is superseded or filtered out.
 const SCAN_BYTES: u64 = 16 * 1024 * 1024;
 
+/// Records that were forgotten, each in its version.
+type Forgotten = Vec<(RecordKey, Version)>;
+
 /// A slice that is being filled.
 struct Filling<'a> {
     slice: FeedSlice,
@@ -196,7 +199,7 @@ impl FeedReader {
         &self,
         content: Content,
         filter: &dyn Fn(&Envelope) -> bool,
-    ) -> Result<(Vec<Record>, Vec<(RecordKey, Version)>), ReadError> {
+    ) -> Result<(Vec<Record>, Forgotten), ReadError> {
         let (mut records, mut forgotten) = (Vec::new(), Vec::new());
         let is_now = |key: &RecordKey, offset| -> Result<bool, ReadError> {
             let pointer = self.shared.pointer(key)?;

@@ -155,13 +155,7 @@ impl World {
             "twist" => self.plant(name, words[2], words[3]).await,
             "told" => return self.told(name),
             "lose" => self.lose(name, words[2], words[3]).await,
-            "give" => {
-                let from = &self.nodes[words[2]];
-                let key = from.registration_draft(words[3], words[4], "").key();
-                let record = from.store.get(&key).unwrap().unwrap();
-                let apply = Apply { records: vec![record], ..Apply::default() };
-                self.nodes[name].store.apply(apply).await.unwrap();
-            }
+            "give" => self.give(name, words[2], words[3], words[4]).await,
             "reclaim" => while self.nodes[name].store.reclaim(u64::MAX).unwrap().more {},
             "proof" => return self.proof(name),
             "disk" => self.limit_disk(name, words[2]),
@@ -324,6 +318,13 @@ impl World {
         };
         let (mine, theirs) = (say(&self.nodes[name], &above), say(self.parent_of(name), below));
         format!("{name}: {mine}; above: {theirs}\n")
+    }
+
+    async fn give(&self, name: &str, from: &str, code: &str, patient: &str) {
+        let from = &self.nodes[from];
+        let key = from.registration_draft(code, patient, "").key();
+        let records = from.store.get(&key).unwrap().into_iter().collect();
+        self.nodes[name].store.apply(Apply { records, ..Apply::default() }).await.unwrap();
     }
 
     async fn lose(&self, name: &str, code: &str, patient: &str) {

@@ -26,7 +26,7 @@ fn has(storage: &Memory, text: &str) -> bool {
         storage.read_at(file, 0, &mut bytes).unwrap();
         bytes.windows(text.len()).any(|window| window == text.as_bytes())
     };
-    storage.list().unwrap().iter().filter(|file| file.ends_with(".seg")).any(read)
+    storage.list().unwrap().iter().any(read)
 }
 
 #[test]
