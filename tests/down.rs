@@ -74,8 +74,15 @@ async fn a_county_answers_for_its_patients_without_its_parent() {
     assert!(!answer.scope.complete, "the parent did not reply, and the answer says so");
     mesh.tree.start(&parent).await.expect("started");
 
-    // Corrected there: another person after all. What came down is no longer told here.
+    // Corrected there: another person after all. What came down is no longer held here, nor are its documents.
+    let store = async || here.status().await.expect("status").store.expect("a store");
+    let before = store().await;
     there.register(patient("B1", OTHER_ID)).await.expect("corrected");
+    until("what came down is forgotten", async || {
+        let now = store().await;
+        (now.registrations + 1, now.document_entries + 2) == (before.registrations, before.document_entries)
+    })
+    .await;
     until("the interest ends", async || held(&here, ID).await == (1, 0)).await;
     assert_eq!(held(&here, OTHER_ID).await, (0, 0));
     // Whoever asks up the tree still finds it.

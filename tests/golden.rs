@@ -204,7 +204,7 @@ fn sent() -> Vec<(&'static str, FromSender)> {
         heard_ago_ms: Some(0),
         behind: 3,
     };
-    let head = |proof, below| FromSender::Head(Head { head: 12, now_ms: 4, below, proof });
+    let head = |proof, below| FromSender::Head(Head { head: 12, now_ms: 4, below, proof, check: None });
     let total = Proof { position: 12, total: sum(0), buckets: Vec::new() };
     let place = Place { after: 3, upto: 9, head: 12, now_ms: 5 };
     // Many of the same bytes, so that they are worth compressing.
@@ -246,6 +246,7 @@ fn received() -> Vec<(&'static str, FromReceiver)> {
         let refused = refused.clone();
         let (position, now_ms, quarantined_total) = (12, 7, 4);
         FromReceiver::Ack(Ack {
+            check: None,
             position,
             applied,
             repeated,

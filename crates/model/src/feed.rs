@@ -116,7 +116,12 @@ pub struct Batch {
     /// The feed's head when the batch was read.
     pub head: u64,
     pub now_ms: u64,
+    /// What the receiver is to forget, at most [`MAX_RETRACTIONS`]: in this version or an earlier one.
+    pub retractions: Vec<(RecordKey, Version)>,
 }
+
+/// Most retractions of one batch.
+pub const MAX_RETRACTIONS: usize = 1024;
 
 /// Alive, and how the nodes below are.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -127,6 +132,8 @@ pub struct Head {
     pub below: Vec<NodeSeen>,
     /// What the sender holds of this feed.
     pub proof: Option<Proof>,
+    /// What the receiver is to hold, a few buckets at a time.
+    pub check: Option<Check>,
 }
 
 /// Buckets of a digest: the top ten bits of a record's key.
@@ -171,6 +178,42 @@ pub struct Verdict {
     pub given_back: Vec<Record>,
 }
 
+/// Most buckets of one check.
+pub const MAX_CHECKED: usize = 64;
+/// Most records that the answer to a check names.
+pub const MAX_HELD: usize = 1024;
+
+/// Consecutive buckets of what the receiver of a down feed is to hold; see `proto/tiermesh/v1/feed.proto`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Check {
+    pub position: u64,
+    /// 1 to [`MAX_CHECKED`], in order; empty ones as well.
+    pub buckets: Vec<BucketSum>,
+    /// More of the one bucket given, behind this key.
+    pub after: Option<RecordKey>,
+}
+
+/// The receiver's answer to a check.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CheckAnswer {
+    pub position: u64,
+    pub comparison: Comparison,
+    /// The first bucket that differs, and what is held of it in the order of the keys, at most [`MAX_HELD`].
+    pub bucket: u16,
+    pub held: Vec<HeldVersion>,
+    /// There is more behind the last one.
+    pub incomplete: bool,
+}
+
+/// A record that the receiver holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HeldVersion {
+    pub key: RecordKey,
+    pub version: Version,
+    /// In quarantine and not applied.
+    pub quarantined: bool,
+}
+
 /// Most nodes that a head names.
 pub const MAX_BELOW: usize = 1024;
 
@@ -199,6 +242,8 @@ pub struct Ack {
     pub refused: Refused,
     /// Answers a proof.
     pub verdict: Option<Verdict>,
+    /// Answers a check.
+    pub check: Option<CheckAnswer>,
 }
 
 /// What a sender says.

@@ -62,7 +62,8 @@ pub fn encode(records: &[Record], place: Place) -> Batch {
         None => (Compression::None, raw),
     };
     let Place { after, upto, head, now_ms } = place;
-    Batch { after, upto, compression, raw_len, payload: Bytes::from(payload), head, now_ms }
+    let retractions = Vec::new();
+    Batch { after, upto, compression, raw_len, payload: Bytes::from(payload), head, now_ms, retractions }
 }
 
 /// Reads a batch's records, as their wire forms. Never makes more than [`MAX_BATCH_BYTES`] of the payload.

@@ -4,16 +4,20 @@
 //! directory, code system, policy, catalogue, revocation   from anywhere but the child's subtree
 //! registration of the subtree                             it and the rest of its person, with their documents: an interest may be new
 //! registration of elsewhere                               if somebody of the subtree is the same person: the whole person
-//!                                                         if the version before was: the change, which ends the interest
+//!                                                         if the version before was: the child forgets it, and its documents
 //!                                                         if the version before was signed there: the change
 //! document entry                                          if its patient's person has a registration of the subtree
 //!                                                         if its institution is of the subtree
 //!                                                         if the version before was signed there: the change
+//! registration of anywhere                                who is no more the same person as it, and of no concern: forgotten
 //! institution moves into the subtree                      all that it has filed so far (`send::backfill`)
 //! ```
 //! A record is *of* the subtree in which its institution's writer stands now, whoever signed it. What was signed in the subtree
 //! goes down never: the child has it, or gets it back by a restore. A child that holds a record which it signed itself, before
 //! the institution moved away, is told of the first change to it, so that both ends of its up feed agree who holds what of it.
+//!
+//! What is retracted by this looks at versions before, and those may have been reclaimed. So it is only the fast way: the comparison
+//! (`send::sweep`) finds whatever a child holds that it is not told.
 //!
 //! The rule looks at what is held now and not at what was held when the record was committed. That is right in both
 //! directions: whatever changes an interest later is itself a record that comes later in the feed.
@@ -75,7 +79,9 @@ pub fn is_told(
     };
     let envelope = record.envelope();
     match envelope.known_flow() {
-        Some(Flow::Registration) if envelope.kind == Kind::Registration as u32 => concerns(record),
+        Some(Flow::Registration) if envelope.kind == Kind::Registration as u32 => {
+            Ok(inside(record) || concerns(record)?)
+        }
         Some(Flow::DocumentEntry) if inside(record) => Ok(true),
         Some(Flow::DocumentEntry) => match envelope.subject {
             Some(subject) => store.get(&subject)?.map_or(Ok(false), |patient| concerns(&patient)),
@@ -91,6 +97,24 @@ fn is_for_everybody(flow: Option<Flow>) -> bool {
         flow,
         Some(Flow::Directory | Flow::CodeSystem | Flow::Policy | Flow::Catalogue | Flow::Revocation)
     )
+}
+
+/// What goes to the child because of some records.
+#[derive(Debug, Default)]
+pub(crate) struct Selected {
+    pub records: Vec<Record>,
+    /// What it is to forget, in this version or an earlier one.
+    pub retractions: Vec<(RecordKey, Version)>,
+}
+
+impl Selected {
+    fn tell(records: Vec<Record>) -> Self {
+        Self { records, retractions: Vec::new() }
+    }
+
+    fn retract(&mut self, record: &Record) {
+        self.retractions.push((record.key(), record.envelope().version));
+    }
 }
 
 /// Selects for one child, during one session.
@@ -120,21 +144,31 @@ impl Selection {
         after: u64,
         view: &DirectoryView,
         store: &Store,
-    ) -> Result<Vec<Record>, ReadError> {
+    ) -> Result<Selected, ReadError> {
         if self.sent.len() > MAX_REMEMBERED {
             self.sent.clear();
         }
-        let mut selected = Vec::new();
+        let mut selected = Selected::default();
         for record in records {
-            for wanted in self.because_of(record, after, view, store)? {
+            let Selected { records, retractions } = self.because_of(record, after, view, store)?;
+            for wanted in records {
                 if self.sent.insert((wanted.key(), wanted.envelope().version)) {
-                    selected.push(wanted);
+                    selected.records.push(wanted);
                 }
             }
+            self.retracted(&retractions);
+            selected.retractions.extend(retractions);
             // A person may have many registrations and documents: others want to run too.
             tokio::task::yield_now().await;
         }
         Ok(selected)
+    }
+
+    /// The child forgets these, so they may be told again.
+    pub fn retracted(&mut self, retractions: &[(RecordKey, Version)]) {
+        for retraction in retractions {
+            self.sent.remove(retraction);
+        }
     }
 
     fn because_of(
@@ -143,25 +177,25 @@ impl Selection {
         after: u64,
         view: &DirectoryView,
         store: &Store,
-    ) -> Result<Vec<Record>, ReadError> {
+    ) -> Result<Selected, ReadError> {
         let signed_inside = self.is_signed_inside(&record, view);
         match record.envelope().known_flow() {
             Some(Flow::Registration) if record.envelope().kind == Kind::Registration as u32 => {
                 self.because_of_registration(record, after, view, store)
             }
             Some(Flow::DocumentEntry) if !signed_inside => {
-                self.because_of_document(record, after, view, store)
+                Ok(Selected::tell(self.because_of_document(record, after, view, store)?))
             }
             flow if is_for_everybody(flow) && !signed_inside && self.may_know(&record, view) => {
-                Ok(vec![record])
+                Ok(Selected::tell(vec![record]))
             }
             // Links and consents come with the linker and the policy issue.
-            _ => Ok(Vec::new()),
+            _ => Ok(Selected::default()),
         }
     }
 
     /// The end of a term goes after all that it ends, so not before it is known here for whom that is.
-    fn may_know(&self, record: &Record, view: &DirectoryView) -> bool {
+    pub(crate) fn may_know(&self, record: &Record, view: &DirectoryView) -> bool {
         match Fact::of_record(record) {
             Some(Fact::TermEnd { institution, term, .. }) => self.moves.is_followed(&institution, term, view),
             _ => true,
@@ -174,28 +208,75 @@ impl Selection {
         after: u64,
         view: &DirectoryView,
         store: &Store,
-    ) -> Result<Vec<Record>, ReadError> {
+    ) -> Result<Selected, ReadError> {
         let signed_inside = self.is_signed_inside(&record, view);
+        let history = store.history(&record.key(), MAX_HISTORY)?;
+        let mut selected = self.because_it_changed(&history, after, view, store)?;
         if record.envelope().tombstone && !signed_inside && self.is_of_subtree(&record, view) {
-            return Ok(vec![record]);
+            selected.records.push(record);
+            return Ok(selected);
         }
-        let mut wanted = Vec::new();
         let person = if record.envelope().tombstone { Vec::new() } else { self.interest.person(&record)? };
         if person.iter().any(|member| self.is_of_subtree(member, view)) {
             for member in person {
                 let documents = self.interest.documents(&member.key())?;
                 if !self.is_signed_inside(&member, view) {
-                    wanted.push(member);
+                    selected.records.push(member);
                 }
-                wanted.extend(documents.into_iter().filter(|one| !self.is_signed_inside(one, view)));
+                selected
+                    .records
+                    .extend(documents.into_iter().filter(|one| !self.is_signed_inside(one, view)));
             }
         } else if !signed_inside {
-            let history = store.history(&record.key(), MAX_HISTORY)?;
-            if self.is_stale_inside(&record, &history, after, view) || self.was_told(&history, after, view)? {
-                wanted.push(record);
+            // A child that signed an earlier version itself does not forget it, so it is told what became of it.
+            if self.is_stale_inside(&record, &history, after, view) {
+                selected.records.push(record);
+            } else if self.was_told(&history, after, view)? {
+                self.retract_all(&record, view, &mut selected)?;
             }
         }
-        Ok(wanted)
+        Ok(selected)
+    }
+
+    /// The others of the persons that the earlier versions of a registration made, if they are of no concern any more.
+    fn because_it_changed(
+        &self,
+        history: &[(u64, Record)],
+        after: u64,
+        view: &DirectoryView,
+        store: &Store,
+    ) -> Result<Selected, ReadError> {
+        let mut selected = Selected::default();
+        let mut met = HashSet::new();
+        for (lsn, earlier) in history.iter().skip(1) {
+            let before =
+                if earlier.envelope().tombstone { Vec::new() } else { self.interest.person(earlier)? };
+            for member in before.into_iter().filter(|member| member.key() != earlier.key()) {
+                if met.insert(member.key()) && !is_told(&member, &self.child, &*self.interest, view, store)? {
+                    self.retract_all(&member, view, &mut selected)?;
+                }
+            }
+            if *lsn <= after {
+                break;
+            }
+        }
+        Ok(selected)
+    }
+
+    /// Retracts a registration and its documents, but for what is the subtree's own.
+    fn retract_all(
+        &self,
+        registration: &Record,
+        view: &DirectoryView,
+        selected: &mut Selected,
+    ) -> Result<(), ReadError> {
+        let documents = self.interest.documents(&registration.key())?;
+        for record in documents.iter().chain([registration]) {
+            if !self.is_signed_inside(record, view) && !self.is_of_subtree(record, view) {
+                selected.retract(record);
+            }
+        }
+        Ok(())
     }
 
     /// Whether somebody of the subtree is held to be the same person.

@@ -9,12 +9,13 @@
 //!
 //! One sender and one receiver run every feed; what stands in it is its rule (`send::route`): **up** all that a subtree wrote,
 //! **down** the directory and the persons in whom a child has an interest ([`Interest`]), **restore** what a child that lost its
-//! disk wrote ([`is_restoring`]). An up feed is proven by digests and mended where it differs (`proof`, `send::proving`).
+//! disk wrote ([`is_restoring`]). An up feed is proven by digests and mended where it differs (`proof`, `send::proving`);
+//! of a down feed the sender asks its rule about every record, a little at a time, and compares bucket by bucket (`send::sweep`).
 //!
 //! Read [`entitlement`] for who may write, [`epoch`] for which start of a writer is admitted. The streams, their transport and
 //! the neighbour's verified path come from outside: this crate knows nothing of gRPC, TLS or certificates ([`Keyring`]).
-//! How an institution gets another writer: [`DirectoryView::awaited`] and its module. It does not yet do: proofs of down feeds,
-//! moves of nodes, revocation.
+//! How an institution gets another writer: [`DirectoryView::awaited`] and its module. It does not yet do: moves of nodes,
+//! revocation.
 
 pub mod batch;
 mod confirmations;

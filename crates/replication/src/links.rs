@@ -64,6 +64,10 @@ pub struct LinkView {
     pub proven_records: u64,
     /// Records that a comparison found missing at one end and that were shipped again or given back, since the start.
     pub repaired: u64,
+    /// Records that this node told the child to forget, since the start.
+    pub retracted: u64,
+    /// Records of a down feed that the child holds and for which this node cannot account, at the last full comparison.
+    pub surplus: u64,
     /// Why the ends do not hold the same although what differed was shipped again; none while nothing is known against it.
     pub disproven: Option<String>,
 }
@@ -101,6 +105,8 @@ impl LinkView {
             proven_position: 0,
             proven_records: 0,
             repaired: 0,
+            retracted: 0,
+            surplus: 0,
             disproven: None,
         }
     }
@@ -155,6 +161,13 @@ impl LinkView {
                 Health::Amber,
                 format!("{} records in quarantine; list them and act on their reasons", self.quarantined),
             );
+        }
+        if self.surplus > 0 {
+            let why = format!(
+                "the child holds {} records from outside its subtree of which this node knows nothing or less; if it lost records they are on their way, else look where the child has them from",
+                self.surplus
+            );
+            return (Health::Amber, why);
         }
         (Health::Green, String::new())
     }

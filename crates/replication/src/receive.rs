@@ -9,6 +9,7 @@
 //! An acknowledgement is sent strictly after the commit that holds its batch is durable.
 
 mod applier;
+mod check;
 mod greeting;
 mod seen;
 mod sessions;

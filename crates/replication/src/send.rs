@@ -5,6 +5,7 @@
 //! batches unacknowledged and remembers nothing between sessions. A signal that the log grew carries no data; the log is read.
 
 mod backfill;
+mod check;
 mod cover;
 mod express;
 mod introduction;
@@ -13,6 +14,7 @@ mod proving;
 mod repair;
 mod route;
 mod shipping;
+mod sweep;
 #[cfg(test)]
 mod tests;
 
@@ -23,8 +25,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::{Stream, StreamExt};
-use model::feed::{Ack, Batch, FromReceiver, FromSender, Head, Hello, Welcome};
-use model::{Clock, KeyId, NodePath, Record};
+use model::feed::{Ack, Batch, FromReceiver, FromSender, Head, Hello, MAX_RETRACTIONS, Welcome};
+use model::{Clock, KeyId, NodePath, Record, RecordKey, Version};
 use store::{FeedReader, FeedSlice, Store};
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
@@ -37,8 +39,9 @@ use self::proving::Proving;
 pub use self::route::Children;
 use self::route::{Route, select};
 use self::shipping::{Shipping, cut};
+use self::sweep::Sweep;
 use crate::batch::Place;
-use crate::interest::Selection;
+use crate::interest::{Selected, Selection};
 use crate::links::Counted;
 use crate::{
     Confirmations, Directory, DirectoryView, Keyring, LinkError, Links, NodeIdentity, batch, entitlement,
@@ -253,6 +256,7 @@ struct Course<'a> {
     cover: Cover,
     express: Express,
     proving: Proving,
+    sweep: Sweep,
     pace: Pace,
     max_batch_bytes: usize,
     /// Parts of the last slice that was read.
@@ -283,6 +287,10 @@ enum Next {
     Batch,
     /// Nothing new; what differs at the other end is shipped again.
     Repair,
+    /// The same of a down feed.
+    Mend,
+    /// The next records are compared with what the other end is to hold.
+    Gather,
     Head,
     /// The line carries the last batch.
     WaitForLine(Instant),
@@ -320,6 +328,7 @@ impl<'a> Course<'a> {
             cover: Cover::default(),
             express: Express::default(),
             proving: Proving::new(now),
+            sweep: Sweep::new(now),
             max_batch_bytes: pace.batch_bytes(max_batch_bytes),
             pace,
             ready: VecDeque::new(),
@@ -350,7 +359,7 @@ impl<'a> Course<'a> {
                     FromReceiver::Ack(ack) => self.acknowledged(ack).await?,
                     FromReceiver::Welcome(_) => return Err(LinkError::Protocol("a second welcome")),
                 },
-                permit = outgoing.reserve(), if matches!(next, Next::Batch | Next::Repair | Next::Head) => {
+                permit = outgoing.reserve(), if matches!(next, Next::Batch | Next::Repair | Next::Mend | Next::Head) => {
                     let permit = permit.map_err(|_| closed())?;
                     let batch = match next {
                         Next::Head => {
@@ -358,6 +367,7 @@ impl<'a> Course<'a> {
                             continue;
                         }
                         Next::Repair => Some(self.repair_batch(head)?),
+                        Next::Mend => Some(self.mending_batch(head)?),
                         _ => self.batch().await?,
                     };
                     if let Some(batch) = batch {
@@ -367,8 +377,9 @@ impl<'a> Course<'a> {
                         self.read_out = head;
                     }
                 }
+                () = tokio::task::yield_now(), if next == Next::Gather => self.gather()?,
                 _ = store.beyond(newest), if next == Next::WaitForRecords => {}
-                () = tokio::time::sleep_until(next.or(self.next_head)), if next != Next::Head => {}
+                () = tokio::time::sleep_until(next.or(self.wake(next, head))), if next != Next::Head => {}
                 () = tokio::time::sleep_until(silent_at) => return Err(silent(&self.sender.settings)),
             }
         }
@@ -380,12 +391,20 @@ impl<'a> Course<'a> {
         let line = self.pace.wait(Instant::now());
         if more && self.shipping.has_room() && line.is_none() {
             Next::Batch
-        } else if Instant::now() >= self.next_head || at_end || self.proof_wanted(head) {
+        } else if Instant::now() >= self.next_head
+            || at_end
+            || self.proof_wanted(head)
+            || self.check_wanted(head)
+        {
             Next::Head
         } else if let Some(free_at) = line.filter(|_| self.shipping.has_room()) {
             Next::WaitForLine(free_at)
         } else if !more && self.proving.repairing().is_some() && self.shipping.has_room() {
             Next::Repair
+        } else if !more && self.sweep.mends() && self.shipping.has_room() {
+            Next::Mend
+        } else if !more && self.step_due(head).is_some_and(|due| due <= Instant::now()) {
+            Next::Gather
         } else if more {
             Next::WaitForAck
         } else {
@@ -403,7 +422,8 @@ impl<'a> Course<'a> {
         let (sender, up) = (self.sender, self.sender.route.is_up());
         let below = || sender.links.below(&sender.own.path, &sender.directory.snapshot(), now_ms);
         let below = if up { below() } else { Vec::new() };
-        FromSender::Head(Head { head, now_ms, below, proof: self.proof() })
+        let (proof, check) = (self.proof(), self.check());
+        FromSender::Head(Head { head, now_ms, below, proof, check })
     }
 
     /// The next batch; none if the log had nothing more after all.
@@ -456,7 +476,7 @@ impl<'a> Course<'a> {
             return Ok(true);
         }
         let place = Place { after, upto: slice.upto, head: slice.head, now_ms: 0 };
-        self.select(slice.records, place, &directory).await?;
+        self.select(slice.records, slice.forgotten, place, &directory).await?;
         Ok(true)
     }
 
@@ -464,22 +484,42 @@ impl<'a> Course<'a> {
     async fn select(
         &mut self,
         records: Vec<Record>,
+        forgotten: Vec<(RecordKey, Version)>,
         place: Place,
         directory: &DirectoryView,
     ) -> Result<(), LinkError> {
         let sender = self.sender;
-        let mut records =
+        let selected =
             select(self.selection.as_mut(), records, place.after, directory, &sender.store).await?;
+        let Selected { mut records, mut retractions } = selected;
+        if let Some(selection) = &mut self.selection {
+            // What was retracted here was told from here.
+            selection.retracted(&forgotten);
+            retractions.extend(forgotten);
+        }
         self.cover(&mut records, directory)?;
         let place = Place { now_ms: sender.clock.now_ms(), ..place };
         let parts = cut(&records, self.max_batch_bytes, sender.settings.max_batch_records);
         let last = parts.len() - 1;
         for (at, part) in parts.into_iter().enumerate() {
             let upto = if at == last { place.upto } else { place.after };
-            self.ready.push_back(batch::encode(part, Place { upto, ..place }));
+            let batch = batch::encode(part, Place { upto, ..place });
+            let with = if at == last { self.retract(retractions.split_off(0), place) } else { Vec::new() };
+            self.ready.push_back(Batch { retractions: with, ..batch });
         }
         self.sender.links.change(self.to, |link| link.head = place.head.max(link.head));
         Ok(())
+    }
+
+    /// Puts retractions into batches of their own, but for those of the last one.
+    fn retract(&mut self, mut all: Vec<(RecordKey, Version)>, place: Place) -> Vec<(RecordKey, Version)> {
+        self.sender.links.change(self.to, |link| link.retracted += all.len() as u64);
+        while all.len() > MAX_RETRACTIONS {
+            let retractions = all.split_off(all.len() - MAX_RETRACTIONS);
+            let alone = batch::encode(&[], Place { upto: place.after, ..place });
+            self.ready.push_back(Batch { retractions, ..alone });
+        }
+        all
     }
 
     /// Makes batches of what may not wait behind the backlog.
@@ -555,6 +595,9 @@ impl<'a> Course<'a> {
             link.quarantined = ack.quarantined_total;
             link.clock_offset_ms = offset.unwrap_or(link.clock_offset_ms);
         });
+        if let Some(answer) = &ack.check {
+            self.checked(answer)?;
+        }
         match ack.verdict {
             Some(verdict) => self.judged(verdict, now_ms).await,
             None => Ok(()),

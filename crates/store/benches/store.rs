@@ -209,7 +209,12 @@ async fn apply(root: &Path, records: &[Record]) {
     let began = Instant::now();
     for (at, batch) in records.chunks(500).enumerate() {
         let position = FeedPosition { generation: [1; 16], position: at as u64 };
-        let apply = Apply { records: batch.to_vec(), quarantined: vec![], position: Some((from, position)) };
+        let apply = Apply {
+            records: batch.to_vec(),
+            quarantined: vec![],
+            forget: vec![],
+            position: Some((from, position)),
+        };
         store.apply(apply).await.expect("the batch is applied");
     }
     println!("apply: {:.0} records/s", records.len() as f64 / began.elapsed().as_secs_f64());

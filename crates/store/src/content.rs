@@ -214,6 +214,10 @@ pub(crate) fn changes(content: &Content, own: Own, derivation: &dyn Derivation) 
                 out.push(Change::Record { key, pointer, supersedes });
                 out.extend((seq > 0).then_some(Change::Seq(seq)));
             }
+            Item::Forgotten { key, of, supersedes } => {
+                let pointer = Pointer::to_forgotten(of, content.lsn, *span);
+                out.push(Change::Record { key: *key, pointer, supersedes: *supersedes });
+            }
             Item::Position { feed, position } => out.push(Change::Feed { feed: *feed, position: *position }),
             Item::Quarantined(quarantined) => out.push(Change::Quarantine {
                 from: quarantined.from,

@@ -66,6 +66,26 @@ pub struct BucketDigest {
     pub count: u64,
 }
 
+impl BucketDigest {
+    /// Two sets together.
+    #[must_use]
+    pub fn plus(self, other: Self) -> Self {
+        Self { sum: self.sum.wrapping_add(other.sum), count: self.count.wrapping_add(other.count) }
+    }
+
+    /// With one more record: see [`contribution`].
+    #[must_use]
+    pub fn with(self, contribution: u128) -> Self {
+        self.plus(Self { sum: contribution, count: 1 })
+    }
+
+    /// Without a record that was in it.
+    #[must_use]
+    pub fn without(self, contribution: u128) -> Self {
+        self.plus(Self { sum: contribution.wrapping_neg(), count: 1u64.wrapping_neg() })
+    }
+}
+
 /// The buckets of one partition. As a change of them, sums and counts are wrapping differences.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct PartitionDigest {
@@ -171,10 +191,7 @@ impl Digest {
 
     /// All buckets together.
     pub fn total(&self) -> BucketDigest {
-        self.buckets().fold(BucketDigest::default(), |total, (_, bucket)| BucketDigest {
-            sum: total.sum.wrapping_add(bucket.sum),
-            count: total.count.wrapping_add(bucket.count),
-        })
+        self.buckets().fold(BucketDigest::default(), |total, (_, bucket)| total.plus(bucket))
     }
 
     /// One bucket; an empty one if there is none of this number.

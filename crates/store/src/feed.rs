@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use model::{Envelope, KeyId, Record};
+use model::{Envelope, KeyId, Record, RecordKey, Version};
 
 use crate::content::Content;
 use crate::error::ReadError;
@@ -14,6 +14,9 @@ use crate::types::FeedSlice;
 
 /// Most bytes of the log read for one slice: a call stays short where nearly everything is superseded or filtered out.
 const SCAN_BYTES: u64 = 16 * 1024 * 1024;
+
+/// Records that were forgotten, each in its version.
+type Forgotten = Vec<(RecordKey, Version)>;
 
 /// A slice that is being filled.
 struct Filling<'a> {
@@ -27,7 +30,8 @@ struct Filling<'a> {
 
 impl Filling<'_> {
     fn is_full(&self) -> bool {
-        self.slice.records.len() >= self.max_records || self.bytes >= self.max_bytes
+        self.slice.records.len() + self.slice.forgotten.len() >= self.max_records
+            || self.bytes >= self.max_bytes
     }
 
     /// Takes a commit's records, unless there is no room for them behind others.
@@ -93,7 +97,7 @@ impl FeedReader {
     ) -> Result<FeedSlice, ReadError> {
         let head = *self.shared.head.borrow();
         let mut filling = Filling {
-            slice: FeedSlice { records: Vec::new(), upto: self.after, head },
+            slice: FeedSlice { records: Vec::new(), forgotten: Vec::new(), upto: self.after, head },
             bytes: 0,
             max_records,
             max_bytes,
@@ -133,10 +137,12 @@ impl FeedReader {
                     let (place, lsn) = (frame.place, frame.header.last_lsn());
                     match Content::of(&frame) {
                         Ok(content) => {
-                            if !filling.take(lsn, self.current(content, filling.filter)?) {
+                            let (records, forgotten) = self.current(content, filling.filter)?;
+                            if !filling.take(lsn, records) {
                                 walk = before;
                                 break;
                             }
+                            filling.slice.forgotten.extend(forgotten);
                             if filling.is_full() {
                                 break;
                             }
@@ -169,7 +175,9 @@ impl FeedReader {
         let left = current.partition_point(|pointer| pointer.lsn <= after);
         for commit in current[left..].chunk_by(|one, next| one.lsn == next.lsn) {
             let mut records = Vec::with_capacity(commit.len());
-            let may_pass = |pointer: &&Pointer| (filling.may)(&pointer.class().signer, pointer.class().flow);
+            let may_pass = |pointer: &&Pointer| {
+                !pointer.forgotten && (filling.may)(&pointer.class().signer, pointer.class().flow)
+            };
             for pointer in commit.iter().filter(may_pass) {
                 // None: it has been superseded meanwhile.
                 let Some(record) = log.record(pointer)? else { continue };
@@ -186,23 +194,30 @@ impl FeedReader {
         Ok(true)
     }
 
-    /// The records of a frame that pass the filter and are still current.
+    /// The records of a frame that pass the filter and are still current, and what it says was forgotten and still is.
     fn current(
         &self,
         content: Content,
         filter: &dyn Fn(&Envelope) -> bool,
-    ) -> Result<Vec<Record>, ReadError> {
-        let mut records = Vec::new();
+    ) -> Result<(Vec<Record>, Forgotten), ReadError> {
+        let (mut records, mut forgotten) = (Vec::new(), Vec::new());
+        let is_now = |key: &RecordKey, offset| -> Result<bool, ReadError> {
+            let pointer = self.shared.pointer(key)?;
+            Ok(pointer.is_some_and(|pointer| (pointer.lsn, pointer.offset) == (content.lsn, offset)))
+        };
         for (span, item) in content.items {
-            let Item::Record { record, .. } = item else { continue };
-            if !filter(record.envelope()) {
-                continue;
-            }
-            let pointer = self.shared.pointer(&record.key())?;
-            if pointer.is_some_and(|pointer| (pointer.lsn, pointer.offset) == (content.lsn, span.offset)) {
-                records.push(record);
+            match item {
+                Item::Record { record, .. }
+                    if filter(record.envelope()) && is_now(&record.key(), span.offset)? =>
+                {
+                    records.push(record);
+                }
+                Item::Forgotten { key, of, .. } if is_now(&key, span.offset)? => {
+                    forgotten.push((key, of.version()));
+                }
+                _ => {}
             }
         }
-        Ok(records)
+        Ok((records, forgotten))
     }
 }

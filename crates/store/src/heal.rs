@@ -33,6 +33,10 @@ impl Shared {
                 if found.len() >= limit {
                     return Ok(found);
                 }
+                if pointer.forgotten {
+                    // Nobody has it.
+                    continue;
+                }
                 match self.log.record(&pointer) {
                     Ok(_) => {}
                     Err(ReadError::Index) => return Err(ReadError::Index),

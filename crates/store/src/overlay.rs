@@ -198,8 +198,11 @@ impl Overlay {
             for (key, held) in self.records.range(first_of(partition)..=last_of(partition)) {
                 let bucket = bucket_of(key);
                 let Held { pointer, base } = held;
-                changed.entry(pointer.class()).or_default().add(bucket, pointer.digest());
-                if let Some(base) = base {
+                let digest = changed.entry(pointer.class()).or_default();
+                if !pointer.forgotten {
+                    digest.add(bucket, pointer.digest());
+                }
+                if let Some(base) = base.filter(|base| !base.forgotten) {
                     changed.entry(base.class()).or_default().remove(bucket, base.digest());
                 }
             }

@@ -150,13 +150,16 @@ impl Shared {
                         (record.key(), Pointer::to(record, content.lsn, *span), supersedes)
                     }
                     Item::Stub(Stub { key, pointer, supersedes, .. }) => (*key, *pointer, supersedes),
+                    Item::Forgotten { key, of, supersedes } => {
+                        (*key, Pointer::to_forgotten(of, content.lsn, *span), supersedes)
+                    }
                     Item::Position { .. } | Item::Quarantined(_) => continue,
                 };
                 let accepted = |class: Class| of(&class.signer, class.flow);
-                if accepted(pointer.class()) {
+                if !pointer.forgotten && accepted(pointer.class()) {
                     found.add(&key, pointer.digest());
                 }
-                if let Some(old) = supersedes.filter(|old| accepted(old.class())) {
+                if let Some(old) = supersedes.filter(|old| !old.forgotten && accepted(old.class())) {
                     found.remove(&key, old.digest());
                 }
             }

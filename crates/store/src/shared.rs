@@ -84,7 +84,12 @@ impl Shared {
         Own { node: self.node, key: self.signing.id() }
     }
 
-    /// Where the current version of a record is.
+    /// Where the version of a record is that is held and not forgotten.
+    pub(crate) fn current(&self, key: &RecordKey) -> Result<Option<Pointer>, ReadError> {
+        Ok(self.pointer(key)?.filter(|pointer| !pointer.forgotten))
+    }
+
+    /// Where the current version of a record is, or what says that it was forgotten.
     pub(crate) fn pointer(&self, key: &RecordKey) -> Result<Option<Pointer>, ReadError> {
         {
             let view = self.view.read();
@@ -100,7 +105,7 @@ impl Shared {
     pub(crate) fn record(&self, key: &RecordKey) -> Result<Option<Record>, ReadError> {
         let mut before = None;
         loop {
-            let Some(pointer) = self.pointer(key)? else { return Ok(None) };
+            let Some(pointer) = self.current(key)? else { return Ok(None) };
             match self.log.record(&pointer)? {
                 Some(record) if record.key() == *key => return Ok(Some(record)),
                 // It was superseded and reclaimed after its place was looked up.
@@ -113,7 +118,7 @@ impl Shared {
 
     pub(crate) fn history(&self, key: &RecordKey, most: usize) -> Result<Vec<(u64, Record)>, ReadError> {
         let mut records = Vec::new();
-        let mut next = self.pointer(key)?;
+        let mut next = self.current(key)?;
         while let Some(pointer) = next.filter(|_| records.len() < most) {
             match self.log.item(pointer.lsn, pointer.offset, pointer.length) {
                 Ok(Some(Item::Record { record, supersedes })) => {
@@ -123,7 +128,7 @@ impl Shared {
                 Err(error) if records.is_empty() => return Err(error),
                 // It was superseded and reclaimed after its place was looked up.
                 Ok(None) if records.is_empty() => {
-                    next = self.pointer(key)?;
+                    next = self.current(key)?;
                     if next == Some(pointer) {
                         return Err(self.index_broken());
                     }
@@ -162,7 +167,7 @@ impl Shared {
             .collect())
     }
 
-    /// Keys of records in a bucket, in order, those after `after`.
+    /// Keys of records in a bucket, those forgotten as well, in order, those after `after`.
     pub(crate) fn bucket(
         &self,
         bucket: u16,

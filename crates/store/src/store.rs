@@ -114,7 +114,8 @@ impl Store {
     }
 
     /// Applies what a peer sent, in one commit with the position that it reaches. Records of which this or a higher
-    /// version is held are counted as repeated. The caller has verified signatures and rights.
+    /// version is held are counted as repeated. What is to be forgotten is, unless the same apply brings the record: it is neither
+    /// counted nor found nor read any more until it comes again, in any version. The caller has verified signatures and rights.
     pub async fn apply(&self, apply: Apply) -> Result<Applied, CommitError> {
         match self.ask(Request::Apply(apply)).await? {
             Answer::Applied(applied) => Ok(applied),
@@ -161,6 +162,11 @@ impl Store {
 
     /// The version held under this key, without reading the record.
     pub fn version(&self, key: &RecordKey) -> Result<Option<Version>, ReadError> {
+        Ok(self.handle.shared.current(key)?.map(|pointer| pointer.version()))
+    }
+
+    /// The same, or the version in which the record was forgotten.
+    pub fn known_version(&self, key: &RecordKey) -> Result<Option<Version>, ReadError> {
         Ok(self.handle.shared.pointer(key)?.map(|pointer| pointer.version()))
     }
 
@@ -280,10 +286,11 @@ impl Store {
 
     /// What is held under a key, without reading it.
     pub fn held(&self, key: &RecordKey) -> Result<Option<HeldRecord>, ReadError> {
-        let pointer = self.handle.shared.pointer(key)?;
+        let pointer = self.handle.shared.current(key)?;
         Ok(pointer.map(|pointer| HeldRecord {
             version: pointer.version(),
             signer: pointer.class().signer,
+            flow: pointer.class().flow,
             contribution: pointer.digest(),
         }))
     }

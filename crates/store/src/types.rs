@@ -126,6 +126,8 @@ pub struct Committed {
 pub struct Apply {
     pub records: Vec<Record>,
     pub quarantined: Vec<Quarantined>,
+    /// Records to forget, each if it is held in just this version.
+    pub forget: Vec<(RecordKey, Version)>,
     /// The position that this reaches; durable together with the records or not at all.
     pub position: Option<(FeedId, FeedPosition)>,
 }
@@ -141,6 +143,8 @@ pub struct Applied {
     pub repeated: usize,
     /// Quarantined records not yet held.
     pub quarantined: usize,
+    /// Records forgotten.
+    pub forgotten: usize,
 }
 
 /// A record that could not be applied, kept as it came.
@@ -178,6 +182,8 @@ pub struct QuarantinedRecord {
 pub struct HeldRecord {
     pub version: Version,
     pub signer: KeyId,
+    /// The number of its flow class; those from [`crate::OTHER_FLOWS`] on as that one.
+    pub flow: u32,
     /// To digests: see [`crate::contribution`].
     pub contribution: u128,
 }
@@ -187,6 +193,8 @@ pub struct HeldRecord {
 pub struct FeedSlice {
     /// In log order.
     pub records: Vec<Record>,
+    /// What was forgotten on the way and has not come again, whatever the filter. Those of a damaged place are left out.
+    pub forgotten: Vec<(RecordKey, Version)>,
     /// Position reached: every record up to it that passes the filter and is not superseded has been given.
     pub upto: u64,
     /// The feed's last position at that moment.

@@ -7,7 +7,7 @@ use model::KeyId;
 use prost::Message;
 
 use crate::content::{Change, Content, FeedValue, WriterState};
-use crate::digest::{Class, Digest, PartitionDigest};
+use crate::digest::{BucketDigest, Class, Digest, PartitionDigest};
 use crate::index::meta::CountChange;
 use crate::index::{Index, IndexFailed, PartitionMeta, for_each};
 use crate::keys::{Key, PARTITIONS};
@@ -87,8 +87,11 @@ impl View {
                 self.feeds.insert(*feed, *position);
             }
             if let Change::Record { key, pointer, supersedes } = change {
-                self.digests.entry(pointer.class()).or_default().add(key, pointer.digest());
-                if let Some(old) = supersedes {
+                let digest = self.digests.entry(pointer.class()).or_default();
+                if !pointer.forgotten {
+                    digest.add(key, pointer.digest());
+                }
+                if let Some(old) = supersedes.filter(|old| !old.forgotten) {
                     self.digests.entry(old.class()).or_default().remove(key, old.digest());
                 }
             }
@@ -109,6 +112,13 @@ impl View {
         let mut digest = Digest::default();
         let accepted = self.digests.iter().filter(|(class, _)| of(&class.signer, class.flow));
         accepted.for_each(|(_, held)| digest.merge(held));
+        (self.lsn, digest)
+    }
+
+    /// One bucket of it.
+    pub(crate) fn bucket_digest(&self, bucket: u16, of: &dyn Fn(&KeyId, u32) -> bool) -> (u64, BucketDigest) {
+        let accepted = self.digests.iter().filter(|(class, _)| of(&class.signer, class.flow));
+        let digest = accepted.fold(BucketDigest::default(), |sum, (_, held)| sum.plus(held.bucket(bucket)));
         (self.lsn, digest)
     }
 

@@ -19,6 +19,9 @@ use crate::options::Run;
 use crate::shared::{Shared, room_to_fold};
 use crate::types::{Applied, Apply, Committed, Draft, FeedId, FeedPosition, LastEpoch};
 
+/// Bytes of the log that say that a record was forgotten, about.
+const FORGOTTEN_BYTES: usize = 128;
+
 /// What callers ask of the writer.
 #[derive(Debug)]
 pub(crate) enum Request {
@@ -47,7 +50,8 @@ impl Request {
             Self::Apply(apply) => {
                 let quarantined =
                     apply.quarantined.iter().map(|held| held.raw.len() + held.reason.len() + 64);
-                apply.records.iter().map(Record::size).chain(quarantined).sum()
+                apply.records.iter().map(Record::size).chain(quarantined).sum::<usize>()
+                    + apply.forget.len() * FORGOTTEN_BYTES
             }
         }
     }
@@ -55,7 +59,7 @@ impl Request {
     pub(crate) fn records(&self) -> usize {
         match self {
             Self::Commit(all) | Self::BeginEpoch(_, all, _) => all.len(),
-            Self::Apply(apply) => apply.records.len() + apply.quarantined.len(),
+            Self::Apply(apply) => apply.records.len() + apply.quarantined.len() + apply.forget.len(),
             Self::Repair(_) => 1,
         }
     }
@@ -268,6 +272,9 @@ impl Writer {
                 Item::Record { record, .. } => {
                     let pointer = Pointer::to(record, lsn, span);
                     pending.held.insert(record.key(), pointer);
+                }
+                Item::Forgotten { key, of, .. } => {
+                    pending.held.insert(*key, Pointer::to_forgotten(of, lsn, span));
                 }
                 Item::Position { feed, position } => drop(pending.feeds.insert(*feed, *position)),
                 Item::Quarantined(held) => drop(pending.quarantined.insert((held.hash, held.from))),

@@ -1,5 +1,6 @@
 //! Wire ↔ model for the feed.
 
+mod check;
 mod proof;
 
 use bytes::Bytes;
@@ -147,7 +148,8 @@ impl TryFrom<v1::FeedHead> for feed::Head {
         };
         let below = head.below.into_iter().map(seen).collect::<Result<_, ConvertError>>()?;
         let proof = head.proof.map(proof::proof).transpose()?;
-        Ok(Self { head: head.head, now_ms: head.now_ms, below, proof })
+        let check = head.check.map(check::check).transpose()?;
+        Ok(Self { head: head.head, now_ms: head.now_ms, below, proof, check })
     }
 }
 
@@ -164,6 +166,7 @@ impl From<feed::Head> for v1::FeedHead {
             now_ms: head.now_ms,
             below: head.below.into_iter().map(seen).collect(),
             proof: head.proof.map(proof::to_wire),
+            check: head.check.map(check::to_wire),
         }
     }
 }
@@ -183,6 +186,7 @@ impl TryFrom<v1::FeedBatch> for feed::Batch {
             payload: batch.payload,
             head: batch.head,
             now_ms: batch.now_ms,
+            retractions: check::retractions(batch.retractions)?,
         })
     }
 }
@@ -200,6 +204,7 @@ impl From<feed::Batch> for v1::FeedBatch {
             payload: batch.payload,
             head: batch.head,
             now_ms: batch.now_ms,
+            retractions: check::retractions_to_wire(&batch.retractions),
         }
     }
 }
@@ -233,6 +238,7 @@ impl TryFrom<v1::ShipReply> for FromReceiver {
                 quarantined_total: ack.quarantined_total,
                 refused: refused(ack.refused, ack.refused_incomplete)?,
                 verdict: ack.verdict.map(proof::verdict).transpose()?,
+                check: ack.check.map(check::answer).transpose()?,
             }),
         })
     }
@@ -264,6 +270,7 @@ impl From<FromReceiver> for v1::ShipReply {
                 refused_incomplete: ack.refused.incomplete,
                 refused: refused_records(ack.refused),
                 verdict: ack.verdict.map(proof::verdict_to_wire),
+                check: ack.check.map(check::answer_to_wire),
             }),
         };
         Self { frame: Some(frame) }

@@ -13,19 +13,26 @@ use super::run::{Event, KILLED, Simulation};
 /// How long a node is refused before the operator takes its disk out.
 const PATIENCE_MS: u64 = 2000;
 
+/// What becomes of the noted epoch when a disk is set back.
+#[derive(Debug, Clone, Copy)]
+enum Note {
+    Kept,
+    SetBack(Option<LastEpoch>),
+}
+
 /// A backup.
 #[derive(Debug, Clone)]
 pub struct Copied {
     memory: Memory,
     index: MemoryIndex,
-    /// The note too, of a machine that is set back as a whole.
-    note: Option<Option<LastEpoch>>,
+    /// Of a machine that is set back as a whole, the note too.
+    note: Note,
 }
 
 impl Copied {
     pub fn of(seat: &Seat, note: bool) -> Self {
         let (memory, index) = (seat.disk.copy(), seat.index.lock().copy());
-        Self { memory, index, note: note.then(|| *seat.note.lock()) }
+        Self { memory, index, note: if note { Note::SetBack(*seat.note.lock()) } else { Note::Kept } }
     }
 }
 
@@ -34,7 +41,7 @@ impl Simulation {
     pub fn lose(&mut self, node: usize, crash: Crash) {
         // Another disk has other random bytes.
         let memory = Memory::new(self.seed ^ (self.elapsed.ms() << 20) ^ node as u64);
-        self.set_back(node, Copied { memory, index: MemoryIndex::default(), note: None }, crash);
+        self.set_back(node, Copied { memory, index: MemoryIndex::default(), note: Note::Kept }, crash);
     }
 
     /// The disk is replaced by a copy.
@@ -45,7 +52,7 @@ impl Simulation {
         seat.tampered.store(true, Ordering::Relaxed);
         seat.disk.replace(copied.memory);
         *seat.index.lock() = copied.index;
-        if let Some(note) = copied.note {
+        if let Note::SetBack(note) = copied.note {
             *seat.note.lock() = note;
         }
         self.refused[node] = None;
@@ -110,7 +117,7 @@ impl Simulation {
         let now_ms = self.elapsed.ms();
         for node in 1..self.seats.len() {
             let seat = self.seats[node].clone();
-            let refused = self.is_refused(&seat);
+            let refused = is_refused(&seat);
             let since = *self.refused[node].get_or_insert(now_ms);
             if !refused {
                 self.refused[node] = None;
@@ -120,19 +127,20 @@ impl Simulation {
             }
         }
     }
+}
 
-    fn is_refused(&self, seat: &Seat) -> bool {
-        let (live, above) = (seat.live.lock().clone(), seat.member.path.parent());
-        let Some((live, above)) = live.zip(above) else { return false };
-        let reason = live.links.view(&above).and_then(|link| link.last_error).map(|error| error.reason);
-        let restoring = live.store.last_epoch().is_none() || replication::is_restoring(&live.store);
-        // While a restore is under way it is said to be needed. One whose parent has lost everything meanwhile does not end.
-        let hopeless = match reason.as_deref() {
-            Some("RESTORE_NEEDED" | "EPOCH_FENCED") => !restoring,
-            Some("PROTOCOL") => restoring,
-            _ => false,
-        };
-        // A node that nobody tampered with must never need it: it stays refused, and that is found.
-        hopeless && seat.tampered.load(Ordering::Relaxed)
-    }
+/// Whether the parent refuses a node for good.
+fn is_refused(seat: &Seat) -> bool {
+    let (live, above) = (seat.live.lock().clone(), seat.member.path.parent());
+    let Some((live, above)) = live.zip(above) else { return false };
+    let reason = live.links.view(&above).and_then(|link| link.last_error).map(|error| error.reason);
+    let restoring = live.store.last_epoch().is_none() || replication::is_restoring(&live.store);
+    // While a restore is under way it is said to be needed. One whose parent has lost everything meanwhile does not end.
+    let hopeless = match reason.as_deref() {
+        Some("RESTORE_NEEDED" | "EPOCH_FENCED") => !restoring,
+        Some("PROTOCOL") => restoring,
+        _ => false,
+    };
+    // A node that nobody tampered with must never need it: it stays refused, and that is found.
+    hopeless && seat.tampered.load(Ordering::Relaxed)
 }

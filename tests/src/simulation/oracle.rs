@@ -1,10 +1,10 @@
 //! What must hold when the faults are over and the tree has become quiet.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use model::body::Kind;
+use model::body::{Flow, Kind};
 use model::{KeyId, Record, RecordKey, Version};
 use parking_lot::Mutex;
 use prost::Message;
@@ -79,7 +79,7 @@ pub fn check(seats: &[Arc<Seat>], ledger: &Ledger) -> Vec<String> {
         held.push(all);
         quarantine(seat, seats, &live, ledger, &mut wrong);
         positions(seat, seats, &live.store, &mut wrong);
-        index(seat, &live.store, &mut wrong);
+        index(seat, seats, &live.store, &mut wrong);
     }
     for (key, entry) in ledger.entries() {
         acknowledged(&key, &entry, &held[entry.node], &seats[entry.node], &mut wrong);
@@ -177,10 +177,13 @@ fn positions(seat: &Seat, seats: &[Arc<Seat>], store: &Store, wrong: &mut Vec<St
     }
 }
 
-/// Lookup terms as the node makes them, and how often each version of a record stands in the log.
+/// Lookup terms as the node makes them, and how often each version of a record stands in the log; but for those about persons
+/// from elsewhere, which may have been forgotten and have come again.
 #[derive(Debug)]
 struct Counting {
     inner: Arc<dyn Derivation>,
+    /// Keys that sign in the node's own subtree.
+    own: BTreeSet<KeyId>,
     versions: Mutex<BTreeMap<(RecordKey, Version), u32>>,
 }
 
@@ -190,17 +193,23 @@ impl Derivation for Counting {
     }
 
     fn terms(&self, record: &Record, out: &mut Vec<Term>) {
-        *self.versions.lock().entry((record.key(), record.envelope().version)).or_default() += 1;
+        let envelope = record.envelope();
+        let stays = self.own.contains(&envelope.key_id) || envelope.known_flow() == Some(Flow::Directory);
+        if stays {
+            *self.versions.lock().entry((record.key(), envelope.version)).or_default() += 1;
+        }
         self.inner.terms(record, out);
     }
 }
 
 /// The index is what its log makes of it, and nothing stands in the log twice.
-fn index(seat: &Seat, store: &Store, wrong: &mut Vec<String>) {
+fn index(seat: &Seat, seats: &[Arc<Seat>], store: &Store, wrong: &mut Vec<String>) {
     let path = &seat.member.path;
     let storage = Arc::new(seat.disk.copy());
-    let mut options = seat.options(storage, MemoryIndex::default());
-    let counting = Arc::new(Counting { inner: options.derivation, versions: Mutex::default() });
+    let signs = |one: &Arc<Seat>| one.options(storage.clone(), MemoryIndex::default()).signing.id();
+    let own = seats.iter().filter(|one| path.contains(&one.member.path)).map(signs).collect();
+    let mut options = seat.options(storage.clone(), MemoryIndex::default());
+    let counting = Arc::new(Counting { inner: options.derivation, own, versions: Mutex::default() });
     options.derivation = counting.clone();
     let rebuilt = Store::open(options);
     if let Some(((key, version), count)) = counting.versions.lock().iter().find(|(_, count)| **count > 1) {

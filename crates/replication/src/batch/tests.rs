@@ -78,7 +78,7 @@ proptest! {
     #[test]
     fn no_payload_panics(payload in proptest::collection::vec(any::<u8>(), 0..200), zstd in any::<bool>(), raw_len in 0..300u32) {
         let compression = if zstd { Compression::Zstd } else { Compression::None };
-        let batch = Batch { after: 0, upto: 1, compression, raw_len, payload: payload.into(), head: 1, now_ms: 0 };
+        let batch = Batch { after: 0, upto: 1, compression, raw_len, payload: payload.into(), head: 1, now_ms: 0, retractions: Vec::new() };
         if let Ok(records) = decode(&batch) {
             prop_assert!(records.len() <= 300);
         }

@@ -1,13 +1,15 @@
 //! Applies one neighbour's batches in their order and acknowledges them.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 
 use model::body::RawRecord;
-use model::feed::{Ack, Batch, Comparison, FromReceiver, Head, Proof, Refused, Verdict as Compared};
-use model::{OriginId, Record};
+use model::feed::{
+    Ack, Batch, Check, CheckAnswer, Comparison, FromReceiver, Head, Proof, Refused, Verdict as Compared,
+};
+use model::{OriginId, Record, RecordKey, Version};
 use prost::Message;
 use sha2::{Digest, Sha256};
 use store::{
@@ -16,6 +18,7 @@ use store::{
 };
 use tokio::sync::mpsc;
 
+use super::check::{self, Pass};
 use super::{Session, Shared};
 use crate::entitlement::{Judging, Reason, Rules, Staged, Verdict, is_directory};
 use crate::epoch::epoch_id;
@@ -54,6 +57,8 @@ pub(super) struct Applier {
     differing: BTreeSet<u16>,
     /// Proofs in a row that found a difference which had been shipped again before.
     futile: u32,
+    /// How much of the down feed the parent found equal.
+    pass: Pass,
     outgoing: mpsc::Sender<FromReceiver>,
 }
 
@@ -82,6 +87,7 @@ impl Applier {
             durable: position,
             differing: BTreeSet::new(),
             futile: 0,
+            pass: Pass::default(),
             outgoing,
         }
     }
@@ -89,10 +95,11 @@ impl Applier {
     /// Works until the reader has nothing more.
     pub async fn run(mut self, mut work: mpsc::Receiver<Work>) -> Result<(), LinkError> {
         while let Some(work) = work.recv().await {
-            let (mut refused, mut verdict) = (Refused::default(), None);
+            let (mut refused, mut verdict, mut check) = (Refused::default(), None, None);
             let counted = match work {
                 Work::Head(head) => {
                     verdict = head.proof.map(|proof| self.compare(&proof)).transpose()?;
+                    check = head.check.map(|asked| self.check(&asked)).transpose()?;
                     self.heard(head.head);
                     let (path, now_ms) = (&self.session.path, self.shared.clock.now_ms());
                     if self.feed.direction == Direction::Up {
@@ -111,7 +118,7 @@ impl Applier {
                     self.apply(batch, &mut refused).await?
                 }
             };
-            let ack = Ack { refused, verdict, ..self.ack(counted) };
+            let ack = Ack { refused, verdict, check, ..self.ack(counted) };
             if self.outgoing.send(FromReceiver::Ack(ack)).await.is_err() {
                 // The child is gone; what was applied is durable.
                 return Ok(());
@@ -135,6 +142,7 @@ impl Applier {
             quarantined_total: link.map_or(0, |link| link.quarantined),
             refused: Refused::default(),
             verdict: None,
+            check: None,
         }
     }
 
@@ -177,9 +185,33 @@ impl Applier {
         Ok(verdict)
     }
 
+    /// Compares what is held here of a down feed with what the parent says.
+    fn check(&mut self, asked: &Check) -> Result<CheckAnswer, LinkError> {
+        let (shared, path) = (&self.shared, &self.session.path);
+        if asked.position != self.position || self.feed.direction != Direction::Down {
+            return Ok(check::without_list(asked, Comparison::NotYet));
+        }
+        let view = shared.directory.snapshot();
+        let answer = check::answer(&shared.store, &view, &shared.own.path, &self.feed, asked)?;
+        if let Some(records) = self.pass.meet(asked, &answer) {
+            self.links.proven(path, asked.position, records, shared.clock.now_ms());
+        }
+        Ok(answer)
+    }
+
+    /// What of a batch's retractions is held and may be forgotten.
+    fn forgettable(&self, batch: &Batch) -> Result<Vec<(RecordKey, Version)>, LinkError> {
+        if self.feed.direction != Direction::Down || batch.retractions.is_empty() {
+            return Ok(Vec::new());
+        }
+        let (shared, view) = (&self.shared, self.shared.directory.snapshot());
+        Ok(check::forgettable(&shared.store, &view, &shared.own.path, &batch.retractions)?)
+    }
+
     async fn apply(&mut self, batch: Batch, refused: &mut Refused) -> Result<Counted, LinkError> {
         let raws = batch::decode(&batch).map_err(|_| LinkRefusal::BadBatch("its payload cannot be read"))?;
-        if raws.is_empty() && batch.upto - self.durable < LAZY_POSITIONS {
+        let forget = self.forgettable(&batch)?;
+        if raws.is_empty() && forget.is_empty() && batch.upto - self.durable < LAZY_POSITIONS {
             self.position = batch.upto;
             self.moved(Counted::default());
             return Ok(Counted::default());
@@ -191,7 +223,8 @@ impl Applier {
         let (records, held) = self.not_held(records)?;
         let mut attempt = 0;
         let (judged, mut counted) = loop {
-            if let Some(done) = self.judge_and_commit(&records, &broken, batch.upto, attempt).await? {
+            if let Some(done) = self.judge_and_commit(&records, &broken, &forget, batch.upto, attempt).await?
+            {
                 break done;
             }
             self.wait(attempt).await?;
@@ -224,6 +257,7 @@ impl Applier {
         &mut self,
         records: &[Record],
         broken: &[Quarantined],
+        forget: &[(RecordKey, Version)],
         upto: u64,
         attempt: u32,
     ) -> Result<Option<(Judged, Counted)>, LinkError> {
@@ -236,7 +270,7 @@ impl Applier {
         if self.shared.store.status().damaged_found > 0 {
             self.mend(&judged.admitted).await?;
         }
-        let committed = self.commit(&judged.admitted, &judged.quarantined, upto, attempt).await?;
+        let committed = self.commit(&judged.admitted, &judged.quarantined, forget, upto, attempt).await?;
         let Some(counted) = committed else { return Ok(None) };
         self.publish(std::mem::take(&mut judged.facts));
         Ok(Some((judged, counted)))
@@ -258,7 +292,8 @@ impl Applier {
     /// Everything is back: notes it durably, so that a start after this one need not ask.
     async fn end_restore(&mut self) -> Result<(), LinkError> {
         let mut attempt = 0;
-        while self.commit_part(&[], &[], Some((self.feed, restore::complete())), attempt).await?.is_none() {
+        let note = Some((self.feed, restore::complete()));
+        while self.commit_part(position_only(note), attempt).await?.is_none() {
             self.wait(attempt).await?;
             attempt += 1;
         }
@@ -271,7 +306,7 @@ impl Applier {
     async fn note_informed(&mut self) -> Result<(), LinkError> {
         let Some(note) = restore::informed(&self.shared.store, self.shared.own.origin) else { return Ok(()) };
         let mut attempt = 0;
-        while self.commit_part(&[], &[], Some(note), attempt).await?.is_none() {
+        while self.commit_part(position_only(Some(note)), attempt).await?.is_none() {
             self.wait(attempt).await?;
             attempt += 1;
         }
@@ -395,16 +430,28 @@ impl Applier {
         &mut self,
         admitted: &[Record],
         quarantined: &[Quarantined],
+        forget: &[(RecordKey, Version)],
         upto: u64,
         attempt: u32,
     ) -> Result<Option<Counted>, LinkError> {
         let mut counted = Counted::default();
+        // What the batch brings, it does not take away.
+        let brought: HashSet<RecordKey> = admitted.iter().map(Record::key).collect();
+        let forget: Vec<_> = forget.iter().filter(|(key, _)| !brought.contains(key)).copied().collect();
+        if !forget.is_empty() {
+            let Some(applied) = self.commit_part(Apply { forget, ..Apply::default() }, attempt).await? else {
+                return Ok(None);
+            };
+            self.links.change(&self.session.path, |link| link.retracted += applied.forgotten as u64);
+        }
         let parts = parts(admitted, quarantined);
         let last = parts.len() - 1;
         for (at, (records, quarantined)) in parts.into_iter().enumerate() {
             let position = FeedPosition { generation: self.session.generation, position: upto };
             let position = (at == last).then_some((self.feed, position));
-            let Some(applied) = self.commit_part(records, quarantined, position, attempt).await? else {
+            let (records, quarantined) = (records.to_vec(), quarantined.to_vec());
+            let apply = Apply { records, quarantined, position, ..Apply::default() };
+            let Some(applied) = self.commit_part(apply, attempt).await? else {
                 return Ok(None);
             };
             counted.applied += applied.kept as u64;
@@ -416,14 +463,7 @@ impl Applier {
     }
 
     /// Commits; none if the store has no room now.
-    async fn commit_part(
-        &mut self,
-        records: &[Record],
-        quarantined: &[Quarantined],
-        position: Option<(FeedId, FeedPosition)>,
-        attempt: u32,
-    ) -> Result<Option<Applied>, LinkError> {
-        let apply = Apply { records: records.to_vec(), quarantined: quarantined.to_vec(), position };
+    async fn commit_part(&mut self, apply: Apply, attempt: u32) -> Result<Option<Applied>, LinkError> {
         let error = match self.shared.store.apply(apply).await {
             Ok(applied) => return Ok(Some(applied)),
             Err(error @ (CommitError::Full | CommitError::Overloaded)) => error,
@@ -470,6 +510,10 @@ impl Applier {
             self.session.opened(epoch);
         }
     }
+}
+
+fn position_only(position: Option<(FeedId, FeedPosition)>) -> Apply {
+    Apply { position, ..Apply::default() }
 }
 
 /// Cuts a batch into commits.

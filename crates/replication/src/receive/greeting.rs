@@ -122,7 +122,7 @@ async fn apply_new(store: &Store, records: Vec<Record>) -> Result<(), LinkError>
         }
     }
     for part in new.chunks(MAX_COMMIT_RECORDS) {
-        let apply = Apply { records: part.to_vec(), quarantined: Vec::new(), position: None };
+        let apply = Apply { records: part.to_vec(), ..Apply::default() };
         store.apply(apply).await.map_err(LinkRefusal::Store)?;
     }
     Ok(())

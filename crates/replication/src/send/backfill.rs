@@ -46,7 +46,12 @@ impl Course<'_> {
             let slice = reader.next(most, self.max_batch_bytes, &takes)?;
             self.backfill = Some(backfill);
             return self
-                .select(slice.records, Place { after, upto: after, head, now_ms: 0 }, &directory)
+                .select(
+                    slice.records,
+                    slice.forgotten,
+                    Place { after, upto: after, head, now_ms: 0 },
+                    &directory,
+                )
                 .await;
         }
         let Backfill { institutions, then, .. } = backfill;
@@ -55,6 +60,7 @@ impl Course<'_> {
         for key in institutions.iter().flat_map(|institution| directory.end_keys(institution)) {
             records.extend(sender.store.get(&key)?);
         }
-        self.select(records, Place { after, upto: then.upto, head, now_ms: 0 }, &directory).await
+        self.select(records, then.forgotten, Place { after, upto: then.upto, head, now_ms: 0 }, &directory)
+            .await
     }
 }

@@ -9,7 +9,7 @@ use store::ReadError;
 use super::Sender;
 use super::express::Lanes;
 use crate::flow::{class_goes_up, known};
-use crate::interest::{Interest, Moves, Selection, concerns_down, flow_concerns_down};
+use crate::interest::{Interest, Moves, Selected, Selection, concerns_down, flow_concerns_down};
 use crate::restore::Restores;
 use crate::{Confirmations, DirectoryView, flows_up, proof};
 
@@ -158,9 +158,9 @@ pub(super) async fn select(
     after: u64,
     view: &DirectoryView,
     store: &store::Store,
-) -> Result<Vec<Record>, ReadError> {
+) -> Result<Selected, ReadError> {
     match selection {
         Some(selection) => selection.of(records, after, view, store).await,
-        None => Ok(records),
+        None => Ok(Selected { records, retractions: Vec::new() }),
     }
 }

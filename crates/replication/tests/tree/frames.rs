@@ -8,7 +8,7 @@ use model::body::EpochEntry;
 use model::feed::{
     Ack, Batch, Compression, Direction, FromReceiver, FromSender, Head, Hello, Refused, Welcome,
 };
-use model::{OriginId, Record};
+use model::{OriginId, Record, Version};
 use replication::batch::{Place, encode};
 use replication::{LinkError, LinkRefusal};
 use store::FeedId;
@@ -127,7 +127,8 @@ fn greetings_that_do_not_prove_themselves_are_refused() {
         of_another.introduction = own_records(&province);
         let mut other_epoch = good.clone();
         other_epoch.epochs[0].epoch_id = vec![9; 16].into();
-        let not_greeting = FromSender::Head(Head { head: 1, now_ms: 0, below: Vec::new(), proof: None });
+        let not_greeting =
+            FromSender::Head(Head { head: 1, now_ms: 0, below: Vec::new(), proof: None, check: None });
         let table = [
             (
                 greet(without_key),
@@ -323,6 +324,7 @@ fn a_sender_follows_only_answers_that_make_sense() {
                 quarantined_total: 0,
                 refused: Refused::default(),
                 verdict: None,
+                check: None,
             })
         };
         let welcomed = || FromReceiver::Welcome(welcome.clone());
@@ -419,7 +421,16 @@ fn garbage(numbers: std::ops::Range<u64>, after: u64) -> Batch {
     let list = RecordList { records: numbers.map(raw).collect() };
     let payload = bytes::Bytes::from(prost::Message::encode_to_vec(&list));
     let raw_len = payload.len() as u32;
-    Batch { after, upto: after, compression: Compression::None, raw_len, payload, head: after, now_ms: 0 }
+    Batch {
+        after,
+        upto: after,
+        compression: Compression::None,
+        raw_len,
+        payload,
+        head: after,
+        now_ms: 0,
+        retractions: Vec::new(),
+    }
 }
 
 #[test]
@@ -477,5 +488,43 @@ fn nothing_is_proven_while_the_directory_changes() {
         drop(gate);
         until("the link is proven", || link(&dali).is_some_and(|link| link.proven_ms > 0)).await;
         assert_eq!(link(&dali).unwrap().proven_records, 3);
+    });
+}
+
+#[test]
+fn a_child_forgets_only_what_came_down_about_persons() {
+    run(async {
+        let (_, dali) = pair().await;
+        let clock: Arc<dyn Clock> = Arc::new(TestClock::new());
+        let city = Machine::new("530000/532900/532901", 3).start(&clock, &door());
+        city.begin(3).await;
+        let own = city.register("H3", "P1", "").await.unwrap();
+        let told = dali.register("H1", "P1", "").await.unwrap();
+        let hello = Hello { direction: Direction::Down, ..hello(&dali) };
+        let mut served = Served::by(&city, greet(hello)).await;
+        assert_eq!(served.welcome().await.position, 0);
+        let all = dali.store.feed_reader(0).next(99, 1 << 20, &|_| true).unwrap();
+        served.send(batch(&all.records, 0, all.upto)).await;
+        assert_eq!(served.ack().await.quarantined, 0);
+        let (held, upto) = (city.records().len(), all.upto);
+        let retract = |retractions: Vec<_>| Batch { retractions, ..batch(&[], upto, upto) };
+        let name = |record: &Record| (record.key(), record.envelope().version);
+        // Directory records, its own, and a version before the one that is held: all stay.
+        let later = Version { term: 9, ..own.envelope().version };
+        let earlier = Version { seq: 0, ..told.envelope().version };
+        let directory = all.records.iter().filter(|record| **record != told).map(name);
+        let wrong = directory.chain([(own.key(), later), (told.key(), earlier)]).collect();
+        served.send(retract(wrong)).await;
+        served.ack().await;
+        assert_eq!(city.records().len(), held);
+        // A later version than the one held: then that one too.
+        served.send(retract(vec![(told.key(), later)])).await;
+        served.ack().await;
+        assert_eq!((city.store.get(&told.key()).unwrap(), city.records().len()), (None, held - 1));
+        // What one batch brings, it does not take away.
+        let both = Batch { retractions: vec![name(&told)], ..batch(std::slice::from_ref(&told), upto, upto) };
+        served.send(both).await;
+        assert_eq!(served.ack().await.applied, 1);
+        assert_eq!(city.store.get(&told.key()).unwrap(), Some(told));
     });
 }

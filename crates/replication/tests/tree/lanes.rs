@@ -61,6 +61,7 @@ async fn take(dali: &Node, max_bytes_per_s: Option<u64>) -> Vec<Came> {
             quarantined_total: 0,
             refused: Refused::default(),
             verdict: None,
+            check: None,
         };
         answer.send(FromReceiver::Ack(ack)).await.unwrap();
     }

@@ -25,6 +25,10 @@
 //! plant X I          X's parent holds a registration of X's that X does not hold
 //! twist X I P        X's parent holds X's registration P of institution I with other bytes under the same version
 //! proof X            whether X's feed is proven
+//! told X             whether the down feed to X is proven, as its parent and X say
+//! lose X I P         X loses registration P of institution I, whoever filed it
+//! give X Y I P       X gets Y's registration P of institution I, which nobody told it
+//! reclaim X          X frees the space of superseded records
 //! disk X FREE        limits X's disk to what it holds and FREE bytes (`disk X -`: no limit)
 //! settle             waits until all that is connected is caught up
 //! wait S             lets S seconds pass
@@ -153,6 +157,10 @@ impl World {
             "skip" => self.skip(name).await,
             "plant" => self.plant(name, words[2], "planted").await,
             "twist" => self.plant(name, words[2], words[3]).await,
+            "told" => return self.told(name),
+            "lose" => self.lose(name, words[2], words[3]).await,
+            "give" => self.give(name, words[2], words[3], words[4]).await,
+            "reclaim" => while self.nodes[name].store.reclaim(u64::MAX).unwrap().more {},
             "proof" => return self.proof(name),
             "disk" => self.limit_disk(name, words[2]),
             "settle" => self.settle().await,
@@ -328,6 +336,41 @@ impl World {
         format!("{name} and its parent speak {said}\n")
     }
 
+    async fn give(&self, name: &str, from: &str, code: &str, patient: &str) {
+        let from = &self.nodes[from];
+        let key = from.registration_draft(code, patient, "").key();
+        let records = from.store.get(&key).unwrap().into_iter().collect();
+        self.nodes[name].store.apply(Apply { records, ..Apply::default() }).await.unwrap();
+    }
+
+    async fn lose(&self, name: &str, code: &str, patient: &str) {
+        let node = &self.nodes[name];
+        let key = node.registration_draft(code, patient, "").key();
+        let version = node.store.version(&key).unwrap().unwrap();
+        let apply = Apply { forget: vec![(key, version)], ..Apply::default() };
+        assert_eq!(node.store.apply(apply).await.unwrap().forgotten, 1);
+    }
+
+    fn told(&self, name: &str) -> String {
+        let (above, below) = (self.parent_of(name), &self.nodes[name]);
+        let now_ms = self.clock.now_ms();
+        let say = |node: &Node, other: &model::NodePath| {
+            let link = node.links.down().view(other).unwrap();
+            let ago = now_ms - link.proven_ms.min(now_ms);
+            let said = match (&link.disproven, link.proven_ms) {
+                (Some(_), _) => "different".to_owned(),
+                (None, 0) => "not proven".to_owned(),
+                (None, _) if ago > 600_000 => "not proven lately".to_owned(),
+                (None, _) => format!("{} records proven", link.proven_records),
+            };
+            let health = format!("{:?}", link.health(now_ms).0).to_lowercase();
+            let (repaired, retracted, surplus) = (link.repaired, link.retracted, link.surplus);
+            format!("{health}, {said}, {repaired} repaired, {retracted} retracted, surplus {surplus}")
+        };
+        let (mine, theirs) = (say(below, &above.machine.path), say(above, &below.machine.path));
+        format!("{name}: {mine}\n  above: {theirs}\n")
+    }
+
     fn limit_disk(&mut self, name: &str, free: &str) {
         let storage = &self.node(name).machine.storage;
         storage.set_capacity(None);
@@ -476,6 +519,7 @@ macro_rules! scripts {
 
 scripts!(
     clone_beside,
+    compare,
     disk_full,
     down,
     late_join,

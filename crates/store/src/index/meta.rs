@@ -156,6 +156,9 @@ impl CountChange {
 
     fn count(&mut self, pointer: &Pointer, by: i64) {
         let (live, tombstones) = self.kinds.entry(pointer.kind).or_default();
+        if pointer.forgotten {
+            return;
+        }
         *if pointer.tombstone { tombstones } else { live } += by;
         self.live_bytes += by * i64::from(pointer.length);
     }

@@ -1,8 +1,8 @@
-//! What is in a frame: records with what they supersede, feed positions, quarantined records.
+//! What is in a frame: records with what they supersede, what was forgotten of them, feed positions, quarantined records.
 
 use bytes::Bytes;
 use model::body::RawRecord;
-use model::{KeyId, OriginId, Record, Version};
+use model::{KeyId, OriginId, Record, RecordKey, Version};
 use prost::Message;
 
 use super::format::{self, ITEM_HEADER};
@@ -42,6 +42,9 @@ pub(crate) struct Pointer {
     digest_high: u64,
     #[prost(fixed64, tag = "13")]
     digest_low: u64,
+    /// The record was forgotten in this version: it counts for nothing and cannot be read, and may come again.
+    #[prost(bool, tag = "14")]
+    pub forgotten: bool,
 }
 
 impl Pointer {
@@ -63,7 +66,13 @@ impl Pointer {
             signer_low,
             digest_high,
             digest_low,
+            forgotten: false,
         }
+    }
+
+    /// To the item that says that the version under `of` was forgotten.
+    pub(crate) fn to_forgotten(of: &Self, lsn: u64, span: Span) -> Self {
+        Self { lsn, offset: span.offset, length: span.length, forgotten: true, ..*of }
     }
 
     /// The record's contribution to digests.
@@ -99,7 +108,7 @@ fn joined(high: u64, low: u64) -> u128 {
 #[derive(Clone, PartialEq, Message)]
 #[prost(skip_debug)]
 struct RawItem {
-    #[prost(oneof = "Content", tags = "1, 2, 3")]
+    #[prost(oneof = "Content", tags = "1, 2, 3, 4")]
     content: Option<Content>,
 }
 
@@ -112,6 +121,16 @@ enum Content {
     Position(RawPosition),
     #[prost(message, tag = "3")]
     Quarantined(RawQuarantined),
+    #[prost(message, tag = "4")]
+    Forgotten(RawForgotten),
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct RawForgotten {
+    #[prost(bytes = "bytes", tag = "1")]
+    key: Bytes,
+    #[prost(message, required, tag = "2")]
+    of: Pointer,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -168,6 +187,13 @@ pub(crate) enum Item {
     Quarantined(Quarantined),
     /// What is left of superseded versions of a record.
     Stub(Stub),
+    /// The version of a record that was under `of` is forgotten.
+    Forgotten {
+        key: RecordKey,
+        of: Pointer,
+        /// The same, unless the versions in between are gone.
+        supersedes: Option<Pointer>,
+    },
 }
 
 /// Bytes whose checksum is right but which are not an item: written by a broken or later release.
@@ -189,6 +215,9 @@ impl Item {
                 generation: Bytes::copy_from_slice(&position.generation),
                 position: position.position,
             }),
+            Self::Forgotten { key, of, .. } => {
+                Content::Forgotten(RawForgotten { key: Bytes::copy_from_slice(&key.0), of: *of })
+            }
             Self::Stub(_) => unreachable!("stubs stand in the head of a frame that has moved"),
             Self::Quarantined(quarantined) => Content::Quarantined(RawQuarantined {
                 peer: Bytes::copy_from_slice(&quarantined.from.peer.0),
@@ -209,6 +238,11 @@ impl Item {
                 let record = Record::from_raw(parts).map_err(|_| NotAnItem)?;
                 Ok(Self::Record { record, supersedes: raw.supersedes })
             }
+            Content::Forgotten(raw) => Ok(Self::Forgotten {
+                key: RecordKey(array_of(&raw.key)?),
+                of: raw.of,
+                supersedes: Some(raw.of),
+            }),
             Content::Position(raw) => Ok(Self::Position {
                 feed: feed_of(&raw.peer, raw.direction)?,
                 position: FeedPosition { generation: array_of(&raw.generation)?, position: raw.position },

@@ -153,7 +153,9 @@ fn read(payload: &Bytes) -> Result<MovedItems, NotAnItem> {
         let (start, end) = item_at(payload, at)?;
         let mut item = Item::decode(payload.slice(start..end))?;
         let relinked = kept.relinked.then_some(Relinked(kept.supersedes));
-        if let (Item::Record { supersedes, .. }, Some(Relinked(now))) = (&mut item, relinked) {
+        if let (Item::Record { supersedes, .. } | Item::Forgotten { supersedes, .. }, Some(Relinked(now))) =
+            (&mut item, relinked)
+        {
             *supersedes = now;
         }
         let original = Span { offset: kept.original, length: (end - start) as u32 };

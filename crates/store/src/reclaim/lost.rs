@@ -76,6 +76,19 @@ impl Lost {
     }
 }
 
+/// Calls `each` if an item is a version of a record or says that one was forgotten.
+fn version(item: &Item, lsn: u64, span: Span, each: &mut dyn FnMut(RecordKey, &Pointer, Option<&Pointer>)) {
+    match item {
+        Item::Record { record, supersedes } => {
+            each(record.key(), &Pointer::to(record, lsn, span), supersedes.as_ref());
+        }
+        Item::Forgotten { key, of, supersedes } => {
+            each(*key, &Pointer::to_forgotten(of, lsn, span), supersedes.as_ref());
+        }
+        _ => {}
+    }
+}
+
 impl Shared {
     /// What is lost of a damaged segment. Reads all of the log twice.
     pub(super) fn lost(&self, segment: u64, last_lsn: u64) -> Result<Lost, GivenUp> {
@@ -133,10 +146,7 @@ impl Shared {
                 Look::End => break,
                 Look::Gap(gap) => {
                     for saved in self.saved(&gap)? {
-                        if let Item::Record { record, supersedes } = &saved.item {
-                            let pointer = Pointer::to(record, saved.lsn, saved.original);
-                            each(record.key(), &pointer, supersedes.as_ref());
-                        }
+                        version(&saved.item, saved.lsn, saved.original, each);
                     }
                 }
                 Look::Frame(frame) => {
@@ -147,10 +157,7 @@ impl Shared {
                         each(stub.key, &stub.pointer, stub.supersedes.as_ref());
                     }
                     for found in &items.found {
-                        if let Item::Record { record, supersedes } = &found.item {
-                            let pointer = Pointer::to(record, frame.header.last_lsn(), found.original);
-                            each(record.key(), &pointer, supersedes.as_ref());
-                        }
+                        version(&found.item, frame.header.last_lsn(), found.original, each);
                     }
                 }
             }

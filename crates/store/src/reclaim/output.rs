@@ -131,7 +131,7 @@ pub(super) fn bytes_of(payload: &bytes::Bytes, found: &moved::Found) -> bytes::B
     payload.slice(found.at - ITEM_HEADER..found.at + found.original.length as usize)
 }
 
-/// Whether an item's bytes are a record's.
+/// Whether an item's bytes are counted as a record's.
 pub(super) fn is_record(item: &Item) -> bool {
-    matches!(item, Item::Record { .. })
+    matches!(item, Item::Record { .. } | Item::Forgotten { .. })
 }

@@ -222,14 +222,16 @@ impl Rewrite {
                     self.leave(Stub { key, pointer, supersedes: *supersedes, seq });
                     return Ok(None);
                 }
-                if let Some(stub) = self.waiting.remove(&key) {
-                    if follows(&stub, supersedes.as_ref(), &pointer) && stub.seq <= seq {
-                        relinked = Some(Relinked(stub.supersedes));
-                    } else {
-                        self.ready.push(stub);
-                    }
+                self.take_over(key, supersedes.as_ref(), &pointer, seq, &mut relinked);
+            }
+            Item::Forgotten { key, of, supersedes } => {
+                let pointer = Pointer::to_forgotten(of, lsn, original);
+                let held = shared.pointer(key)?;
+                if held.is_none_or(|held| (held.lsn, held.offset) != (lsn, pointer.offset)) {
+                    self.leave(Stub { key: *key, pointer, supersedes: *supersedes, seq: 0 });
+                    return Ok(None);
                 }
-                self.leave_lost(key, &pointer);
+                self.take_over(*key, supersedes.as_ref(), &pointer, 0, &mut relinked);
             }
             Item::Position { feed, position } => {
                 if shared.view.read().feeds.get(feed) != Some(position) {
@@ -239,6 +241,25 @@ impl Rewrite {
             Item::Quarantined(_) | Item::Stub(_) => {}
         }
         Ok(Some((Kept { original: original.offset, bytes, relinked }, is_record(&item))))
+    }
+
+    /// Lets what is kept supersede what the stub of the versions before it did, if it can.
+    fn take_over(
+        &mut self,
+        key: RecordKey,
+        supersedes: Option<&Pointer>,
+        pointer: &Pointer,
+        seq: u64,
+        relinked: &mut Option<Relinked>,
+    ) {
+        if let Some(stub) = self.waiting.remove(&key) {
+            if follows(&stub, supersedes, pointer) && stub.seq <= seq {
+                *relinked = Some(Relinked(stub.supersedes));
+            } else {
+                self.ready.push(stub);
+            }
+        }
+        self.leave_lost(key, pointer);
     }
 
     /// Leaves a stub, and those of lost versions that follow on it.

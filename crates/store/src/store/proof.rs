@@ -6,7 +6,7 @@ use model::{KeyId, Record, RecordKey};
 use tokio::sync::watch;
 
 use super::Store;
-use crate::digest::Digest;
+use crate::digest::{BucketDigest, Digest};
 use crate::error::{CommitError, ReadError};
 use crate::types::{Reclaimed, Recomputed, ScrubPlace, Scrubbed};
 use crate::writer::{Answer, Request};
@@ -19,7 +19,12 @@ impl Store {
         self.handle.shared.view.read().digest(of)
     }
 
-    /// Keys of the records held in a bucket (see [`crate::bucket_of`]), ascending, those after `after`, at most `limit`.
+    /// One bucket of [`Store::digest`], for less than all of them cost.
+    pub fn bucket_digest(&self, bucket: u16, of: &dyn Fn(&KeyId, u32) -> bool) -> (u64, BucketDigest) {
+        self.handle.shared.view.read().bucket_digest(bucket, of)
+    }
+
+    /// Keys of the records held or forgotten in a bucket (see [`crate::bucket_of`]), ascending, those after `after`, at most `limit`.
     pub fn bucket(
         &self,
         bucket: u16,
@@ -49,12 +54,12 @@ impl Store {
 
     /// The position of the commit that the held version of a record came with.
     pub fn lsn(&self, key: &RecordKey) -> Result<Option<u64>, ReadError> {
-        Ok(self.handle.shared.pointer(key)?.map(|pointer| pointer.lsn))
+        Ok(self.handle.shared.current(key)?.map(|pointer| pointer.lsn))
     }
 
     /// Which key signed the held version of a record, without reading the record: it may be damaged.
     pub fn signer(&self, key: &RecordKey) -> Result<Option<KeyId>, ReadError> {
-        Ok(self.handle.shared.pointer(key)?.map(|pointer| pointer.class().signer))
+        Ok(self.handle.shared.current(key)?.map(|pointer| pointer.class().signer))
     }
 
     /// Tells when there is something new for [`Store::damaged_keys`]: a damaged place was found, by a read or a scrub, or

@@ -127,8 +127,13 @@ fn records_are_found_by_their_subject() {
 fn an_apply_keeps_the_highest_version_in_any_order() {
     let (_, _, store) = store();
     let apply = |records: Vec<model::Record>, at| {
-        now(store.apply(Apply { records, quarantined: vec![], position: Some((feed(1), position(at))) }))
-            .unwrap()
+        now(store.apply(Apply {
+            records,
+            quarantined: vec![],
+            forget: vec![],
+            position: Some((feed(1), position(at))),
+        }))
+        .unwrap()
     };
     let applied = apply(vec![foreign("a", 2, "two"), foreign("b", 1, "one"), foreign("a", 1, "one")], 1);
     assert_eq!((applied.kept, applied.repeated, applied.lsn), (2, 1, 2));
@@ -152,7 +157,9 @@ fn quarantined_records_are_kept_once_per_feed() {
         hash: [hash; 32],
     };
     let apply = |quarantined: Vec<Quarantined>| {
-        now(store.apply(Apply { records: vec![], quarantined, position: None })).unwrap().quarantined
+        now(store.apply(Apply { records: vec![], quarantined, forget: vec![], position: None }))
+            .unwrap()
+            .quarantined
     };
     assert_eq!(apply(vec![held(1, 1), held(1, 1), held(2, 1)]), 2);
     assert_eq!(apply(vec![held(2, 1), held(2, 2)]), 1);
@@ -243,7 +250,7 @@ fn own_records_that_come_back_move_epoch_and_seq_on() {
     let records = whole_feed(&lost);
     let (storage, index) = (Memory::new(2), MemoryIndex::default());
     let (store, _) = Store::open(options(&storage, &index)).unwrap();
-    now(store.apply(Apply { records, quarantined: vec![], position: None })).unwrap();
+    now(store.apply(Apply { records, quarantined: vec![], forget: vec![], position: None })).unwrap();
     assert_eq!((store.last_seq(), store.last_epoch().unwrap().counter), (2, 1));
     let entry = now(store.begin_epoch(EpochId([3; 16]), vec![])).unwrap();
     assert_eq!((entry.counter, entry.base_seq), (2, 2));

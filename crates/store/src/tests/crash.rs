@@ -1,9 +1,9 @@
 //! Power losses and kills at every moment of random runs: what was acknowledged is there with the same bytes, nothing is
 //! there twice or half, and the index is what the log says, however much of it survived.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use model::{EpochId, Record, RecordKey};
+use model::{EpochId, Record, RecordKey, Version};
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 
@@ -20,6 +20,7 @@ struct Oracle {
     /// Current records with the position of their commit and their place in it.
     records: BTreeMap<RecordKey, ((u64, usize), Record)>,
     positions: BTreeMap<FeedId, u64>,
+    forgotten: BTreeSet<RecordKey>,
 }
 
 impl Oracle {
@@ -27,6 +28,7 @@ impl Oracle {
         self.head = lsn;
         for (at, record) in records.iter().enumerate() {
             self.records.insert(record.key(), ((lsn, at), record.clone()));
+            self.forgotten.remove(&record.key());
         }
     }
 
@@ -43,6 +45,10 @@ impl Oracle {
         assert_eq!(store.last_epoch().map_or(0, |entry| entry.counter), self.epoch, "{context}");
         for (key, (_, record)) in &self.records {
             assert_eq!(store.get(key).unwrap().as_ref(), Some(record), "{context}");
+        }
+        for key in &self.forgotten {
+            assert_eq!(store.get(key).unwrap(), None, "{context}");
+            assert!(store.known_version(key).unwrap().is_some(), "{context}");
         }
         assert_eq!(whole_feed(store), self.feed(), "{context}");
         check_digests(store, &self.feed(), context);
@@ -198,11 +204,32 @@ impl Run {
         }
         let peer = feed(self.rng.random_range(1..3));
         let at = self.oracle.positions.get(&peer).copied().unwrap_or(0) + 1;
-        let apply = Apply { records, quarantined: vec![], position: Some((peer, position(at))) };
+        let forget = self.forget(&records);
+        let gone: Vec<RecordKey> = forget.iter().map(|(key, _)| *key).collect();
+        let apply = Apply { records, forget, position: Some((peer, position(at))), ..Apply::default() };
         let applied = now(self.store.as_ref().unwrap().apply(apply)).unwrap();
-        assert_eq!(applied.kept, kept.len());
+        assert_eq!((applied.kept, applied.forgotten), (kept.len(), gone.len()));
+        for key in gone {
+            self.oracle.records.remove(&key);
+            self.oracle.forgotten.insert(key);
+        }
         self.oracle.committed(applied.lsn, &kept);
         self.oracle.positions.insert(peer, at);
+    }
+
+    /// Some of what is held, own and foreign, less what comes now.
+    fn forget(&self, but: &[Record]) -> Vec<(RecordKey, Version)> {
+        let held = self.oracle.records.values().map(|(_, record)| record);
+        let may: Vec<&Record> = held
+            .filter(|record| {
+                record.envelope().kind == KIND && but.iter().all(|new| new.key() != record.key())
+            })
+            .collect();
+        // Its own dice, so that the rest of a run is what it is without.
+        let mut dice = SmallRng::seed_from_u64(self.oracle.head);
+        let chosen: Vec<bool> = may.iter().map(|_| dice.random_range(0..12) == 0).collect();
+        let chosen = may.iter().zip(chosen).filter(|(_, chosen)| *chosen);
+        chosen.map(|(record, _)| (record.key(), record.envelope().version)).collect()
     }
 
     /// Bytes by which rewritten segments are shorter now than they were.

@@ -84,7 +84,13 @@ fn versions(rng: &mut SmallRng, count: u64) -> Vec<Record> {
 }
 
 fn apply(store: &Store, records: &[Record]) {
-    now(store.apply(Apply { records: records.to_vec(), quarantined: vec![], position: None })).unwrap();
+    now(store.apply(Apply {
+        records: records.to_vec(),
+        quarantined: vec![],
+        forget: vec![],
+        position: None,
+    }))
+    .unwrap();
 }
 
 #[test]
@@ -167,7 +173,8 @@ fn quarantined_records_are_not_counted() {
         reason: "signature".to_owned(),
         hash: [1; 32],
     };
-    now(store.apply(Apply { records: vec![], quarantined: vec![held], position: None })).unwrap();
+    now(store.apply(Apply { records: vec![], quarantined: vec![held], forget: vec![], position: None }))
+        .unwrap();
     assert_eq!(store.digest(&|_, _| true), (1, Digest::default()));
 }
 

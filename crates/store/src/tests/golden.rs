@@ -66,6 +66,7 @@ fn neighbour(store: &Store, name: &str, at: u64) {
         hash: [at as u8; 32],
     };
     let apply = Apply {
+        forget: Vec::new(),
         records: vec![foreign(name, at, "tea 茶")],
         quarantined: vec![quarantined],
         position: Some((feed(1), position(at * 10))),

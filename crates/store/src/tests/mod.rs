@@ -5,6 +5,7 @@ mod crash;
 mod damage;
 mod digest;
 mod disk;
+mod forget;
 mod golden;
 mod reclaim;
 mod reclaim_damage;

@@ -27,6 +27,7 @@ pub(super) fn worn(versions: usize) -> (Memory, MemoryIndex, Store) {
         let apply = Apply {
             records: vec![record],
             quarantined: quarantined.into_iter().collect(),
+            forget: vec![],
             position: Some((feed(1), position(at as u64))),
         };
         now(store.apply(apply)).unwrap();

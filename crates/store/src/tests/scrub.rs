@@ -323,8 +323,13 @@ fn the_digest_of_the_log_is_the_one_that_is_kept() {
     for at in 0..200 {
         now(store.commit(vec![draft(&format!("r{}", at % 50), "x")])).unwrap();
     }
-    now(store.apply(Apply { records: vec![foreign("a", 1, "")], quarantined: vec![], position: None }))
-        .unwrap();
+    now(store.apply(Apply {
+        records: vec![foreign("a", 1, "")],
+        quarantined: vec![],
+        forget: vec![],
+        position: None,
+    }))
+    .unwrap();
     for own in [true, false] {
         let again = store.recompute_digest(&|signer, _| (*signer == signing().id()) == own).unwrap();
         assert_eq!((again.lsn, &again.kept), (store.head(), &again.found));

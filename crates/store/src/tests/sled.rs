@@ -70,6 +70,7 @@ fn sled_and_memory_hold_the_same_pairs() {
     now(store.apply(Apply {
         records: vec![foreign("f", 1, "tea")],
         quarantined: vec![],
+        forget: vec![],
         position: Some((feed(2), position(4))),
     }))
     .unwrap();

@@ -42,8 +42,10 @@ impl Writer {
             let held = self.held(&key, pending)?;
             let expected = match draft.expect {
                 Expect::Anything => true,
-                Expect::Absent => held.is_none(),
-                Expect::Version(version) => held.is_some_and(|held| held.version() == version),
+                Expect::Absent => held.is_none_or(|held| held.forgotten),
+                Expect::Version(version) => {
+                    held.is_some_and(|held| !held.forgotten && held.version() == version)
+                }
             };
             if !expected || !keys.insert(key) {
                 return Err(CommitError::Changed { key });
@@ -128,7 +130,7 @@ impl Writer {
     }
 
     pub(super) fn decide_apply(&self, apply: Apply, pending: &Pending) -> Result<Decided, CommitError> {
-        let mut applied = Applied { lsn: 0, kept: 0, repeated: 0, quarantined: 0 };
+        let mut applied = Applied { lsn: 0, kept: 0, repeated: 0, quarantined: 0, forgotten: 0 };
         let mut items = Vec::with_capacity(apply.records.len() + 1);
         // Of several versions of one record in one apply, the highest is kept.
         let mut highest: HashMap<RecordKey, Version> = HashMap::with_capacity(apply.records.len());
@@ -140,7 +142,8 @@ impl Writer {
             let version = record.envelope().version;
             let key = record.key();
             let supersedes = self.held(&key, pending)?;
-            let higher = supersedes.is_none_or(|held| held.version() < version);
+            // What was forgotten may come again as it was.
+            let higher = supersedes.is_none_or(|held| held.forgotten || held.version() < version);
             if higher && highest.get(&key) == Some(&version) {
                 // Only the first of equal ones.
                 highest.remove(&key);
@@ -150,6 +153,7 @@ impl Writer {
                 applied.repeated += 1;
             }
         }
+        applied.forgotten = self.decide_forget(&apply.forget, pending, &mut items)?;
         let mut seen = HashSet::new();
         for quarantined in apply.quarantined {
             let name = (quarantined.hash, quarantined.from);
@@ -168,6 +172,30 @@ impl Writer {
         Ok(Decided { items, own: false, answer: Answer::Applied(applied) })
     }
 
+    /// Forgets what is held in just these versions, and is not brought by the same apply; how many that are.
+    fn decide_forget(
+        &self,
+        forget: &[(RecordKey, Version)],
+        pending: &Pending,
+        items: &mut Vec<Item>,
+    ) -> Result<usize, ReadError> {
+        let mut met: HashSet<RecordKey> = items
+            .iter()
+            .filter_map(|item| if let Item::Record { record, .. } = item { Some(record.key()) } else { None })
+            .collect();
+        let before = items.len();
+        for (key, version) in forget {
+            let held = self.held(key, pending)?;
+            let Some(of) = held.filter(|held| !held.forgotten && held.version() == *version) else {
+                continue;
+            };
+            if met.insert(*key) {
+                items.push(Item::Forgotten { key: *key, of, supersedes: held });
+            }
+        }
+        Ok(items.len() - before)
+    }
+
     /// Writes a damaged record anew if this is the one.
     pub(super) fn decide_repair(&self, record: Record, pending: &Pending) -> Result<Decided, CommitError> {
         let key = record.key();
@@ -176,7 +204,7 @@ impl Writer {
         if pending.held.contains_key(&key) {
             return Ok(nothing);
         }
-        let Some(held) = self.shared.pointer(&key)? else { return Ok(nothing) };
+        let Some(held) = self.shared.current(&key)? else { return Ok(nothing) };
         if held.version() != record.envelope().version {
             return Ok(nothing);
         }

@@ -8,14 +8,14 @@ use super::bad;
 use crate::ConvertError;
 use crate::v1;
 
-fn bucket(number: u32, field: &'static str) -> Result<u16, ConvertError> {
+pub(super) fn bucket(number: u32, field: &'static str) -> Result<u16, ConvertError> {
     u16::try_from(number)
         .ok()
         .filter(|bucket| *bucket < BUCKETS)
         .map_or_else(|| bad(field, "must be under 1024"), Ok)
 }
 
-fn sum(digest: v1::BucketDigest) -> Result<BucketSum, ConvertError> {
+pub(super) fn sum(digest: v1::BucketDigest) -> Result<BucketSum, ConvertError> {
     let sum: [u8; 16] = digest.sum[..].try_into().or_else(|_| bad("head.proof.sum", "must be 16 bytes"))?;
     let bucket = bucket(digest.bucket, "head.proof.bucket")?;
     Ok(BucketSum { bucket, sum: u128::from_be_bytes(sum), records: digest.records })
@@ -30,7 +30,7 @@ pub(super) fn proof(proof: v1::FeedProof) -> Result<Proof, ConvertError> {
     Ok(Proof { position: proof.position, total, buckets })
 }
 
-fn digest(sum: BucketSum) -> v1::BucketDigest {
+pub(super) fn digest(sum: BucketSum) -> v1::BucketDigest {
     v1::BucketDigest {
         bucket: sum.bucket.into(),
         sum: Bytes::copy_from_slice(&sum.sum.to_be_bytes()),
@@ -46,13 +46,25 @@ pub(super) fn to_wire(proof: Proof) -> v1::FeedProof {
     }
 }
 
-pub(super) fn verdict(verdict: v1::FeedVerdict) -> Result<Verdict, ConvertError> {
-    let comparison = match verdict.comparison() {
+pub(super) fn comparison(comparison: v1::Comparison) -> Result<Comparison, ConvertError> {
+    Ok(match comparison {
         v1::Comparison::Equal => Comparison::Equal,
         v1::Comparison::Different => Comparison::Different,
         v1::Comparison::NotYet => Comparison::NotYet,
-        v1::Comparison::Unspecified => return bad("verdict.comparison", "must be known"),
-    };
+        v1::Comparison::Unspecified => return bad("comparison", "must be known"),
+    })
+}
+
+pub(super) fn comparison_to_wire(comparison: Comparison) -> v1::Comparison {
+    match comparison {
+        Comparison::Equal => v1::Comparison::Equal,
+        Comparison::Different => v1::Comparison::Different,
+        Comparison::NotYet => v1::Comparison::NotYet,
+    }
+}
+
+pub(super) fn verdict(verdict: v1::FeedVerdict) -> Result<Verdict, ConvertError> {
+    let comparison = comparison(verdict.comparison())?;
     if verdict.differing.len() > usize::from(BUCKETS) || verdict.given_back.len() > MAX_GIVEN_BACK {
         return bad("verdict", "names more than its limit");
     }
@@ -68,11 +80,7 @@ pub(super) fn verdict(verdict: v1::FeedVerdict) -> Result<Verdict, ConvertError>
 }
 
 pub(super) fn verdict_to_wire(verdict: Verdict) -> v1::FeedVerdict {
-    let comparison = match verdict.comparison {
-        Comparison::Equal => v1::Comparison::Equal,
-        Comparison::Different => v1::Comparison::Different,
-        Comparison::NotYet => v1::Comparison::NotYet,
-    };
+    let comparison = comparison_to_wire(verdict.comparison);
     v1::FeedVerdict {
         position: verdict.position,
         comparison: comparison.into(),
