@@ -152,7 +152,10 @@ impl Selection {
         for record in records {
             let Selected { records, retractions } = self.because_of(record, after, view, store)?;
             for wanted in records {
-                if self.sent.insert((wanted.key(), wanted.envelope().version)) {
+                // A person's other registrations are looked up as they are now: one that came just now may be signed with a key
+                // that is not known here yet. Its own turn comes.
+                let known = view.key_path(&wanted.envelope().key_id).is_some();
+                if known && self.sent.insert((wanted.key(), wanted.envelope().version)) {
                     selected.records.push(wanted);
                 }
             }
@@ -272,7 +275,8 @@ impl Selection {
     ) -> Result<(), ReadError> {
         let documents = self.interest.documents(&registration.key())?;
         for record in documents.iter().chain([registration]) {
-            if !self.is_signed_inside(record, view) && !self.is_of_subtree(record, view) {
+            let left = view.left(&record.envelope().origin, &self.child);
+            if !left && !self.is_signed_inside(record, view) && !self.is_of_subtree(record, view) {
                 selected.retract(record);
             }
         }

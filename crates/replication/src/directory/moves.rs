@@ -105,6 +105,14 @@ impl DirectoryView {
             .collect()
     }
 
+    /// Whether this institution once wrote in a subtree and writes elsewhere now: a node there may hold versions of its own and the
+    /// first ones that followed them.
+    pub(crate) fn left(&self, institution: &OriginId, subtree: &NodePath) -> bool {
+        let inside = |node: &OriginId| self.path_of(node).is_some_and(|path| subtree.contains(path));
+        self.institution(institution).is_some_and(|now| !inside(&now.writer))
+            && self.terms(institution).any(|then| inside(&then.writer))
+    }
+
     /// Whether institutions that once wrote in this subtree write elsewhere now: its nodes hold records that others change.
     pub(crate) fn moved_from(&self, subtree: &NodePath) -> bool {
         self.moved().any(|now| {

@@ -169,10 +169,12 @@ impl Look<'_> {
             return Ok(());
         }
         let Some(record) = store.get(key)? else { return Ok(()) };
-        if !is_told(&record, self.to, self.interest, self.view, store)? {
+        // What follows its own versions the child is told once, so that both ends of its up feed agree; it is not taken away.
+        let left = self.view.left(&record.envelope().origin, self.to);
+        if !left && !is_told(&record, self.to, self.interest, self.view, store)? {
             return Ok(());
         }
-        let either = !self.course.is_none_or(|selection| selection.may_know(&record, self.view));
+        let either = left || !self.course.is_none_or(|selection| selection.may_know(&record, self.view));
         let told = Told { key: *key, version: record.envelope().version, either };
         gathering.tell(told, held.contribution);
         Ok(())

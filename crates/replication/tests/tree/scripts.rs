@@ -144,16 +144,10 @@ impl World {
                 }
             }
             "raw" => self.raw(name, words[2]).await,
-            "newer" => {
-                let records = newer::commit(&self.nodes[name], words[2]).await;
-                self.newer.extend(records);
-            }
+            "newer" => self.newer.extend(newer::commit(&self.nodes[name], words[2]).await),
             "speaks" => self.speaks(name, &words[2..]),
             "spoken" => return self.spoken(name),
-            "unchanged" => {
-                let held = newer::held(&self.nodes[name], &self.newer);
-                return format!("{name} holds {held} of {} unchanged\n", self.newer.len());
-            }
+            "unchanged" => return self.unchanged(name),
             "skip" => self.skip(name).await,
             "plant" => self.plant(name, words[2], "planted").await,
             "twist" => self.plant(name, words[2], words[3]).await,
@@ -322,6 +316,11 @@ impl World {
         };
         let (mine, theirs) = (say(&self.nodes[name], &above), say(self.parent_of(name), below));
         format!("{name}: {mine}; above: {theirs}\n")
+    }
+
+    fn unchanged(&self, name: &str) -> String {
+        let held = newer::held(&self.nodes[name], &self.newer);
+        format!("{name} holds {held} of {} unchanged\n", self.newer.len())
     }
 
     fn speaks(&mut self, name: &str, versions: &[&str]) {
