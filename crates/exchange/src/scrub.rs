@@ -7,9 +7,9 @@
 //!
 //! One task per node does all of it, so nothing is asked for twice at a time. What nobody has is asked for again, ever more
 //! seldom, and shows in the status. How far a pass has come is not kept over a restart. A pass ends with a look at the index;
-//! a damaged one is made again when the store is opened anew, which `node` does at once. It does not read document content; a
-//! damaged place stays in the log when its
-//! records have been mended, and an index cannot be made again from a log that has one.
+//! a damaged one is made again when the store is opened anew, which `node` does at once. It does not read document content. A
+//! damaged place stays in the log when its records have been mended, until its segment is rewritten (`reclaim.rs`); before that
+//! an index cannot be made again from the log.
 
 mod mend;
 mod plan;

@@ -77,7 +77,8 @@ impl Store {
     }
 
     /// The digest as it is kept and as the log's records say, both at the same position. Blocks: reads all of the log up
-    /// to the head. Fails where the log is damaged, also where that was repaired since: the damaged bytes stay in the log.
+    /// to the head. Fails where the log is damaged, also where that was repaired since, until the segment
+    /// is rewritten.
     pub fn recompute_digest(&self, of: &dyn Fn(&KeyId, u32) -> bool) -> Result<Recomputed, ReadError> {
         self.handle.shared.recompute_digest(of)
     }
