@@ -47,7 +47,7 @@ pub(super) fn answer(answer: v1::BucketAnswer) -> Result<CheckAnswer, ConvertErr
     };
     Ok(CheckAnswer {
         position: answer.position,
-        comparison: proof::comparison(answer.comparison())?,
+        comparison: proof::comparison(answer.comparison(), "check.comparison")?,
         bucket: proof::bucket(answer.bucket, "check.bucket")?,
         held: answer.held.iter().map(held).collect::<Result<_, ConvertError>>()?,
         incomplete: answer.incomplete,

@@ -46,12 +46,15 @@ pub(super) fn to_wire(proof: Proof) -> v1::FeedProof {
     }
 }
 
-pub(super) fn comparison(comparison: v1::Comparison) -> Result<Comparison, ConvertError> {
+pub(super) fn comparison(
+    comparison: v1::Comparison,
+    field: &'static str,
+) -> Result<Comparison, ConvertError> {
     Ok(match comparison {
         v1::Comparison::Equal => Comparison::Equal,
         v1::Comparison::Different => Comparison::Different,
         v1::Comparison::NotYet => Comparison::NotYet,
-        v1::Comparison::Unspecified => return bad("comparison", "must be known"),
+        v1::Comparison::Unspecified => return bad(field, "must be known"),
     })
 }
 
@@ -64,7 +67,7 @@ pub(super) fn comparison_to_wire(comparison: Comparison) -> v1::Comparison {
 }
 
 pub(super) fn verdict(verdict: v1::FeedVerdict) -> Result<Verdict, ConvertError> {
-    let comparison = comparison(verdict.comparison())?;
+    let comparison = comparison(verdict.comparison(), "verdict.comparison")?;
     if verdict.differing.len() > usize::from(BUCKETS) || verdict.given_back.len() > MAX_GIVEN_BACK {
         return bad("verdict", "names more than its limit");
     }
