@@ -270,10 +270,24 @@ impl Applier {
         if self.shared.store.status().damaged_found > 0 {
             self.mend(&judged.admitted).await?;
         }
-        let committed = self.commit(&judged.admitted, &judged.quarantined, forget, upto, attempt).await?;
-        let Some(counted) = committed else { return Ok(None) };
-        self.publish(std::mem::take(&mut judged.facts));
-        Ok(Some((judged, counted)))
+        let committed = self.commit(&judged.admitted, &judged.quarantined, forget, upto, attempt).await;
+        if let Ok(Some(counted)) = committed {
+            self.publish(std::mem::take(&mut judged.facts));
+            return Ok(Some((judged, counted)));
+        }
+        self.publish_held(&judged.admitted)?;
+        committed.map(|_| None)
+    }
+
+    /// Publishes what was committed of a batch that was not committed whole: coming again it is held already, and nobody would
+    /// look at it any more.
+    fn publish_held(&self, admitted: &[Record]) -> Result<(), LinkError> {
+        for record in admitted.iter().filter(|record| is_directory(record)) {
+            if self.shared.store.version(&record.key())? == Some(record.envelope().version) {
+                self.shared.directory.learn(record);
+            }
+        }
+        Ok(())
     }
 
     /// Whether there is place in quarantine for what is new of this.

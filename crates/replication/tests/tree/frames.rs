@@ -414,6 +414,47 @@ fn a_record_that_comes_again_mends_the_damaged_one() {
     });
 }
 
+#[test]
+fn what_was_committed_of_a_batch_before_the_disk_was_full_is_known() {
+    run(async {
+        let (province, dali) = pair().await;
+        let clock: Arc<dyn Clock> = Arc::new(TestClock::new());
+        let county = Machine::new("530000/532900/532901", 3).start(&clock, &door());
+        county.begin(3).await;
+        county.register("H5", "P", "").await.unwrap();
+        // Two commits of the receiver's: the first one with all that the other is judged by.
+        for some in 0..4 {
+            let drafts = (0..450).map(|at| county.registration_draft("H5", &format!("P{some}-{at}"), ""));
+            county.store.commit(drafts.collect()).await.unwrap();
+        }
+        let records = county.store.feed_reader(0).next(usize::MAX, usize::MAX, &|_| true).unwrap().records;
+        let storage = &province.machine.storage;
+        let held: u64 = store::Storage::list(storage)
+            .unwrap()
+            .iter()
+            .map(|file| store::Storage::len(storage, file).unwrap())
+            .sum();
+        let bytes: usize = records.iter().map(Record::size).sum();
+        storage.set_capacity(Some(held + bytes as u64 * 85 / 100));
+        let mut session = Served::by(&province, greet(hello(&dali))).await;
+        let after = session.welcome().await.position;
+        session.send(batch(&records, after, after)).await;
+        // "Alive", while room is waited for.
+        assert_eq!(session.ack().await.applied, 0);
+        assert!(province.store.version(&records[5].key()).unwrap().is_some());
+        assert!(province.store.version(&records.last().unwrap().key()).unwrap().is_none());
+        drop((session.up, session.down));
+        session.ended.await.unwrap().unwrap_err();
+        storage.set_capacity(None);
+        let mut again = Served::by(&province, greet(hello(&dali))).await;
+        again.welcome().await;
+        again.send(batch(&records, after, after)).await;
+        let ack = again.ack().await;
+        assert_eq!(ack.quarantined, 0, "who wrote them is known: {:?}", ack.refused.records.first());
+        assert!(province.store.version(&records.last().unwrap().key()).unwrap().is_some());
+    });
+}
+
 /// A batch of what is no record, each one different.
 fn garbage(numbers: std::ops::Range<u64>, after: u64) -> Batch {
     use model::body::{RawRecord, RecordList};
