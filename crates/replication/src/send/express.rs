@@ -2,10 +2,11 @@
 //!
 //! ```text
 //! lane 0   revocations, policies; reports of notifiable diseases            ahead of any backlog
-//! lane 1   directory, registrations, links, consents                         ahead of documents, on a thin line only:
+//! lane 1   registrations, links, consents                                    ahead of documents, on a thin line only:
 //! lane 2   everything else                                                   elsewhere looking ahead costs more than it gives
 //! ```
-//! A second reader goes ahead through the log. What it shipped is left out when its turn comes; if that was forgotten, the
+//! Directory records keep their turn, but for what is needed to judge what goes ahead: the end of an institution's term says that
+//! everything before it has come. A second reader goes ahead through the log. What it shipped is left out when its turn comes; if that was forgotten, the
 //! receiver counts a repeat. A down feed sends ahead only what is for everybody: who else is told is decided in order.
 
 use std::collections::HashSet;
@@ -46,9 +47,7 @@ impl Lanes {
         match flow {
             Some(Flow::Revocation | Flow::Policy) => true,
             Some(Flow::DocumentEntry) => self.of_persons,
-            Some(Flow::Registration | Flow::Link | Flow::Consent | Flow::Directory) => {
-                self.of_persons && self.thin
-            }
+            Some(Flow::Registration | Flow::Link | Flow::Consent) => self.of_persons && self.thin,
             _ => false,
         }
     }

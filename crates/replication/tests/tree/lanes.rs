@@ -81,8 +81,9 @@ fn document(dali: &Node, patient: &Record, id: &str, type_code: &str) -> Draft {
     }
 }
 
-/// A prefecture with a long backlog of documents, and at its end a policy, a report of a notifiable disease and a registration.
-async fn backlog() -> (Node, [RecordKey; 3]) {
+/// A prefecture with a long backlog of documents, and at its end a policy, a report of a notifiable disease, a
+/// registration and a directory record.
+async fn backlog() -> (Node, [RecordKey; 4]) {
     let clock: Arc<dyn Clock> = Arc::new(TestClock::new());
     let dali = Machine::new("530000/532900", 2).start(&clock, &door());
     dali.begin(2).await;
@@ -100,8 +101,9 @@ async fn backlog() -> (Node, [RecordKey; 3]) {
     };
     let report = document(&dali, &patient, "REPORT", "HSDB03.02");
     let last = dali.registration_draft("H1", "P1", "");
-    let keys = [policy.key(), report.key(), last.key()];
-    for draft in [policy, report, last] {
+    let directory = dali.institution_draft("H2", "");
+    let keys = [policy.key(), report.key(), last.key(), directory.key()];
+    for draft in [policy, report, last, directory] {
         dali.store.commit(vec![draft]).await.unwrap();
     }
     (dali, keys)
@@ -113,7 +115,7 @@ fn run(test: impl Future<Output = ()>) {
     runtime.block_on(test);
 }
 
-fn places(came: &[Came], keys: [RecordKey; 3]) -> [usize; 3] {
+fn places(came: &[Came], keys: [RecordKey; 4]) -> [usize; 4] {
     keys.map(|key| came.iter().position(|one| one.record.key() == key).expect("it came"))
 }
 
@@ -134,7 +136,7 @@ fn policies_and_notifiable_diseases_go_ahead_of_a_backlog() {
     run(async {
         let (dali, keys) = backlog().await;
         let came = take(&dali, None).await;
-        let [policy, report, registration] = places(&came, keys);
+        let [policy, report, registration, _] = places(&came, keys);
         assert!(policy < 600 && report < 600, "{policy} {report}");
         assert!(!came[policy].moves && !came[report].moves, "they move no position");
         assert!(registration > 1400 && came[registration].moves, "on a fast line it waits for its turn");
@@ -147,8 +149,10 @@ fn on_a_thin_line_registrations_go_ahead_of_documents() {
     run(async {
         let (dali, keys) = backlog().await;
         let came = take(&dali, Some(100_000)).await;
-        let [policy, report, registration] = places(&came, keys);
+        let [policy, report, registration, directory] = places(&came, keys);
         assert!(policy < 600 && report < 600 && registration < 600, "{policy} {report} {registration}");
+        // The end of a term is one: it must not come before what was filed in the term.
+        assert!(directory > 1400 && came[directory].moves, "{directory}");
         check_all(&dali, &came);
     });
 }
