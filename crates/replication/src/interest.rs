@@ -150,12 +150,15 @@ impl Selection {
         }
         let mut selected = Selected::default();
         for record in records {
+            let key = record.key();
             let Selected { records, retractions } = self.because_of(record, after, view, store)?;
             for wanted in records {
-                // A person's other registrations are looked up as they are now: one that came just now may be signed with a key
-                // that is not known here yet. Its own turn comes.
-                let known = view.key_path(&wanted.envelope().key_id).is_some();
-                if known && self.sent.insert((wanted.key(), wanted.envelope().version)) {
+                // A person's other registrations are looked up as they are now: of one that came just now it may not be known here
+                // yet whose it is, and then the child could not be told. Its own turn comes.
+                let its_turn = wanted.key() == key;
+                if (its_turn || view.explains(wanted.envelope()))
+                    && self.sent.insert((wanted.key(), wanted.envelope().version))
+                {
                     selected.records.push(wanted);
                 }
             }

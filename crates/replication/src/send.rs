@@ -529,7 +529,10 @@ impl<'a> Course<'a> {
         let Some(lanes) = route.lanes(self.pace.is_thin()) else { return Ok(()) };
         // Whose a record is that is being decided about is seen when its turn comes.
         let takes = |envelope: &model::Envelope| {
-            let Some(path) = directory.key_path(&envelope.key_id) else { return false };
+            let Some(path) = directory.key_path(&envelope.key_id).filter(|_| directory.explains(envelope))
+            else {
+                return false;
+            };
             // A child has its own subtree's.
             (route.is_up() || !to.contains(path)) && route.takes(envelope, &directory, own, to)
         };
@@ -564,7 +567,7 @@ impl<'a> Course<'a> {
         let (route, own, express) = (&sender.route, &sender.own.path, &self.express);
         let unknown = Cell::new(false);
         let takes = |envelope: &model::Envelope| {
-            unknown.set(unknown.get() || directory.key_path(&envelope.key_id).is_none());
+            unknown.set(unknown.get() || !directory.explains(envelope));
             route.takes(envelope, directory, own, to) && !express.went(envelope)
         };
         let may = |signer: &KeyId, flow| route.may_take(signer, flow, directory, own, to);

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use model::body::EpochEntry;
-use model::{KeyId, NodePath, OriginId, VerifyingKey, Version};
+use model::{Envelope, KeyId, NodePath, OriginId, VerifyingKey, Version};
 
 use super::{Fact, TermEnd};
 use crate::epoch;
@@ -93,6 +93,15 @@ impl DirectoryView {
     /// An institution in all its known terms, ascending.
     pub fn terms(&self, origin: &OriginId) -> impl Iterator<Item = &InstitutionFact> {
         self.institutions.get(origin).into_iter().flat_map(BTreeMap::values)
+    }
+
+    /// Whether everything is known by which a record with this envelope is judged: its key, who writes for its origin in its term,
+    /// and its epoch. What was committed a moment ago may not be published yet.
+    pub(crate) fn explains(&self, envelope: &Envelope) -> bool {
+        let Some(node) = self.key(&envelope.key_id).map(|key| key.node) else { return false };
+        let version = envelope.version;
+        let writes = envelope.origin == node || self.institution_in(&envelope.origin, version.term).is_some();
+        writes && epoch::covers(self.epochs(&node), version.epoch, version.seq).is_some()
     }
 
     /// All institutions, by origin, as they are now.
