@@ -31,11 +31,13 @@ pub struct Hello {
     pub path: NodePath,
     pub origin: OriginId,
     pub trust_domain: TrustDomain,
-    /// Numbering of this feed.
+    /// Numbering of this feed: the name of the sender's log.
     pub generation: [u8; 16],
     pub head: u64,
     /// The sender's epochs, newest first; empty when its store is empty and it asks before it accepts writes.
     pub epochs: Vec<EpochEntry>,
+    /// Of each of them the position at which it began in the sender's log; empty from a sender that does not say it.
+    pub began: Vec<u64>,
     /// Last seq the sender committed as a writer.
     pub last_seq: u64,
     pub now_ms: u64,

@@ -37,7 +37,7 @@ pub enum LinkRefusal {
     )]
     AlreadyConnected { path: NodePath, live: EpochId },
     #[error(
-        "{ours} waits for its own records and cannot say yet whether it knows {path}, whose store is empty; it is asked again"
+        "{ours} does not write itself yet, so it cannot say what it knows of {path}: it waits for its own parent, or for room on its disk; it is asked again"
     )]
     NotReady { path: NodePath, ours: NodePath },
     #[error("the greeting cannot be accepted: {why}")]

@@ -27,6 +27,7 @@ mod flow;
 mod interest;
 mod keyring;
 mod links;
+pub mod numbering;
 mod proof;
 mod receive;
 mod restore;

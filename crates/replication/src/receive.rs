@@ -31,6 +31,7 @@ use self::sessions::{Session, Sessions};
 use crate::entitlement::Territory;
 use crate::epoch::{EpochVerdict, admit_epochs, epoch_id, needs_known_seq};
 use crate::error::Announced;
+use crate::numbering::still_holds;
 use crate::restore::{Restores, may_restore};
 use crate::{Directory, DirectoryView, Keyring, LinkError, LinkRefusal, Links, NodeIdentity};
 
@@ -303,9 +304,10 @@ async fn greet(
         }
         .into());
     }
-    // Whoever lost its records too would take an empty child for a new one, and let it write where it had written before.
-    let waits = shared.own.path.depth() > 0 && may_restore(&shared.store);
-    if direction == Direction::Up && hello.epochs.is_empty() && waits {
+    // Whoever lost records too would take an empty child for a new one, and let it write where it had written before; or a clone
+    // for the original.
+    let waits = shared.own.path.depth() > 0 && !shared.store.has_begun();
+    if direction == Direction::Up && waits {
         return Err(LinkRefusal::NotReady { path: peer.clone(), ours: shared.own.path.clone() }.into());
     }
     let protocol = match greeting::check(&hello, peer, &shared.own, &view) {
@@ -317,8 +319,7 @@ async fn greet(
     // Its own task: once the introduction is durable, the directory must learn it even if the connection is gone.
     joined(tokio::spawn(greeting::introduce(Arc::clone(shared), peer.clone(), hello.clone())).await)?;
     let feed = FeedId { peer: hello.origin, direction };
-    let held = shared.store.position(&feed).filter(|held| held.generation == hello.generation);
-    let position = held.map_or(0, |held| held.position);
+    let position = shared.store.position(&feed).map_or(0, |held| still_holds(held, &hello));
     // A parent that came back with less is read from the start: whatever it has, versions decide.
     let position = if direction != Direction::Up && position > hello.head { 0 } else { position };
     if position > hello.head {

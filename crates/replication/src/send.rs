@@ -34,6 +34,7 @@ use tokio::time::Instant;
 use self::backfill::Backfill;
 use self::cover::Cover;
 use self::express::Express;
+use self::introduction::Introduction;
 use self::pace::Pace;
 use self::proving::Proving;
 pub use self::route::Children;
@@ -90,6 +91,8 @@ pub struct Sender {
     /// Most bytes a second that batches may take of the line to the parent.
     line_bytes_per_s: Option<u64>,
     welcome: Arc<watch::Sender<Option<Welcome>>>,
+    /// This start is one that the parent has taken in its epoch, or there is no parent. Shared by the feeds of a node.
+    admitted: Arc<watch::Sender<bool>>,
     confirmations: Confirmations,
     keyring: Arc<dyn Keyring>,
 }
@@ -106,6 +109,7 @@ impl Sender {
     ) -> Self {
         let welcome = Arc::new(watch::Sender::new(None));
         let to = own.path.parent();
+        let admitted = Arc::new(watch::Sender::new(to.is_none()));
         if let Some(parent) = &to {
             links.sends(parent.clone(), store.watch_head());
         }
@@ -120,6 +124,7 @@ impl Sender {
             settings: SenderSettings::default(),
             line_bytes_per_s: None,
             welcome,
+            admitted,
             confirmations: Confirmations::default(),
             keyring,
         }
@@ -177,6 +182,11 @@ impl Sender {
         In: Stream<Item = Result<FromReceiver, LinkError>> + Send,
     {
         let mut incoming = pin!(incoming);
+        if !self.route.is_up() {
+            self.until_admitted(to, &outgoing).await?;
+        }
+        // Only the parent can tell this node whether it may begin.
+        let begun = self.store.has_begun();
         let hello = self.hello()?;
         let greeted_ms = hello.now_ms;
         outgoing.send(FromSender::Hello(Box::new(hello))).await.map_err(|_| closed())?;
@@ -201,13 +211,50 @@ impl Sender {
         tracing::info!(%to, ?feed, position, head, protocol, software, "a neighbour takes this node's feed");
         let mut course = Course::new(self, to, &welcome);
         self.welcome.send_replace(Some(welcome));
-        course.run(incoming, outgoing).await
+        if begun {
+            self.admitted.send_if_modified(|admitted| !std::mem::replace(admitted, true));
+            return course.run(incoming, outgoing).await;
+        }
+        tokio::select! {
+            heard = incoming.next() => Err(heard.unwrap_or_else(|| Err(closed())).err().unwrap_or(
+                LinkError::Protocol("an acknowledgement of nothing"),
+            )),
+            // It greets again, in the new epoch.
+            begun = self.until_begun(&outgoing) => begun,
+        }
+    }
+
+    /// What a node tells those below it in an epoch that its parent then refuses (an old backup, a clone) nobody takes back, so it
+    /// waits for its parent's word. Meanwhile they can ask it.
+    async fn until_admitted(
+        &self,
+        to: &NodePath,
+        outgoing: &mpsc::Sender<FromSender>,
+    ) -> Result<(), LinkError> {
+        let mut admitted = self.admitted.subscribe();
+        if !self.store.has_begun() || !*admitted.borrow() {
+            let why = "this node's own parent has not taken this start of it yet, and until then it ships nothing down: check the link to the parent";
+            self.links.noted(to, "NOT_ADMITTED", why, self.clock.now_ms());
+        }
+        self.until_begun(outgoing).await?;
+        tokio::select! {
+            told = admitted.wait_for(|admitted| *admitted) => told.map(|_| ()).map_err(|_| closed()),
+            () = outgoing.closed() => Err(closed()),
+        }
+    }
+
+    /// Before the epoch of this start is open, positions would be those of an earlier start.
+    async fn until_begun(&self, outgoing: &mpsc::Sender<FromSender>) -> Result<(), LinkError> {
+        tokio::select! {
+            () = self.store.begun() => Ok(()),
+            () = outgoing.closed() => Err(closed()),
+        }
     }
 
     fn hello(&self) -> Result<Hello, LinkError> {
         // In the middle of a restore this node does not know itself yet.
-        let (epochs, introduction) = if restore::is_restoring(&self.store) {
-            (Vec::new(), Vec::new())
+        let Introduction { epochs, began, records: introduction } = if restore::is_restoring(&self.store) {
+            Introduction::default()
         } else {
             introduction::of(&self.store, self.own.origin)?
         };
@@ -220,6 +267,7 @@ impl Sender {
             generation: self.store.generation(),
             head: self.store.head(),
             epochs,
+            began,
             last_seq: self.store.last_seq(),
             now_ms: self.clock.now_ms(),
             software: self.own.software.clone(),

@@ -1,16 +1,19 @@
 //! Epochs as a model: one node whose disk is lost, set back and copied, its parent, and every verdict of the rules. Many cheap
 //! steps: `TIERMESH_STEPS` says how many, `TIERMESH_SEED` from which seed on.
 //!
-//! What must hold: whoever is admitted lacks nothing that the parent has applied; one version never stands for two contents at
-//! the parent; and a node that is refused is admitted after a restore.
+//! What must hold: whoever is admitted lacks nothing that the parent has applied; the parent has all that the node's log holds up
+//! to where it says that the feed goes on; one version never stands for two contents at the parent; and a node that is refused
+//! is admitted after a restore.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use model::EpochId;
 use model::body::EpochEntry;
 use model::feed::{Direction, Hello, PROTOCOLS};
 use replication::epoch::{EpochVerdict, admit_epochs, covers, epoch_id, fits, needs_known_seq};
+use replication::numbering::{current, still_holds};
+use store::FeedPosition;
 
 /// As the store's, when epochs of the log are lost.
 const LOST_SEQS: u64 = 1 << 40;
@@ -30,11 +33,12 @@ impl Dice {
     }
 }
 
-/// What one commit holds: an epoch, or a write whose content nobody else has.
+/// What one commit holds: an epoch, a write whose content nobody else has, or what a neighbour shipped.
 #[derive(Debug, Clone, PartialEq)]
 enum Commit {
     Epoch(EpochEntry),
     Write { epoch: u32, seq: u64, content: u64 },
+    Passed(u64),
 }
 
 /// A disk and the process on it. Copies share the generation, as copies of a disk do.
@@ -51,7 +55,8 @@ struct Node {
 struct Parent {
     epochs: Vec<EpochEntry>,
     applied: BTreeMap<(u32, u64), u64>,
-    position: Option<(u64, u64)>,
+    passed: BTreeSet<u64>,
+    position: Option<FeedPosition>,
     /// The epoch of the session that is alive.
     live: Option<EpochId>,
 }
@@ -69,6 +74,7 @@ impl Node {
         let seq = |commit: &Commit| match commit {
             Commit::Epoch(entry) => entry.base_seq + 1,
             Commit::Write { seq, .. } => *seq,
+            Commit::Passed(_) => 0,
         };
         self.log.iter().map(seq).max().unwrap_or(0)
     }
@@ -108,14 +114,19 @@ impl Node {
                 break;
             }
         }
+        let began = |entry: &EpochEntry| {
+            let at = self.log.iter().position(|commit| *commit == Commit::Epoch(entry.clone()));
+            at.map_or(0, |at| at as u64 + 1)
+        };
         Hello {
             protocols: PROTOCOLS.to_vec(),
             direction: Direction::Up,
             path: "530000/532900".parse().unwrap(),
             origin: model::OriginId([1; 16]),
             trust_domain: "tiermesh.test".parse().unwrap(),
-            generation: [0; 16],
+            generation: [self.generation.to_be_bytes(); 2].concat().try_into().unwrap(),
             head: self.log.len() as u64,
+            began: epochs.iter().map(began).collect(),
             epochs,
             last_seq: self.last_seq(),
             now_ms: 0,
@@ -139,8 +150,7 @@ impl Parent {
             EpochVerdict::Admit | EpochVerdict::Replace => {}
             refused => return Err(refused),
         }
-        let position = self.position.filter(|(generation, _)| *generation == node.generation);
-        let position = position.map_or(0, |(_, position)| position);
+        let position = self.position.map_or(0, |held| still_holds(held, &hello));
         if position > hello.head {
             return Err(EpochVerdict::Malformed(FEED_ENDS));
         }
@@ -163,6 +173,9 @@ impl Parent {
         for commit in &node.log[after as usize..upto as usize] {
             match commit {
                 Commit::Epoch(entry) => self.learn(entry),
+                Commit::Passed(content) => {
+                    self.passed.insert(*content);
+                }
                 Commit::Write { epoch, seq, content } => {
                     // What a closed epoch cannot hold is quarantined.
                     if covers(&self.epochs, *epoch, *seq) == Some(true) {
@@ -172,7 +185,7 @@ impl Parent {
                 }
             }
         }
-        self.position = Some((node.generation, upto));
+        self.position = Some(FeedPosition { generation: current(&node.hello()), position: upto });
     }
 
     /// What a node gets back that lost everything.
@@ -184,6 +197,7 @@ impl Parent {
             content: *content,
         };
         log.extend(self.applied.iter().map(write));
+        log.extend(self.passed.iter().copied().map(Commit::Passed));
         Node { log, generation, noted: None, open: None }
     }
 }
@@ -214,6 +228,27 @@ impl World {
         node.log.push(Commit::Write { epoch, seq, content });
     }
 
+    /// A neighbour ships something to the node; from above also before it may write.
+    fn pass(&mut self) {
+        let content = self.next();
+        self.node.log.push(Commit::Passed(content));
+    }
+
+    /// What the parent takes for applied it has, but for what it overruled.
+    fn check_position(&self, node: &Node, position: u64) {
+        for commit in &node.log[..position as usize] {
+            let has = match commit {
+                Commit::Epoch(_) => true,
+                Commit::Passed(content) => self.parent.passed.contains(content),
+                Commit::Write { epoch, seq, content } => {
+                    covers(&self.parent.epochs, *epoch, *seq) != Some(true)
+                        || self.parent.applied.get(&(*epoch, *seq)) == Some(content)
+                }
+            };
+            assert!(has, "{commit:?} is said to be applied up to {position}: {node:#?} {:#?}", self.parent);
+        }
+    }
+
     /// One of the two connects and ships a part of what it has.
     fn connect(&mut self, of_clone: bool) {
         let Some(node) = (if of_clone { self.clone.clone() } else { Some(self.node.clone()) }) else {
@@ -228,6 +263,7 @@ impl World {
                     let lacks = !node.holds(*version, *content);
                     assert!(!lacks, "admitted, and lacks {version:?}: {node:#?} {:#?}", self.parent);
                 }
+                self.check_position(&node, after);
                 let upto = after + self.dice.roll(node.log.len() as u64 - after + 1);
                 self.parent.ship(&node, after, upto);
             }
@@ -271,8 +307,9 @@ impl World {
     }
 
     fn step(&mut self) {
-        match self.dice.roll(20) {
+        match self.dice.roll(28) {
             0..6 => self.write(false),
+            20..28 => self.pass(),
             6 => self.write(true),
             7..11 => self.connect(false),
             11..13 => self.connect(true),

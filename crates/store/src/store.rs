@@ -40,6 +40,8 @@ pub struct Store {
 #[derive(Debug)]
 struct Handle {
     shared: Arc<Shared>,
+    /// The epoch of this start is open.
+    begun: watch::Sender<bool>,
     engine: Mutex<Option<Engine>>,
 }
 
@@ -70,7 +72,7 @@ impl Store {
                 start_threads(shared.clone(), writer).map_err(failed)?
             }
         };
-        let handle = Handle { shared, engine: Mutex::new(Some(engine)) };
+        let handle = Handle { shared, begun: watch::Sender::new(false), engine: Mutex::new(Some(engine)) };
         Ok((Self { handle: Arc::new(handle) }, report))
     }
 
@@ -88,10 +90,23 @@ impl Store {
         extra: Vec<Draft>,
         noted: Option<LastEpoch>,
     ) -> Result<EpochEntry, CommitError> {
-        match self.ask(Request::BeginEpoch(epoch_id, extra, noted)).await? {
-            Answer::Epoch(entry) => Ok(entry),
-            _ => unreachable!("the writer answers what it was asked"),
-        }
+        let Answer::Epoch(entry) = self.ask(Request::BeginEpoch(epoch_id, extra, noted)).await? else {
+            unreachable!("the writer answers what it was asked")
+        };
+        self.handle.begun.send_replace(true);
+        Ok(entry)
+    }
+
+    /// Whether the epoch of this start is open.
+    pub fn has_begun(&self) -> bool {
+        *self.handle.begun.borrow()
+    }
+
+    /// Waits until it is.
+    pub async fn begun(&self) {
+        let mut begun = self.handle.begun.subscribe();
+        // The sender lives as long as this handle.
+        let _open = begun.wait_for(|begun| *begun).await.is_ok();
     }
 
     /// The latest epoch of the node's own origin in the log, of this start or an earlier one.

@@ -69,6 +69,9 @@ impl TryFrom<v1::FeedHello> for feed::Hello {
         if hello.epochs.len() > feed::MAX_EPOCHS {
             return bad("hello.epochs", "lists more epochs than its limit");
         }
+        if !hello.began.is_empty() && hello.began.len() != hello.epochs.len() {
+            return bad("hello.began", "must name a position for each epoch, or none");
+        }
         if hello.introduction.len() > 2 * feed::MAX_EPOCHS {
             return bad("hello.introduction", "holds more records than its limit");
         }
@@ -98,6 +101,7 @@ impl TryFrom<v1::FeedHello> for feed::Hello {
                 .or_else(|_| bad("hello.generation", "must be 16 bytes"))?,
             head: hello.head,
             epochs: hello.epochs,
+            began: hello.began,
             last_seq: hello.last_seq,
             now_ms: hello.now_ms,
             software: hello.software.chars().take(64).collect(),
@@ -121,6 +125,7 @@ impl From<feed::Hello> for v1::FeedHello {
             generation: Bytes::copy_from_slice(&hello.generation),
             head: hello.head,
             epochs: hello.epochs,
+            began: hello.began,
             last_seq: hello.last_seq,
             now_ms: hello.now_ms,
             software: hello.software,

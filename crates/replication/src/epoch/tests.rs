@@ -33,6 +33,7 @@ fn hello(mut epochs: Vec<EpochEntry>, last_seq: u64) -> Hello {
         generation: [0; 16],
         head: 0,
         epochs,
+        began: Vec::new(),
         last_seq,
         now_ms: 0,
         software: String::new(),

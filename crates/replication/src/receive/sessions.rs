@@ -104,7 +104,7 @@ impl Session {
 
     /// The session of this greeting.
     pub fn of(mut self, hello: Hello) -> Self {
-        (self.origin, self.generation) = (hello.origin, hello.generation);
+        (self.origin, self.generation) = (hello.origin, crate::numbering::current(&hello));
         self.direction = super::direction_of(&hello);
         self
     }

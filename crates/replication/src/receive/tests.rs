@@ -17,6 +17,7 @@ fn hello() -> Hello {
         generation: [0; 16],
         head: 0,
         epochs: vec![epoch_entry(1, 1, &[], 0)],
+        began: vec![1],
         last_seq: 0,
         now_ms: 0,
         software: String::new(),

@@ -9,16 +9,27 @@ use store::{ReadError, Store};
 
 use crate::directory::{epoch_key, node_key, signing_key_key};
 
-/// The node's epochs, newest first, and the records that prove them: epochs, the keys that signed them, the node's own. Both are
-/// empty while the store is.
-pub(super) fn of(store: &Store, origin: OriginId) -> Result<(Vec<EpochEntry>, Vec<Record>), ReadError> {
-    let Some(newest) = store.last_epoch() else { return Ok((Vec::new(), Vec::new())) };
-    let (mut epochs, mut records) = (Vec::new(), Vec::new());
+/// What a sender says of its starts. All are empty while its store is.
+#[derive(Debug, Default)]
+pub(super) struct Introduction {
+    /// Newest first.
+    pub epochs: Vec<EpochEntry>,
+    /// Where each of them began in the log.
+    pub began: Vec<u64>,
+    /// The records that prove them: epochs, the keys that signed them, the node's own.
+    pub records: Vec<Record>,
+}
+
+pub(super) fn of(store: &Store, origin: OriginId) -> Result<Introduction, ReadError> {
+    let Some(newest) = store.last_epoch() else { return Ok(Introduction::default()) };
+    let Introduction { mut epochs, mut began, mut records } = Introduction::default();
     let oldest = newest.counter.saturating_sub(MAX_EPOCHS as u32 - 1).max(1);
     for counter in (oldest..=newest.counter).rev() {
-        let Some(record) = store.get(&epoch_key(origin, counter))? else { break };
+        let history = store.history(&epoch_key(origin, counter), 1)?;
+        let Some((position, record)) = history.into_iter().next() else { break };
         let Ok(entry) = record.decode_body::<EpochEntry>() else { break };
         epochs.push(entry);
+        began.push(position);
         records.push(record);
     }
     records.extend(store.get(&node_key(origin))?);
@@ -26,5 +37,5 @@ pub(super) fn of(store: &Store, origin: OriginId) -> Result<(Vec<EpochEntry>, Ve
     for key in keys {
         records.extend(store.get(&signing_key_key(origin, &key))?);
     }
-    Ok((epochs, records))
+    Ok(Introduction { epochs, began, records })
 }

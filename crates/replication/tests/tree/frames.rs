@@ -85,6 +85,7 @@ fn hello(dali: &Node) -> Hello {
         trust_domain: dali.machine.trust_domain.clone(),
         generation: dali.store.generation(),
         head: dali.store.head(),
+        began: vec![1; epochs.len()],
         epochs,
         last_seq: dali.store.last_seq(),
         now_ms: 0,

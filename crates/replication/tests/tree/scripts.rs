@@ -273,7 +273,9 @@ impl World {
     async fn skip(&self, name: &str) {
         let child = &self.nodes[name].store;
         let feed = store::FeedId { peer: self.machines[name].origin, direction: store::Direction::Up };
-        let end = store::FeedPosition { generation: child.generation(), position: child.head() };
+        let newest = child.last_epoch().expect("it writes");
+        let generation = replication::numbering::numbering(&child.generation(), &newest);
+        let end = store::FeedPosition { generation, position: child.head() };
         let apply = Apply { position: Some((feed, end)), ..Apply::default() };
         self.parent_of(name).store.apply(apply).await.unwrap();
     }
