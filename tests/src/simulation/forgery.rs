@@ -63,7 +63,7 @@ pub fn forge(seat: &Seat, forgery: Forgery, number: usize) -> Option<Record> {
         record = Record::from_raw(raw).ok()?;
     }
     let apply = Apply { records: vec![record.clone()], ..Apply::default() };
-    // A store that works inside its caller is ready at once.
-    live.store.apply(apply).now_or_never()?.ok()?;
+    // A store that works inside its caller is ready at once. If its machine stops just then, the record may be in the log.
+    let _outcome = live.store.apply(apply).now_or_never();
     Some(record)
 }

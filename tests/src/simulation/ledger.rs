@@ -39,15 +39,23 @@ pub struct Entry {
     pub answered: Vec<(Version, Wanted)>,
     /// A disk took what no other node had yet, and nothing was acknowledged since.
     pub lost: bool,
+    /// Its writer's machine was set back with its note: until its parent refuses it, it writes versions again that were used.
+    pub branched: bool,
 }
 
 impl Entry {
     /// After a disk was lost or set back this is the most that its writer and the nodes above it still have.
     fn fall_back(&mut self, left: Option<&Record>) {
         let held = left.map(|record| record.envelope().version);
+        let tried = |wanted: &Wanted| self.tried.iter().position(|tried| tried == wanted);
+        let left_by = left.and_then(|left| self.tried.iter().rposition(|wanted| is_made_of(left, wanted)));
         let kept = |(version, wanted): &(Version, Wanted)| {
             held.is_some_and(|held| {
-                *version < held || *version == held && left.is_some_and(|left| is_made_of(left, wanted))
+                // A higher version that was written before is one of the branch that this one is overruled by.
+                let after =
+                    !self.branched || left_by.is_none_or(|by| tried(wanted).is_some_and(|at| at < by));
+                *version < held && after
+                    || *version == held && left.is_some_and(|left| is_made_of(left, wanted))
             })
         };
         if self.acknowledged.as_ref().is_none_or(kept) && self.unsure.is_empty() {
@@ -105,6 +113,7 @@ impl Ledger {
             tried: Vec::new(),
             answered: Vec::new(),
             lost: false,
+            branched: false,
         });
         entry.tried.push(wanted.clone());
         entry.unsure.push(wanted);
@@ -124,7 +133,7 @@ impl Ledger {
             entry.answered.push((version, wanted.clone()));
             (entry.acknowledged, entry.lost) = (Some((version, wanted)), false);
             entry.unsure.clear();
-            if before.is_some_and(|before| version < before) {
+            if !entry.branched && before.is_some_and(|before| version < before) {
                 state.violations.push(format!("{key} was acknowledged as {version} after a higher version"));
             }
         }
@@ -150,6 +159,13 @@ impl Ledger {
         let mut state = self.state.lock();
         for (key, entry) in state.entries.iter_mut().filter(|(_, entry)| writers.contains(&entry.node)) {
             entry.fall_back(left(entry.node, key).as_ref());
+        }
+    }
+
+    /// The machine of the writer at a place is set back with its note.
+    pub fn branches(&self, writer: usize) {
+        for entry in self.state.lock().entries.values_mut().filter(|entry| entry.node == writer) {
+            entry.branched = true;
         }
     }
 

@@ -54,6 +54,7 @@ impl Simulation {
         *seat.index.lock() = copied.index;
         if let Note::SetBack(note) = copied.note {
             *seat.note.lock() = note;
+            self.ledger.branches(node);
         }
         self.refused[node] = None;
         self.fall_back(node);

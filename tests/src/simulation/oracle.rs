@@ -5,10 +5,11 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use model::body::{Flow, Kind};
-use model::{KeyId, Record, RecordKey, Version};
+use model::{KeyId, Record, RecordId, RecordKey, Version};
 use parking_lot::Mutex;
 use prost::Message;
-use store::{Derivation, Direction, FeedId, MemoryIndex, Store, Term};
+use replication::numbering;
+use store::{Derivation, Direction, FeedId, FeedPosition, MemoryIndex, Store, Term};
 
 use super::down;
 use super::ledger::{Entry, Ledger, is_made_of};
@@ -161,6 +162,20 @@ fn quarantine(seat: &Seat, seats: &[Arc<Seat>], live: &Live, ledger: &Ledger, wr
     }
 }
 
+/// Whether a position is one of this log: reached in one of its epochs.
+fn is_of(store: &Store, child: &Seat, held: FeedPosition) -> bool {
+    let newest = store.last_epoch().map_or(0, |newest| newest.counter);
+    let epochs = (1..=newest).filter_map(|counter| {
+        let id = RecordId::of(&[&counter.to_be_bytes()]);
+        store.get(&RecordKey::of(Kind::Epoch as u32, child.member.origin, id)).ok()?
+    });
+    let numbered = |record: Record| {
+        let entry = record.decode_body();
+        entry.is_ok_and(|entry| numbering::numbering(&store.generation(), &entry) == held.generation)
+    };
+    held.position <= store.head() && epochs.into_iter().any(numbered)
+}
+
 /// A durable position is never ahead of the child's log, and of its numbering.
 fn positions(seat: &Seat, seats: &[Arc<Seat>], store: &Store, wrong: &mut Vec<String>) {
     for child in seats.iter().filter(|child| child.member.parent == Some(seat.place)) {
@@ -169,7 +184,7 @@ fn positions(seat: &Seat, seats: &[Arc<Seat>], store: &Store, wrong: &mut Vec<St
         let path = &child.member.path;
         match store.position(&feed) {
             None => wrong.push(format!("no position is stored for {path}")),
-            Some(held) if held.generation != live.store.generation() || held.position > live.store.head() => {
+            Some(held) if !is_of(&live.store, child, held) => {
                 wrong.push(format!("the position stored for {path} is none of its log"));
             }
             Some(_) => {}
