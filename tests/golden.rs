@@ -193,6 +193,7 @@ fn sent() -> Vec<(&'static str, FromSender)> {
         generation: [6; 16],
         head: 1 << 40,
         epochs: vec![epoch.clone()],
+        began: vec![1 << 33],
         last_seq: 9,
         now_ms: 1_790_000_000_002,
         software: "tiermesh golden".into(),
