@@ -332,6 +332,8 @@ async fn a_province_that_lost_its_disk_learns_again_what_it_decided() {
     for number in 0..5 {
         old.register(patient(&format!("P{number}"), ID)).await.expect("registered");
     }
+    let province = hospital(&mesh, &root).await;
+    until("the province has them", async || found(&province, ID, Reach::Local).await.0.len() == 5).await;
     moved(&mesh, "530000", request(&to)).await.expect("decided");
     let new = hospital(&mesh, &to).await;
     register(&new, "P5", ID).await;

@@ -30,16 +30,17 @@ pub fn current(hello: &Hello) -> [u8; 16] {
     hello.epochs.first().map_or(hello.generation, |newest| numbering(&hello.generation, newest))
 }
 
-/// Up to where a position that is held still says what was applied; 0: it says nothing.
-pub fn still_holds(held: FeedPosition, hello: &Hello) -> u64 {
+/// Up to where a position that is held still says what was applied: less than the position if the sender was set back to
+/// before it. None: it was reached in no epoch that the sender tells of in this log, and says nothing.
+pub fn still_holds(held: FeedPosition, hello: &Hello) -> Option<u64> {
     if held.generation == current(hello) {
-        return held.position;
+        return Some(held.position);
     }
     let of = |epoch: &EpochEntry| numbering(&hello.generation, epoch) == held.generation;
-    let at = hello.epochs.iter().skip(1).position(of);
+    let at = hello.epochs.iter().skip(1).position(of)?;
     // The epoch after it stands before it: they are told newest first.
-    let next_began = at.and_then(|at| hello.began.get(at));
-    next_began.map_or(0, |next_began| held.position.min(next_began.saturating_sub(1)))
+    let next_began = hello.began.get(at)?;
+    Some(held.position.min(next_began.saturating_sub(1)))
 }
 
 #[cfg(test)]
@@ -82,19 +83,19 @@ mod tests {
     #[test]
     fn a_position_holds_to_the_end_of_its_epoch() {
         let lived_on = hello(&[(1, 1), (2, 100), (3, 200)]);
-        assert_eq!(still_holds(reached(230, 3), &lived_on), 230);
-        assert_eq!(still_holds(reached(150, 2), &lived_on), 150);
-        assert_eq!(still_holds(reached(199, 2), &lived_on), 199);
+        assert_eq!(still_holds(reached(230, 3), &lived_on), Some(230));
+        assert_eq!(still_holds(reached(150, 2), &lived_on), Some(150));
+        assert_eq!(still_holds(reached(199, 2), &lived_on), Some(199));
         let set_back = hello(&[(1, 1), (2, 100), (4, 150)]);
-        assert_eq!(still_holds(reached(180, 2), &set_back), 149, "what came after is another history");
-        assert_eq!(still_holds(reached(180, 3), &set_back), 0, "an epoch that never was");
+        assert_eq!(still_holds(reached(180, 2), &set_back), Some(149), "what came after is another history");
+        assert_eq!(still_holds(reached(180, 3), &set_back), None, "an epoch that never was");
         let other = FeedPosition { generation: LOG, position: 180 };
-        assert_eq!(still_holds(other, &set_back), 0);
-        assert_eq!(still_holds(other, &hello(&[])), 180, "a sender without an epoch");
+        assert_eq!(still_holds(other, &set_back), None);
+        assert_eq!(still_holds(other, &hello(&[])), Some(180), "a sender without an epoch");
         let elsewhere = Hello { generation: [8; 16], ..lived_on.clone() };
-        assert_eq!(still_holds(reached(150, 2), &elsewhere), 0, "another log with the same epochs");
+        assert_eq!(still_holds(reached(150, 2), &elsewhere), None, "another log with the same epochs");
         let silent = Hello { began: Vec::new(), ..lived_on };
-        assert_eq!(still_holds(reached(150, 2), &silent), 0);
-        assert_eq!(still_holds(reached(230, 3), &silent), 230);
+        assert_eq!(still_holds(reached(150, 2), &silent), None);
+        assert_eq!(still_holds(reached(230, 3), &silent), Some(230));
     }
 }

@@ -319,11 +319,15 @@ async fn greet(
     // Its own task: once the introduction is durable, the directory must learn it even if the connection is gone.
     joined(tokio::spawn(greeting::introduce(Arc::clone(shared), peer.clone(), hello.clone())).await)?;
     let feed = FeedId { peer: hello.origin, direction };
-    let position = shared.store.position(&feed).map_or(0, |held| still_holds(held, &hello));
+    let held = shared.store.position(&feed);
+    let position = held.and_then(|held| still_holds(held, &hello)).unwrap_or(0);
     // A parent that came back with less is read from the start: whatever it has, versions decide.
     let position = if direction != Direction::Up && position > hello.head { 0 } else { position };
-    if position > hello.head {
-        let (view, announced) = (shared.directory.snapshot(), Announced::Head(hello.head));
+    // A child that was set back lacks what was applied here, be it only of those below it: others could take its word for theirs.
+    let diverged =
+        held.is_some_and(|held| still_holds(held, &hello).is_some_and(|holds| holds < held.position));
+    if position > hello.head || direction == Direction::Up && diverged {
+        let (view, announced) = (shared.directory.snapshot(), Announced::Head(position.min(hello.head)));
         let refusal = greeting::restore_needed(&hello, hello.origin, &view, announced);
         return Err(shared.with_known_seq(refusal, &view).await?.into());
     }

@@ -152,7 +152,8 @@ impl Sender {
         self.welcome.subscribe()
     }
 
-    /// Ships over one connection until it ends, which is an error that says how, but for a restore that is complete. Batches
+    /// Ships over one connection until it ends, which is an error that says how, but for a restore that is complete, and for a
+    /// node that asked its parent whether it may begin, and has begun: it greets again. Batches
     /// wait in `outgoing` (give it a small capacity); what `incoming` fails with is passed on.
     pub async fn ship<In>(&self, incoming: In, outgoing: mpsc::Sender<FromSender>) -> Result<(), LinkError>
     where

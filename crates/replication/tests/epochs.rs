@@ -150,8 +150,11 @@ impl Parent {
             EpochVerdict::Admit | EpochVerdict::Replace => {}
             refused => return Err(refused),
         }
-        let position = self.position.map_or(0, |held| still_holds(held, &hello));
-        if position > hello.head {
+        let holds = self.position.and_then(|held| still_holds(held, &hello));
+        let position = holds.unwrap_or(0);
+        if holds.is_some_and(|holds| Some(holds) < self.position.map(|held| held.position))
+            || position > hello.head
+        {
             return Err(EpochVerdict::Malformed(FEED_ENDS));
         }
         for entry in hello.epochs.iter().rev() {

@@ -146,8 +146,12 @@ impl Parent {
             let mut backoff = Backoff::default();
             loop {
                 let started = Instant::now();
-                if let Err(error) = crate::feed::ship(channel, sender).await {
-                    tracing::debug!(parent = %self.path, %error, "the feed is started again after a pause");
+                match crate::feed::ship(channel, sender).await {
+                    // It has begun to write and greets again, once in a start.
+                    Ok(()) => continue,
+                    Err(error) => {
+                        tracing::debug!(parent = %self.path, %error, "the feed is started again after a pause");
+                    }
                 }
                 backoff.ended(started.elapsed());
                 tokio::time::sleep(self.wait(&mut backoff)).await;

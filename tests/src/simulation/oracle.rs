@@ -286,8 +286,9 @@ fn ancestors(seat: &Seat, seats: &[Arc<Seat>], held: &[BySigner], wrong: &mut Ve
             match there.get(key) {
                 None => wrong.push(format!("{to} lacks {key} of {from}")),
                 Some(other) if other != record => {
+                    let kind = record.envelope().kind;
                     let (other, version) = (other.envelope().version, record.envelope().version);
-                    wrong.push(format!("{to} holds {key} of {from} as {other}, not {version}"));
+                    wrong.push(format!("{to} holds {key} (kind {kind}) of {from} as {other}, not {version}"));
                 }
                 Some(_) => {}
             }

@@ -189,7 +189,9 @@ impl Simulation {
         while !quiet {
             if self.elapsed.ms() >= END_MS {
                 let why = oracle::unrest(&self.seats, &self.ledger).unwrap_or_default();
-                return Err(vec![format!("no quiet after {END_MS} ms: {why}")]);
+                let mut wrong = vec![format!("no quiet after {END_MS} ms: {why}")];
+                wrong.extend(oracle::check(&self.seats, &self.ledger));
+                return Err(wrong);
             }
             self.step()?;
             if self.elapsed.ms().is_multiple_of(100) {
