@@ -7,7 +7,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use exchange::{Caller, ChangeStatus, Exchange, ExchangeError, RegisterPatient, Role};
+use exchange::{
+    Caller, ChangeStatus, Exchange, ExchangeError, RegisterOutcome, RegisterPatient, Role, SubmitOutcome,
+};
 use model::body::{Availability, Contact, DocumentEntry, Identifier, Kind, Registration};
 use model::{OriginId, RecordId, RecordKey, Version};
 use parking_lot::Mutex;
@@ -115,9 +117,8 @@ impl Hospital {
     /// Works until `until_ms`, and until it has written where it moves to; `start` tells this start of the node from the others.
     pub async fn work(self, (exchange, directory): (Exchange, Directory), start: u64, until_ms: u64) {
         let mut rng = StdRng::seed_from_u64(self.seed ^ (start << 32));
-        let is_over = || {
-            self.elapsed.ms() >= until_ms && !self.ledger.homes(|homes| homes.is_due(&self.origin))
-        };
+        let is_over =
+            || self.elapsed.ms() >= until_ms && !self.ledger.homes(|homes| homes.is_due(&self.origin));
         while !is_over() {
             if !self.calls(&directory, &mut rng) {
                 tokio::time::sleep(Duration::from_millis(self.pause_ms)).await;
@@ -202,7 +203,8 @@ impl Hospital {
         self.ledger.begin(self.origin, (key, None), wanted.clone());
         let withdraw = wanted.withdrawn;
         let request = RegisterPatient { registration, expected: None, withdraw, acknowledge: None };
-        let answer = exchange.register(&self.caller, request, deadline()).await.map(|done| done.version);
+        let answer = exchange.register(&self.caller, request, deadline()).await;
+        let answer = answer.map(|done| (done.version, done.outcome != RegisterOutcome::Unchanged));
         self.note(key, wanted, answer);
     }
 
@@ -233,9 +235,9 @@ impl Hospital {
         let answer = async {
             let mut submission = exchange.begin_document(&self.caller, entry, None).await?;
             submission.write(content).await?;
-            submission.finish(deadline()).await.map(|done| done.version)
+            submission.finish(deadline()).await
         };
-        let answer = answer.await;
+        let answer = answer.await.map(|done| (done.version, done.outcome != SubmitOutcome::Unchanged));
         self.note(key, wanted, answer);
     }
 
@@ -251,17 +253,19 @@ impl Hospital {
         };
         let wanted = Wanted { marker, withdrawn: false, person: None };
         self.ledger.begin(self.origin, (key, Some(self.patient_key(of.1))), wanted.clone());
-        let answer = exchange.change_status(&self.caller, change, deadline()).await.map(|done| done.version);
+        let answer = exchange.change_status(&self.caller, change, deadline()).await;
+        let answer = answer.map(|done| (done.version, done.outcome != SubmitOutcome::Unchanged));
         self.note(key, wanted, answer);
     }
 
-    fn note(&self, key: RecordKey, wanted: Wanted, answer: Result<Version, ExchangeError>) {
+    /// The answer is a version, and whether the write made it: what is withdrawn already stays in the version that withdrew it.
+    fn note(&self, key: RecordKey, wanted: Wanted, answer: Result<(Version, bool), ExchangeError>) {
         let at_ms = self.elapsed.ms();
         match answer {
-            Ok(version) => {
+            Ok((version, made)) => {
                 self.ledger.trace(at_ms, &format!("{} ok {version} {}", self.node, wanted.marker));
                 *self.at.lock() = self.node;
-                self.ledger.acknowledged(self.node, key, version, wanted);
+                self.ledger.acknowledged(made.then_some(self.node), key, version, wanted);
             }
             Err(error) => {
                 let reason = &error.reason().to_owned()[..];

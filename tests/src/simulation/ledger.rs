@@ -123,12 +123,13 @@ impl Ledger {
         self.state.lock().entries.get(key)?.tried.iter().rev().find(|tried| !tried.withdrawn)?.person
     }
 
-    /// The write was acknowledged in this version.
-    pub fn acknowledged(&self, place: usize, key: RecordKey, version: Version, wanted: Wanted) {
+    /// The write was acknowledged in this version, by the node at a place if it made it.
+    pub fn acknowledged(&self, made: Option<usize>, key: RecordKey, version: Version, wanted: Wanted) {
         let state = &mut *self.state.lock();
         state.acknowledged += 1;
         if let Some(entry) = state.entries.get_mut(&key) {
-            state.violations.extend(state.homes.written(&entry.institution, place, version));
+            let written = |place| state.homes.written(&entry.institution, place, version);
+            state.violations.extend(made.and_then(written));
             let before = entry.acknowledged.as_ref().map(|(version, _)| *version);
             entry.answered.push((version, wanted.clone()));
             (entry.acknowledged, entry.lost) = (Some((version, wanted)), false);

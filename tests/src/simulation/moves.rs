@@ -47,7 +47,8 @@ pub fn draw(seed: u64, members: &[Member], until_ms: u64) -> Orders {
         let mut from = home;
         for _ in 0..rng.random_range(1..=3) {
             // Often back to where it was, or to where it meets others.
-            let to = if from != home && rng.random_bool(0.4) { home } else { rng.random_range(0..members.len()) };
+            let to =
+                if from != home && rng.random_bool(0.4) { home } else { rng.random_range(0..members.len()) };
             if to != from {
                 orders.push((0, Order { code: code.clone(), to }));
                 from = to;

@@ -235,7 +235,13 @@ fn index(seat: &Seat, seats: &[Arc<Seat>], store: &Store, wrong: &mut Vec<String
 }
 
 /// What was acknowledged is held in this version, or in one that a later write of unknown outcome made.
-fn acknowledged(key: &RecordKey, entry: &Entry, held: &BySigner, seats: &[Arc<Seat>], wrong: &mut Vec<String>) {
+fn acknowledged(
+    key: &RecordKey,
+    entry: &Entry,
+    held: &BySigner,
+    seats: &[Arc<Seat>],
+    wrong: &mut Vec<String>,
+) {
     let path = &seats[entry.node].member.path;
     let record = filed(key, entry, held, seats);
     let (Some(record), acknowledged) = (record, &entry.acknowledged) else {
@@ -313,7 +319,9 @@ fn ancestors(
             if mine != other {
                 let version = |record: Option<&Record>| record.map(|record| record.envelope().version);
                 let (mine, other) = (version(mine), version(other));
-                wrong.push(format!("{to} holds {key} as {other:?}, and {from}, where it is filed, as {mine:?}"));
+                wrong.push(format!(
+                    "{to} holds {key} as {other:?}, and {from}, where it is filed, as {mine:?}"
+                ));
             }
         }
         above = seats[place].member.parent;

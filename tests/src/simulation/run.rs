@@ -212,7 +212,9 @@ impl Simulation {
             self.step()?;
             if self.elapsed.ms().is_multiple_of(100) {
                 self.restart_failed();
-                quiet = self.events.is_empty() && self.orders.is_empty() && oracle::is_quiet(&self.seats, &self.ledger);
+                quiet = self.events.is_empty()
+                    && self.orders.is_empty()
+                    && oracle::is_quiet(&self.seats, &self.ledger);
             }
         }
         Ok(())
