@@ -286,6 +286,12 @@ pub(crate) fn rank(record: &Record) -> Option<u8> {
     }
 }
 
+/// The place of a record among those of one batch: after all that it may depend on. Records that are no directory ones keep their
+/// order.
+pub(crate) fn turn(record: &Record) -> (u8, u32) {
+    rank(record).map_or((u8::MAX, 0), |rank| (rank, order(record)))
+}
+
 /// The record's kind, if this release knows what its body is.
 fn known_kind(record: &Record) -> Option<Kind> {
     let kind = Kind::try_from(i32::try_from(record.envelope().kind).ok()?).ok()?;

@@ -605,8 +605,8 @@ impl<'a> Course<'a> {
         let (own, to) = (&sender.own.path, self.to);
         needed.retain(|record| sender.route.carries(record.envelope(), directory, own, to));
         records.splice(0..0, needed);
-        // The receiver judges batch by batch, so what others depend on must not stand in a later part.
-        records.sort_by_key(|record| entitlement::rank(record).unwrap_or(u8::MAX));
+        // The receiver judges batch by batch, so what others depend on must not stand in a later part: of decisions, the earlier one.
+        records.sort_by_key(entitlement::turn);
         Ok(())
     }
 

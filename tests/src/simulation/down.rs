@@ -12,7 +12,7 @@ use store::Store;
 
 use super::ledger::{Entry, Ledger};
 use super::node::Seat;
-use super::oracle::BySigner;
+use super::oracle::{BySigner, filed};
 
 /// A registration or document as its writer holds it now.
 struct Current<'a> {
@@ -53,8 +53,7 @@ fn current<'a>(
     held: &'a [BySigner],
 ) -> Written<'a> {
     let of = |(key, entry): (&RecordKey, &'a Entry)| {
-        let signer = seats[entry.node].member.signing.id();
-        let record = held[entry.node].get(&signer)?.get(key)?;
+        let record = filed(key, entry, &held[entry.node], seats)?;
         Some((*key, Current { node: entry.node, entry, record, person: person(entry, record) }))
     };
     entries.iter().filter_map(of).collect()
@@ -103,8 +102,9 @@ fn interests(
     let wanted: BTreeSet<u8> =
         written.values().filter(|one| inside(one.node)).filter_map(|one| one.person).collect();
     let ever = |entry: &Entry| entry.tried.iter().filter_map(|tried| tried.person).collect::<BTreeSet<u8>>();
-    let once_wanted: BTreeSet<u8> =
-        entries.values().filter(|entry| inside(entry.node)).flat_map(ever).collect();
+    // What was filed here before its hospital moved stays, with the first change to it, and nobody tells it the others.
+    let left = |entry: &Entry| entry.ever.iter().any(|place| inside(*place));
+    let once_wanted: BTreeSet<u8> = entries.values().filter(|entry| left(entry)).flat_map(ever).collect();
     let held: BTreeMap<&RecordKey, &Record> = held.values().flatten().collect();
     // A node that forged a record keeps it, and nodes below get nothing better from it.
     let forged: BTreeSet<RecordKey> = forged
@@ -122,7 +122,7 @@ fn interests(
             let (has, is) = (there.map(|there| there.envelope().version), one.record.envelope().version);
             wrong.push(format!("{path} has an interest in {key} {is} and holds {has:?}"));
         }
-        let Some(there) = there else { continue };
+        let Some(there) = there.filter(|_| !left(one.entry)) else { continue };
         let told = person(one.entry, there).filter(|_| there != one.record);
         let same = |other: &(&RecordKey, &Current<'_>)| {
             let always = other.1.entry.tried.iter().all(|tried| tried.person == told);

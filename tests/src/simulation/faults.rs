@@ -79,10 +79,13 @@ const MOST_LOSSES: u32 = 3;
 impl Plan {
     /// Draws faults until `until_ms`. Each seed has some kinds only and its own rate: a little of everything always hides
     /// what much of one thing shows.
-    pub fn draw(rng: &mut StdRng, members: &[Member], until_ms: u64) -> Self {
+    pub fn draw(rng: &mut StdRng, members: &[Member], (until_ms, moves): (u64, bool)) -> Self {
         let kinds: Vec<u32> = (0..KINDS).filter(|_| rng.random_bool(0.6)).collect();
         let losses = rng.random_bool(0.3);
-        let fits = |kind: &u32| if losses { *kind != FORGERIES } else { *kind < LOSSES };
+        let fits = |kind: &u32| match *kind {
+            FORGERIES => !losses && !moves,
+            kind => kind < LOSSES || losses && !moves,
+        };
         let kinds: Vec<u32> = kinds.into_iter().filter(fits).collect();
         let every_ms = rng.random_range(150..2500);
         let mut plan = Self::default();

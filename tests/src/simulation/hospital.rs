@@ -7,12 +7,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use exchange::{Caller, ChangeStatus, Exchange, ExchangeError, RegisterPatient, Role};
+use exchange::{
+    Caller, ChangeStatus, Exchange, ExchangeError, RegisterOutcome, RegisterPatient, Role, SubmitOutcome,
+};
 use model::body::{Availability, Contact, DocumentEntry, Identifier, Kind, Registration};
 use model::{OriginId, RecordId, RecordKey, Version};
 use parking_lot::Mutex;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
+use replication::Directory;
 use sha2::{Digest, Sha256};
 
 use super::ledger::{Ledger, Wanted};
@@ -34,7 +37,10 @@ struct Files {
 /// A hospital. Clones are the same one.
 #[derive(Debug, Clone)]
 pub struct Hospital {
+    /// Place of the node that it calls; one that moves has a copy of itself for each.
     pub node: usize,
+    /// Which of its nodes it mostly calls.
+    at: Arc<Mutex<usize>>,
     code: String,
     caller: Caller,
     origin: OriginId,
@@ -68,6 +74,7 @@ impl Hospital {
     ) -> Self {
         Self {
             node,
+            at: Arc::new(Mutex::new(node)),
             code: code.into(),
             caller: Caller { path: member.path.clone(), role: Role::Institution { code: code.into() } },
             origin: OriginId::of_institution(&trust_domain(), code),
@@ -79,14 +86,48 @@ impl Hospital {
         }
     }
 
-    /// Works until `until_ms`; `start` tells this start of the node from the others.
-    pub async fn work(self, exchange: Exchange, start: u64, until_ms: u64) {
+    /// The same hospital, where it calls another node.
+    pub fn beside(&self, (node, member): (usize, &Member)) -> Self {
+        let caller = Caller { path: member.path.clone(), ..self.caller.clone() };
+        let seed = if node == self.node { self.seed } else { self.seed ^ ((node as u64 + 1) << 24) };
+        Self { node, caller, seed, ..self.clone() }
+    }
+
+    /// Whose records it files.
+    pub fn institution(&self) -> OriginId {
+        self.origin
+    }
+
+    /// Whether it calls this node now. It has no certificate there before the node knows of it: until then it would be taken
+    /// for one that files for the first time.
+    fn calls(&self, directory: &Directory, rng: &mut StdRng) -> bool {
+        if !self.ledger.homes(|homes| homes.moves(&self.origin)) {
+            return true;
+        }
+        let known = self.ledger.homes(|homes| homes.known(&self.origin));
+        if known.first() != Some(&self.node)
+            && (!known.contains(&self.node) || directory.institution(&self.origin).is_none())
+        {
+            return false;
+        }
+        // Now and then the other node as well: no two may take its writes.
+        *self.at.lock() == self.node || rng.random_ratio(1, 6)
+    }
+
+    /// Works until `until_ms`, and until it has written where it moves to; `start` tells this start of the node from the others.
+    pub async fn work(self, (exchange, directory): (Exchange, Directory), start: u64, until_ms: u64) {
         let mut rng = StdRng::seed_from_u64(self.seed ^ (start << 32));
-        loop {
+        let is_over =
+            || self.elapsed.ms() >= until_ms && !self.ledger.homes(|homes| homes.is_due(&self.origin));
+        while !is_over() {
+            if !self.calls(&directory, &mut rng) {
+                tokio::time::sleep(Duration::from_millis(self.pause_ms)).await;
+                continue;
+            }
             // Now and then a burst, so that commits and batches of several records come about.
             let burst = if rng.random_ratio(1, 12) { rng.random_range(2..12) } else { 1 };
             for _ in 0..burst {
-                if self.elapsed.ms() >= until_ms {
+                if is_over() {
                     return;
                 }
                 self.act(&exchange, &mut rng).await;
@@ -159,10 +200,11 @@ impl Hospital {
             identifiers: wanted.person.map(identifier).into_iter().collect(),
             ..Default::default()
         };
-        self.ledger.begin(self.node, (key, None), wanted.clone());
+        self.ledger.begin(self.origin, (key, None), wanted.clone());
         let withdraw = wanted.withdrawn;
         let request = RegisterPatient { registration, expected: None, withdraw, acknowledge: None };
-        let answer = exchange.register(&self.caller, request, deadline()).await.map(|done| done.version);
+        let answer = exchange.register(&self.caller, request, deadline()).await;
+        let answer = answer.map(|done| (done.version, done.outcome != RegisterOutcome::Unchanged));
         self.note(key, wanted, answer);
     }
 
@@ -189,13 +231,13 @@ impl Hospital {
             ..Default::default()
         };
         let wanted = Wanted { marker, withdrawn: false, person: None };
-        self.ledger.begin(self.node, (key, Some(self.patient_key(patient))), wanted.clone());
+        self.ledger.begin(self.origin, (key, Some(self.patient_key(patient))), wanted.clone());
         let answer = async {
             let mut submission = exchange.begin_document(&self.caller, entry, None).await?;
             submission.write(content).await?;
-            submission.finish(deadline()).await.map(|done| done.version)
+            submission.finish(deadline()).await
         };
-        let answer = answer.await;
+        let answer = answer.await.map(|done| (done.version, done.outcome != SubmitOutcome::Unchanged));
         self.note(key, wanted, answer);
     }
 
@@ -210,22 +252,29 @@ impl Hospital {
             acknowledge: None,
         };
         let wanted = Wanted { marker, withdrawn: false, person: None };
-        self.ledger.begin(self.node, (key, Some(self.patient_key(of.1))), wanted.clone());
-        let answer = exchange.change_status(&self.caller, change, deadline()).await.map(|done| done.version);
+        self.ledger.begin(self.origin, (key, Some(self.patient_key(of.1))), wanted.clone());
+        let answer = exchange.change_status(&self.caller, change, deadline()).await;
+        let answer = answer.map(|done| (done.version, done.outcome != SubmitOutcome::Unchanged));
         self.note(key, wanted, answer);
     }
 
-    fn note(&self, key: RecordKey, wanted: Wanted, answer: Result<Version, ExchangeError>) {
+    /// The answer is a version, and whether the write made it: what is withdrawn already stays in the version that withdrew it.
+    fn note(&self, key: RecordKey, wanted: Wanted, answer: Result<(Version, bool), ExchangeError>) {
         let at_ms = self.elapsed.ms();
         match answer {
-            Ok(version) => {
+            Ok((version, made)) => {
                 self.ledger.trace(at_ms, &format!("{} ok {version} {}", self.node, wanted.marker));
-                self.ledger.acknowledged(key, version, wanted);
+                *self.at.lock() = self.node;
+                self.ledger.acknowledged(made.then_some(self.node), key, version, wanted);
             }
             Err(error) => {
-                let reason = error.reason();
+                let reason = &error.reason().to_owned()[..];
                 self.ledger.trace(at_ms, &format!("{} {reason} {}", self.node, wanted.marker));
                 match error {
+                    _ if matches!(reason, "WRONG_NODE" | "NOT_READY") && self.is_known_to_move() => {
+                        self.ledger.refused(key, &wanted);
+                        self.go_on(reason == "WRONG_NODE");
+                    }
                     // What the store could not tell may have been made all the same.
                     ExchangeError::Unavailable { .. } | ExchangeError::DataLoss { .. } => {}
                     ExchangeError::Exhausted { .. }
@@ -235,6 +284,18 @@ impl Hospital {
                     error => self.ledger.violation(format!("node {} answers: {error}", self.node)),
                 }
             }
+        }
+    }
+
+    fn is_known_to_move(&self) -> bool {
+        self.ledger.homes(|homes| homes.known(&self.origin).len() > 1)
+    }
+
+    /// A node refused it, and it tries the next one if it mostly calls this one.
+    fn go_on(&self, elsewhere: bool) {
+        let mut at = self.at.lock();
+        if elsewhere && *at == self.node {
+            *at = self.ledger.homes(|homes| homes.other(&self.origin, self.node));
         }
     }
 

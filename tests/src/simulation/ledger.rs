@@ -4,9 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use model::body::{DocumentEntry, Kind, Registration};
-use model::{Record, RecordKey, Version};
+use model::{OriginId, Record, RecordKey, Version};
 use parking_lot::Mutex;
 use sha2::{Digest, Sha256};
+
+use super::homes::Homes;
 
 /// What tells one write's content from every other's.
 pub type Marker = String;
@@ -24,8 +26,11 @@ pub struct Wanted {
 /// One record of a hospital.
 #[derive(Debug, Clone)]
 pub struct Entry {
-    /// Place of the node that it is filed with.
+    pub institution: OriginId,
+    /// Place of the node that it is filed with now.
     pub node: usize,
+    /// Places of all nodes that it was ever filed with.
+    pub ever: Vec<usize>,
     /// The last write that was acknowledged.
     pub acknowledged: Option<(Version, Wanted)>,
     /// Writes since, whose outcome nobody was told.
@@ -91,6 +96,7 @@ struct State {
     violations: Vec<String>,
     /// Records that a byzantine node put into its log, with its place.
     forged: Vec<(usize, Record)>,
+    homes: Homes,
     trace: Sha256,
 }
 
@@ -102,10 +108,12 @@ pub struct Ledger {
 
 impl Ledger {
     /// A write is about to be made.
-    pub fn begin(&self, node: usize, (key, about): (RecordKey, Option<RecordKey>), wanted: Wanted) {
+    pub fn begin(&self, institution: OriginId, (key, about): (RecordKey, Option<RecordKey>), wanted: Wanted) {
         let mut state = self.state.lock();
         let entry = state.entries.entry(key).or_insert_with(|| Entry {
-            node,
+            institution,
+            node: 0,
+            ever: Vec::new(),
             acknowledged: None,
             unsure: Vec::new(),
             replaced: false,
@@ -124,11 +132,13 @@ impl Ledger {
         self.state.lock().entries.get(key)?.tried.iter().rev().find(|tried| !tried.withdrawn)?.person
     }
 
-    /// The write was acknowledged in this version.
-    pub fn acknowledged(&self, key: RecordKey, version: Version, wanted: Wanted) {
-        let mut state = self.state.lock();
+    /// The write was acknowledged in this version, by the node at a place if it made it.
+    pub fn acknowledged(&self, made: Option<usize>, key: RecordKey, version: Version, wanted: Wanted) {
+        let state = &mut *self.state.lock();
         state.acknowledged += 1;
         if let Some(entry) = state.entries.get_mut(&key) {
+            let written = |place| state.homes.written(&entry.institution, place, version);
+            state.violations.extend(made.and_then(written));
             let before = entry.acknowledged.as_ref().map(|(version, _)| *version);
             entry.answered.push((version, wanted.clone()));
             (entry.acknowledged, entry.lost) = (Some((version, wanted)), false);
@@ -156,9 +166,12 @@ impl Ledger {
 
     /// A disk was lost or set back. `left` says what the writer at a place, and the nodes above it, have under a key.
     pub fn fall_back(&self, writers: &[usize], left: impl Fn(usize, &RecordKey) -> Option<Record>) {
-        let mut state = self.state.lock();
-        for (key, entry) in state.entries.iter_mut().filter(|(_, entry)| writers.contains(&entry.node)) {
-            entry.fall_back(left(entry.node, key).as_ref());
+        let State { entries, homes, .. } = &mut *self.state.lock();
+        for (key, entry) in entries {
+            let writer = homes.now(&entry.institution).filter(|writer| writers.contains(writer));
+            if let Some(writer) = writer {
+                entry.fall_back(left(writer, key).as_ref());
+            }
         }
     }
 
@@ -200,7 +213,18 @@ impl Ledger {
     }
 
     pub fn entries(&self) -> BTreeMap<RecordKey, Entry> {
-        self.state.lock().entries.clone()
+        let state = self.state.lock();
+        let mut entries = state.entries.clone();
+        for entry in entries.values_mut() {
+            entry.ever = state.homes.ever(&entry.institution);
+            entry.node = entry.ever.last().copied().unwrap_or_default();
+        }
+        entries
+    }
+
+    /// Looks at, or changes, where the institutions file.
+    pub fn homes<T>(&self, of: impl FnOnce(&mut Homes) -> T) -> T {
+        of(&mut self.state.lock().homes)
     }
 
     pub fn violations(&self) -> Vec<String> {

@@ -7,17 +7,19 @@
 //!                            └─ Hospital ─▶ Exchange; Ledger keeps what was acknowledged
 //! ```
 //! Everything that decides anything follows from the seed; TLS keys, nonces and signatures do not and must not matter, which
-//! running a seed twice and comparing the traces shows. Not simulated yet: byzantine parents and moves, the
-//! hospitals' own connections.
+//! running a seed twice and comparing the traces shows. Not simulated yet: byzantine parents, the hospitals'
+//! own connections.
 
 mod disk;
 mod down;
 mod faults;
 mod forgery;
+mod homes;
 mod hospital;
 mod ledger;
 mod losses;
 mod mesh;
+mod moves;
 mod node;
 mod oracle;
 mod panics;

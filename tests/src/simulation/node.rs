@@ -37,6 +37,7 @@ pub struct Live {
     pub exchange: Exchange,
     pub store: Store,
     pub links: Links,
+    pub directory: Directory,
 }
 
 /// The place of one node: what outlives its crashes.
@@ -159,8 +160,11 @@ impl Seat {
             may_begin.wait_for(Option::is_some).await?;
             self.begin(&live.exchange).await?;
         }
+        let ending = live.exchange.clone();
+        drain.spawn(async move { ending.end_terms().await });
         for hospital in &self.hospitals {
-            drain.spawn(hospital.clone().work(live.exchange.clone(), start, self.until_ms));
+            let node = (live.exchange.clone(), live.directory.clone());
+            drain.spawn(hospital.clone().work(node, start, self.until_ms));
         }
         std::future::pending().await
     }
@@ -248,7 +252,7 @@ impl Seat {
             let parent = Parent::new(config, Arc::new(SimulatedDial), clock, entropy, neighbours)?;
             Some((parent.with_links(links.clone()), sender))
         });
-        Ok((Running { listener, services, parent, drain }, Live { exchange, store, links }))
+        Ok((Running { listener, services, parent, drain }, Live { exchange, store, links, directory }))
     }
 
     fn parent_config(&self, seams: &Seams) -> Result<Option<ParentConfig>, identity::IdentityError> {

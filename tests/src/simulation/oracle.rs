@@ -28,6 +28,11 @@ pub fn unrest(seats: &[Arc<Seat>], ledger: &Ledger) -> Option<String> {
     // What a forger holds need not be what it shipped.
     let forgers: Vec<usize> = ledger.forged().iter().map(|(place, _)| *place).collect();
     let lives: Vec<Option<Live>> = seats.iter().map(|seat| seat.live.lock().clone()).collect();
+    if let Some((institution, why)) = ledger.homes(|homes| homes.due()) {
+        let waits = |live: &Option<Live>| live.as_ref()?.directory.snapshot().awaited(&institution);
+        let waits: Vec<_> = lives.iter().map(|live| waits(live).map(|awaited| awaited.term)).collect();
+        return Some(format!("{why}; the nodes wait for the ends of {waits:?}"));
+    }
     for (seat, live) in seats.iter().zip(&lives) {
         let path = &seat.member.path;
         let Some(live) = live else { return Some(format!("{path} is down")) };
@@ -82,11 +87,12 @@ pub fn check(seats: &[Arc<Seat>], ledger: &Ledger) -> Vec<String> {
         positions(seat, seats, &live.store, &mut wrong);
         index(seat, seats, &live.store, &mut wrong);
     }
-    for (key, entry) in ledger.entries() {
-        acknowledged(&key, &entry, &held[entry.node], &seats[entry.node], &mut wrong);
+    let entries = ledger.entries();
+    for (key, entry) in &entries {
+        acknowledged(key, entry, &held[entry.node], seats, &mut wrong);
     }
     for seat in seats {
-        ancestors(seat, seats, &held, &mut wrong);
+        ancestors((seat, seats), &held, &entries, &mut wrong);
     }
     down::check(seats, ledger, &held, &mut wrong);
     counts(seats, ledger, &held, &mut wrong);
@@ -244,10 +250,15 @@ fn index(seat: &Seat, seats: &[Arc<Seat>], store: &Store, wrong: &mut Vec<String
 }
 
 /// What was acknowledged is held in this version, or in one that a later write of unknown outcome made.
-fn acknowledged(key: &RecordKey, entry: &Entry, held: &BySigner, seat: &Seat, wrong: &mut Vec<String>) {
-    let path = &seat.member.path;
-    let records = held.get(&seat.member.signing.id());
-    let record = records.and_then(|records| records.get(key));
+fn acknowledged(
+    key: &RecordKey,
+    entry: &Entry,
+    held: &BySigner,
+    seats: &[Arc<Seat>],
+    wrong: &mut Vec<String>,
+) {
+    let path = &seats[entry.node].member.path;
+    let record = filed(key, entry, held, seats);
     let (Some(record), acknowledged) = (record, &entry.acknowledged) else {
         if let Some((version, _)) = &entry.acknowledged {
             wrong.push(format!("{path} lost {key}, acknowledged as {version}"));
@@ -273,8 +284,25 @@ fn acknowledged(key: &RecordKey, entry: &Entry, held: &BySigner, seat: &Seat, wr
     }
 }
 
-/// Every ancestor holds exactly what the node holds of its own, byte for byte.
-fn ancestors(seat: &Seat, seats: &[Arc<Seat>], held: &[BySigner], wrong: &mut Vec<String>) {
+/// What a node holds of a hospital's record, signed by one of the nodes that the hospital has filed with.
+pub fn filed<'a>(
+    key: &RecordKey,
+    entry: &Entry,
+    held: &'a BySigner,
+    seats: &[Arc<Seat>],
+) -> Option<&'a Record> {
+    let by = |place: &usize| held.get(&seats[*place].member.signing.id())?.get(key);
+    entry.ever.iter().find_map(by)
+}
+
+/// Every ancestor holds exactly what the node holds of its own, byte for byte; of a hospital that moved it may hold what the
+/// next writer wrote. What the last writer holds of such a hospital, whoever signed it, those above it hold too.
+fn ancestors(
+    (seat, seats): (&Seat, &[Arc<Seat>]),
+    held: &[BySigner],
+    entries: &BTreeMap<RecordKey, Entry>,
+    wrong: &mut Vec<String>,
+) {
     let signer = seat.member.signing.id();
     let empty = BTreeMap::new();
     let own = held[seat.place].get(&signer).unwrap_or(&empty);
@@ -283,11 +311,14 @@ fn ancestors(seat: &Seat, seats: &[Arc<Seat>], held: &[BySigner], wrong: &mut Ve
         let there = held[place].get(&signer).unwrap_or(&empty);
         let (from, to) = (&seat.member.path, &seats[place].member.path);
         for (key, record) in own {
-            match there.get(key) {
+            let entry = entries.get(key).filter(|entry| entry.ever.len() > 1);
+            let moved = entry.and_then(|entry| filed(key, entry, &held[place], seats));
+            let version = record.envelope().version;
+            match there.get(key).or(moved) {
+                Some(other) if moved.is_some() && other.envelope().version > version => {}
                 None => wrong.push(format!("{to} lacks {key} of {from}")),
                 Some(other) if other != record => {
-                    let kind = record.envelope().kind;
-                    let (other, version) = (other.envelope().version, record.envelope().version);
+                    let (kind, other) = (record.envelope().kind, other.envelope().version);
                     wrong.push(format!("{to} holds {key} (kind {kind}) of {from} as {other}, not {version}"));
                 }
                 Some(_) => {}
@@ -295,6 +326,18 @@ fn ancestors(seat: &Seat, seats: &[Arc<Seat>], held: &[BySigner], wrong: &mut Ve
         }
         if let Some(key) = there.keys().find(|key| !own.contains_key(key)) {
             wrong.push(format!("{to} holds {key} of {from}, which {from} does not"));
+        }
+        let last = |(_, entry): &(&RecordKey, &Entry)| entry.ever.len() > 1 && entry.node == seat.place;
+        for (key, entry) in entries.iter().filter(last) {
+            let of = |held| filed(key, entry, held, seats);
+            let (mine, other) = (of(&held[seat.place]), of(&held[place]));
+            if mine != other {
+                let version = |record: Option<&Record>| record.map(|record| record.envelope().version);
+                let (mine, other) = (version(mine), version(other));
+                wrong.push(format!(
+                    "{to} holds {key} as {other:?}, and {from}, where it is filed, as {mine:?}"
+                ));
+            }
         }
         above = seats[place].member.parent;
     }

@@ -1,6 +1,6 @@
 //! One simulation: a tree under faults for a while, then healed, then judged.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -18,6 +18,7 @@ use super::hospital::Hospital;
 use super::ledger::Ledger;
 use super::losses::Copied;
 use super::mesh::members;
+use super::moves::{self, Order, Orders};
 use super::node::{Seat, Settings, host};
 use super::oracle;
 use super::seams::{Elapsed, SkewedClock};
@@ -57,6 +58,7 @@ pub(super) enum Event {
     Up(usize),
     SetBack(usize, Box<Copied>, Crash),
     EndClone(String),
+    Move(Order),
 }
 
 pub(super) struct Simulation {
@@ -78,6 +80,8 @@ pub(super) struct Simulation {
     pub elapsed: Elapsed,
     pub ledger: Ledger,
     pub watch: Watch,
+    /// Moves that the operator was asked for and that are not decided.
+    pub orders: Vec<Order>,
     latency_ms: u64,
 }
 
@@ -85,16 +89,20 @@ pub(super) struct Simulation {
 pub fn run(seed: u64) -> Outcome {
     let mut rng = StdRng::seed_from_u64(seed);
     let faults_until_ms = rng.random_range(4000..20_000);
-    let mut simulation = Simulation::new(seed, &mut rng, faults_until_ms);
-    let plan = Plan::draw(&mut rng, members(), faults_until_ms);
+    let orders = moves::draw(seed, members(), faults_until_ms);
+    let mut simulation = Simulation::new(seed, &mut rng, (faults_until_ms, &orders));
+    let plan = Plan::draw(&mut rng, members(), (faults_until_ms, !orders.is_empty()));
     for (at_ms, fault) in &plan.faults {
         simulation.at(*at_ms, Event::Fault(*fault));
+    }
+    for (at_ms, order) in &orders {
+        simulation.at(*at_ms, Event::Move(order.clone()));
     }
     let mut outcome = Outcome {
         seed,
         trace: String::new(),
         writes: 0,
-        faults: plan.faults.len(),
+        faults: plan.faults.len() + orders.len(),
         quiet_ms: 0,
         wrong: Vec::new(),
     };
@@ -133,7 +141,7 @@ fn settings(rng: &mut StdRng) -> Settings {
 }
 
 impl Simulation {
-    fn new(seed: u64, rng: &mut StdRng, until_ms: u64) -> Self {
+    fn new(seed: u64, rng: &mut StdRng, (until_ms, orders): (u64, &Orders)) -> Self {
         let (elapsed, ledger) = (Elapsed::default(), Ledger::default());
         let settings = settings(rng);
         let latency_ms = rng.random_range(5..100);
@@ -148,12 +156,21 @@ impl Simulation {
             .enable_random_order()
             .build();
         let mut seats = Vec::new();
+        let mut all = Vec::new();
         for (place, member) in members().iter().enumerate() {
-            let hospital = |code: &String| {
+            for code in &member.hospitals {
                 let seeds = (rng.random(), pause_ms);
-                Hospital::new((place, member), code, seeds, ledger.clone(), elapsed.clone())
+                let hospital = Hospital::new((place, member), code, seeds, ledger.clone(), elapsed.clone());
+                let moves = orders.iter().filter(|(_, order)| order.code == *code).count();
+                ledger.homes(|homes| homes.first(hospital.institution(), place, moves));
+                all.push((hospital, moves::places(orders, code)));
+            }
+        }
+        for (place, member) in members().iter().enumerate() {
+            let files_here = |(hospital, places): &(Hospital, BTreeSet<usize>)| {
+                (hospital.node == place || places.contains(&place)).then(|| hospital.beside((place, member)))
             };
-            let hospitals = member.hospitals.iter().map(hospital).collect();
+            let hospitals = all.iter().filter_map(files_here).collect();
             let clock = SkewedClock::new(elapsed.clone());
             let times = (seed, until_ms);
             let seat = Arc::new(Seat::new((place, member), clock, hospitals, settings.clone(), times));
@@ -175,6 +192,7 @@ impl Simulation {
             next_event: 0,
             elapsed,
             ledger,
+            orders: Vec::new(),
             latency_ms,
         }
     }
@@ -196,7 +214,9 @@ impl Simulation {
             self.step()?;
             if self.elapsed.ms().is_multiple_of(100) {
                 self.restart_failed();
-                quiet = self.events.is_empty() && oracle::is_quiet(&self.seats, &self.ledger);
+                quiet = self.events.is_empty()
+                    && self.orders.is_empty()
+                    && oracle::is_quiet(&self.seats, &self.ledger);
             }
         }
         Ok(())
@@ -234,6 +254,7 @@ impl Simulation {
         if now_ms.is_multiple_of(250) {
             self.watch.look(&self.seats, &self.ledger);
             self.operate();
+            self.decide();
         }
         Ok(())
     }
@@ -261,6 +282,7 @@ impl Simulation {
             Event::Up(node) => self.start(node),
             Event::SetBack(node, copied, crash) => self.set_back(node, *copied, crash),
             Event::EndClone(name) => self.end_clone(&name),
+            Event::Move(order) => self.orders.push(order),
         }
     }
 
@@ -378,7 +400,7 @@ impl Simulation {
         self.ledger.trace(self.elapsed.ms(), "healed");
         let pending: Vec<Event> = std::mem::take(&mut self.events).into_values().collect();
         for event in pending {
-            if matches!(event, Event::Up(_) | Event::Room(_)) {
+            if matches!(event, Event::Up(_) | Event::Room(_) | Event::Move(_)) {
                 self.happen(event);
             }
         }
