@@ -125,3 +125,21 @@ pub(crate) fn held_of(
     }
     Ok(records)
 }
+
+/// Adds the records under these keys, within the limits of a verdict; the others in a later one.
+pub(crate) fn also(
+    store: &Store,
+    keys: impl IntoIterator<Item = RecordKey>,
+    records: &mut Vec<Record>,
+) -> Result<(), ReadError> {
+    let mut bytes: usize = records.iter().map(crate::batch::size_in_batch).sum();
+    for key in keys {
+        let Some(record) = store.get(&key)? else { continue };
+        bytes += crate::batch::size_in_batch(&record);
+        if bytes > MAX_GIVEN_BYTES || records.len() == MAX_GIVEN_BACK {
+            return Ok(());
+        }
+        records.push(record);
+    }
+    Ok(())
+}

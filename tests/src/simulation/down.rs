@@ -112,8 +112,11 @@ fn interests(
         .filter(|(place, _)| seats[*place].member.path.contains(path))
         .map(|(_, record)| record.key())
         .collect();
-    let honest =
-        |key: &RecordKey, one: &Current<'_>| !inside(one.node) && !one.entry.lost && !forged.contains(key);
+    let honest = |key: &RecordKey, one: &Current<'_>| {
+        // Whose patient was forged away is of no concern to them either.
+        let forged = forged.contains(key) || one.entry.about.is_some_and(|patient| forged.contains(&patient));
+        !inside(one.node) && !one.entry.lost && !forged
+    };
     for (key, one) in written.iter().filter(|(key, one)| honest(key, one)) {
         let there = held.get(key).copied();
         let patient = one.entry.about.unwrap_or(*key);
@@ -126,7 +129,9 @@ fn interests(
         let told = person(one.entry, there).filter(|_| there != one.record);
         let same = |other: &(&RecordKey, &Current<'_>)| {
             let always = other.1.entry.tried.iter().all(|tried| tried.person == told);
-            inside(other.1.node) && other.1.person == told && always
+            // Of what its hospital takes along when it moves away only the comparison finds that it is of no concern any more.
+            let stayed = other.1.entry.ever.len() == 1;
+            inside(other.1.node) && other.1.person == told && always && stayed
         };
         let since = |other: (&RecordKey, &Current<'_>)| came(above?, other.0, |_| true);
         // With several changes the last may find one before it untold and look no further: known, and not judged here.

@@ -31,6 +31,8 @@ use crate::{DirectoryView, Fact, LinkError, LinkRefusal, Links, batch, proof, re
 const LAZY_POSITIONS: u64 = 4096;
 /// So many futile repairs are no repair: one more than a bucket that is given back needs.
 const MAX_FUTILE: u32 = 1;
+/// Most records of which a child is told after a comparison what became of them elsewhere.
+const MAX_SUPERSEDED: usize = 256;
 /// Room in a commit for what the store adds around each record.
 const COMMIT_BYTES: usize = MAX_COMMIT_BYTES - MAX_COMMIT_BYTES / 8;
 const OVERHEAD: usize = 64;
@@ -55,6 +57,8 @@ pub(super) struct Applier {
     durable: u64,
     /// Buckets in which the child held other records at its last proof, and which it has shipped again since.
     differing: BTreeSet<u16>,
+    /// What it shipped again, and what is held here in a later version of another writer's.
+    superseded: BTreeSet<RecordKey>,
     /// Proofs in a row that found a difference which had been shipped again before.
     futile: u32,
     /// How much of the down feed the parent found equal.
@@ -86,6 +90,7 @@ impl Applier {
             position,
             durable: position,
             differing: BTreeSet::new(),
+            superseded: BTreeSet::new(),
             futile: 0,
             pass: Pass::default(),
             outgoing,
@@ -170,6 +175,7 @@ impl Applier {
         let again: Vec<u16> =
             verdict.differing.iter().copied().filter(|bucket| self.differing.contains(bucket)).collect();
         verdict.given_back = proof::held_of(&shared.store, &view, path, &again)?;
+        proof::also(&shared.store, std::mem::take(&mut self.superseded), &mut verdict.given_back)?;
         // Shipped again and given back, and still not the same.
         self.futile = if again.is_empty() { 0 } else { self.futile + 1 };
         if self.futile > MAX_FUTILE {
@@ -220,6 +226,7 @@ impl Applier {
             return Err(LinkRefusal::Restored.into());
         }
         let (records, broken) = self.read(raws);
+        self.note_superseded(&batch, &records)?;
         let (records, held) = self.not_held(records)?;
         let mut attempt = 0;
         let (judged, mut counted) = loop {
@@ -249,6 +256,25 @@ impl Applier {
             }
         });
         Ok(counted)
+    }
+
+    /// What a child ships again of an institution that files elsewhere by now, and of which it was not told what became.
+    fn note_superseded(&mut self, batch: &Batch, records: &[Record]) -> Result<(), LinkError> {
+        if self.feed.direction != Direction::Up || self.differing.is_empty() || batch.upto > batch.after {
+            return Ok(());
+        }
+        let view = self.shared.directory.snapshot();
+        for record in records {
+            let held = self.shared.store.held(&record.key())?;
+            let newer = held.filter(|held| held.version > record.envelope().version);
+            // What does not fit now is found again by the next comparison.
+            let signer = newer.and_then(|held| view.key_path(&held.signer));
+            let elsewhere = signer.is_some_and(|at| !self.session.path.contains(at));
+            if elsewhere && self.superseded.len() < MAX_SUPERSEDED {
+                self.superseded.insert(record.key());
+            }
+        }
+        Ok(())
     }
 
     /// None while the store has no room. Nobody else may decide about the directory from judging until what was decided is

@@ -105,20 +105,34 @@ impl Course<'_> {
         Ok(first)
     }
 
-    /// Applies records of this node's own subtree that the parent held and this node did not; how many were new. They are
-    /// judged like those that come up.
+    /// Applies records of this node's own subtree that the parent held and this node did not, and what became elsewhere of
+    /// records that this node holds; how many were new. They are judged like those that come up, or down.
     async fn take_back(&self, records: Vec<Record>) -> Result<u64, LinkError> {
+        let sender = self.sender;
+        let view = sender.directory.snapshot();
+        let here = |record: &Record| {
+            let signer = view.key_path(&record.envelope().key_id);
+            signer.is_none_or(|path| sender.own.path.contains(path)) || entitlement::is_directory(record)
+        };
+        let (records, elsewhere): (Vec<Record>, Vec<Record>) = records.into_iter().partition(here);
+        let mut superseding = Vec::new();
+        for record in elsewhere {
+            if sender.store.version(&record.key())?.is_some_and(|held| held < record.envelope().version) {
+                superseding.push(record);
+            }
+        }
+        let new = self.take(records, Territory::Within(&sender.own.path)).await?;
+        Ok(new + self.take(superseding, Territory::Beyond(&sender.own.path)).await?)
+    }
+
+    async fn take(&self, records: Vec<Record>, from: Territory<'_>) -> Result<u64, LinkError> {
         let sender = self.sender;
         let _gate = if records.iter().any(entitlement::is_directory) {
             Some(sender.directory.decide().await)
         } else {
             None
         };
-        let rules = Rules {
-            trust_domain: &sender.own.trust_domain,
-            from: Territory::Within(&sender.own.path),
-            keyring: &*sender.keyring,
-        };
+        let rules = Rules { trust_domain: &sender.own.trust_domain, from, keyring: &*sender.keyring };
         let (verdicts, staged) =
             Judging::new(&records, Staged::new(sender.directory.snapshot()), rules).finish();
         let admitted = |(record, verdict)| (verdict == Judged::Admit).then_some(record);
