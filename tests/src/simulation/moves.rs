@@ -94,8 +94,10 @@ impl Simulation {
         };
         // Whoever decides without having heard of the move before decides beside it: two operators at once, of whom only one
         // counts (`replication`'s directory, *moves*). So this one looks first whether the node knows where the hospital files.
-        let (known, files) = (live.directory.writer_path(&institution), &self.seats[from].member.path);
-        if known.is_some_and(|known| known != *files && known != to) {
+        let view = live.directory.snapshot();
+        let known = view.institution(&institution).map(|known| known.term as usize);
+        let decided = self.ledger.homes(|homes| homes.ever(&institution)).len();
+        if known.is_some_and(|known| known < decided) {
             return false;
         }
         self.ledger.homes(|homes| homes.order(&institution, order.to));

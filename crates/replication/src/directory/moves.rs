@@ -14,6 +14,10 @@
 //! written the same record meanwhile, that counts and the late one is kept in quarantine for somebody to look at.
 
 //!
+//! *Two who decide on one term* without knowing of each other (an operator above who has not heard of the move below): the decision
+//! counts that the old writer has followed, which its end of the term says, because that successor may have written; until it
+//! has followed any, that of the node higher up. Whoever asks again afterwards decides on the next term.
+//!
 //! What is not there yet, and how it is meant to be:
 //!
 //! - *A county merged into another:* every institution of it moved as above, then its `NodeEntry` written anew by itself with a
@@ -25,8 +29,6 @@
 //!   latest path. Feeds, digests and containment ask where a signer stands *now*, so its old records follow it: they leave
 //!   the old parent's subtree, whose up feed no longer holds them, and enter the new parent's, which gets them from the child's
 //!   own up feed read from its start. A judgement of an old decision must ask where the parties stood *then*.
-//! - *Two operators who move one institution at two nodes at once:* the higher decision counts everywhere, but an old writer
-//!   that had followed the lower one has ended its term for another: the institution waits until somebody decides again.
 
 use model::{NodePath, OriginId, RecordKey, Version};
 

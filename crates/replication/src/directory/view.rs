@@ -50,6 +50,8 @@ pub struct DirectoryView {
     paths: BTreeMap<NodePath, OriginId>,
     /// By term: who wrote what stays known for as long as there are records of it.
     institutions: BTreeMap<OriginId, BTreeMap<u32, InstitutionFact>>,
+    /// What was said of a term of an institution, of each decider its latest word; what counts of it stands in `institutions`.
+    claims: BTreeMap<OriginId, BTreeMap<u32, Vec<InstitutionFact>>>,
     /// Institutions that had more than one writer.
     moved: BTreeSet<OriginId>,
     /// What ended which term of which institution.
@@ -158,6 +160,7 @@ impl DirectoryView {
                 let known = self.ends.entry((institution, term)).or_default();
                 if !known.iter().any(|known| known.said_by == end.said_by) {
                     known.push(end);
+                    self.choose(institution);
                 }
             }
             Fact::Epoch { node, entry } => {
@@ -171,23 +174,46 @@ impl DirectoryView {
         }
     }
 
-    /// Of one decider the latest word on a term counts; of two, that of the one higher up.
+    /// Of one decider the latest word on a term counts.
     fn enter(&mut self, entry: InstitutionFact) {
-        let held = self.institution_in(&entry.origin, entry.term);
-        let depth = |node: &OriginId| self.path_of(node).map_or(usize::MAX, NodePath::depth);
-        let counts = held.is_none_or(|held| {
-            if held.decided_by == entry.decided_by {
-                held.version < entry.version
-            } else {
-                depth(&entry.decided_by) < depth(&held.decided_by)
-            }
-        });
-        if counts {
-            if entry.term > 1 {
-                self.moved.insert(entry.origin);
-            }
-            self.institutions.entry(entry.origin).or_default().insert(entry.term, entry);
+        let origin = entry.origin;
+        let claims = self.claims.entry(origin).or_default().entry(entry.term).or_default();
+        match claims.iter_mut().find(|held| held.decided_by == entry.decided_by) {
+            Some(held) if held.version < entry.version => *held = entry,
+            Some(_) => return,
+            None => claims.push(entry),
         }
+        self.choose(origin);
+    }
+
+    /// Of several who decided on a term without knowing of each other the one counts for whom the writer before has ended its term,
+    /// because that one may have written; else the one higher up.
+    fn choose(&mut self, origin: OriginId) {
+        let Some(claims) = self.claims.get(&origin) else { return };
+        let depth = |node: &OriginId| self.path_of(node).map_or(usize::MAX, NodePath::depth);
+        let mut chosen: BTreeMap<u32, InstitutionFact> = BTreeMap::new();
+        for (term, claims) in claims {
+            let before =
+                term.checked_sub(1).and_then(|before| chosen.get(&before)).map(|before| before.writer);
+            let ends = self.ends.get(&(origin, term.saturating_sub(1)));
+            let ended_for = |claim: &InstitutionFact| {
+                let for_it = |end: &&TermEnd| Some(end.said_by) == before && end.next_writer == claim.writer;
+                ends.is_some_and(|ends| ends.iter().any(|end| for_it(&end)))
+            };
+            let counts = claims
+                .iter()
+                .min_by_key(|claim| (!ended_for(claim), depth(&claim.decided_by), claim.decided_by));
+            chosen.extend(counts.map(|claim| (*term, claim.clone())));
+        }
+        if chosen.keys().any(|term| *term > 1) {
+            self.moved.insert(origin);
+        }
+        self.institutions.insert(origin, chosen);
+    }
+
+    /// Everything that was said of who writes for an institution in a term.
+    pub(crate) fn claims(&self, origin: &OriginId, term: u32) -> &[InstitutionFact] {
+        self.claims.get(origin).and_then(|terms| terms.get(&term)).map_or(&[], Vec::as_slice)
     }
 
     fn bind(&mut self, origin: OriginId, path: NodePath) {

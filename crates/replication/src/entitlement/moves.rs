@@ -4,8 +4,8 @@ use model::body::{InstitutionEntry, Kind, TermEndEntry};
 use model::{Flow, OriginId, Record};
 
 use super::{Reason, Rules, Signer, known_kind};
-use crate::DirectoryView;
 use crate::directory::term_id;
+use crate::{DirectoryView, InstitutionFact};
 
 /// Whether the signer was the institution's writer in the record's term.
 pub(super) fn in_term(record: &Record, signer: &Signer<'_>, view: &DirectoryView) -> Result<(), Reason> {
@@ -35,25 +35,31 @@ pub(super) fn decided(
 ) -> Result<(), Reason> {
     let code = || entry.code.clone();
     let writer = OriginId::try_from(&entry.writer[..]).map_err(|_| Reason::Body("institution"))?;
-    let before = view.institution_in(&origin, entry.term - 1);
-    let paths = before.map(|before| (view.path_of(&before.writer), view.path_of(&writer)));
-    if rules.from.is_above(signer.path) && !matches!(paths, Some((Some(_), Some(_)))) {
+    let to = view.path_of(&writer);
+    // Of several who decided on the term before without knowing of each other, this one may have followed any.
+    let claims = view.claims(&origin, entry.term - 1);
+    let known = |before: &InstitutionFact| view.path_of(&before.writer).is_some() && to.is_some();
+    if rules.from.is_above(signer.path) && !claims.iter().any(known) {
         // This node lost its disk and gets back what the decision was about from its other neighbours.
         return Ok(());
     }
+    let before = view.institution_in(&origin, entry.term - 1);
     let before = before.ok_or_else(|| Reason::UnknownTerm { code: code(), before: entry.term - 1 })?;
-    let path = |node| view.path_of(node).ok_or_else(|| Reason::UnknownNode { code: code(), node: *node });
-    let decider = path(&before.writer)?.common(path(&writer)?);
-    if decider.as_ref() != Some(signer.path) || writer == before.writer {
-        let decider = decider.map_or_else(|| "nobody".to_owned(), |path| path.to_string());
+    let unknown = |node: &OriginId| Reason::UnknownNode { code: code(), node: *node };
+    let to = to.ok_or_else(|| unknown(&writer))?;
+    let decider = |before: &InstitutionFact| view.path_of(&before.writer)?.common(to);
+    let may =
+        |before: &InstitutionFact| before.writer != writer && decider(before).as_ref() == Some(signer.path);
+    if !claims.iter().any(may) {
+        let decider = match view.path_of(&before.writer).ok_or_else(|| unknown(&before.writer))?.common(to) {
+            Some(path) => path.to_string(),
+            None => "nobody".to_owned(),
+        };
         return Err(Reason::NotTheDecider { code: code(), path: signer.path.clone(), decider });
     }
-    // Of two that both may decide, the higher one counts; of one, its first word.
-    let claimed = view.institution_in(&origin, entry.term).filter(|known| {
-        let higher = view.path_of(&known.decided_by).is_some_and(|by| by.depth() < signer.path.depth());
-        higher || (known.decided_by == signer.node && known.writer != writer)
-    });
-    match claimed {
+    // The first word of each counts. Which of several does shows when the writer before ends its term.
+    let own = |known: &&InstitutionFact| known.decided_by == signer.node && known.writer != writer;
+    match view.claims(&origin, entry.term).iter().find(own) {
         Some(known) => Err(Reason::Claimed { code: code(), by: place(view, &known.writer) }),
         None => Ok(()),
     }
@@ -81,10 +87,9 @@ pub(super) fn end(record: &Record, signer: &Signer<'_>, view: &DirectoryView) ->
     if envelope.origin != signer.node {
         return Err(others);
     }
-    let wrote = view.institution_in(&origin, entry.term).is_some_and(|then| then.writer == signer.node);
-    let decided = view
-        .institution_in(&origin, entry.term.saturating_add(1))
-        .is_some_and(|next| next.decided_by == signer.node);
+    let wrote = view.claims(&origin, entry.term).iter().any(|then| then.writer == signer.node);
+    let next = view.claims(&origin, entry.term.saturating_add(1));
+    let decided = next.iter().any(|next| next.decided_by == signer.node);
     if wrote || (decided && entry.without_writer) { Ok(()) } else { Err(others) }
 }
 

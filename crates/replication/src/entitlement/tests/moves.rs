@@ -97,16 +97,35 @@ fn of_two_decisions_the_higher_one_counts_in_either_order() {
         let above = tree.province.decision("H1", 2, tree.new.origin);
         let below = tree.dali.decision("H1", 2, tree.dali.origin);
         let second = tree.province.decision("H1", 2, tree.wenshan.origin);
-        if province_first {
-            tree.learn(above);
-            assert!(matches!(reason(tree.judge(below)), Reason::Claimed { .. }));
-        } else {
-            tree.learn(below);
-            tree.learn(above);
-        }
+        let both = if province_first { [above, below] } else { [below, above] };
+        both.into_iter().for_each(|decision| tree.learn(decision));
         assert!(matches!(reason(tree.judge(second)), Reason::Claimed { .. }), "its first word counts");
         let now = tree.view().institution(&institution("H1")).unwrap();
         assert_eq!((now.term, now.writer, now.decided_by), (2, tree.new.origin, tree.province.origin));
+    }
+}
+
+#[test]
+fn of_two_decisions_the_one_counts_that_was_followed() {
+    for order in [[0, 1, 2], [0, 2, 1], [1, 0, 2]] {
+        let mut tree = tree();
+        let records = [
+            tree.dali.decision("H1", 2, tree.dali.origin),
+            tree.province.decision("H1", 2, tree.new.origin),
+            tree.old.term_end("H1", 1, tree.dali.origin, None),
+        ];
+        order.into_iter().for_each(|at| tree.learn(records[at].clone()));
+        let now = tree.view().institution(&institution("H1")).unwrap();
+        assert_eq!((now.term, now.writer), (2, tree.dali.origin), "{order:?}");
+        assert!(tree.view().awaited(&institution("H1")).is_none(), "it may have written");
+        let written = in_term(&mut tree.dali, 2, "P1");
+        assert_eq!(tree.judge(written), Verdict::Admit);
+        let overruled = in_term(&mut tree.new, 2, "P1");
+        assert!(matches!(reason(tree.judge(overruled)), Reason::NotTheWriter { .. }));
+        // Whoever knows now decides on what comes next.
+        let next = tree.province.decision("H1", 3, tree.new.origin);
+        tree.learn(next);
+        assert_eq!(tree.view().institution(&institution("H1")).unwrap().writer, tree.new.origin);
     }
 }
 
