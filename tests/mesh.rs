@@ -78,6 +78,7 @@ async fn a_document_made_there_is_found_and_fetched_here() {
     let query = |offset| ContentQuery {
         key: answer.documents[0].key,
         custodian_path: Some(mesh.there.clone()),
+        as_filed: false,
         offset,
         context: QueryContext::default(),
     };
@@ -315,6 +316,7 @@ async fn a_write_is_acknowledged_where_it_is_durable() {
     let query = ContentQuery {
         key: model::RecordKey::try_from(&reply.key[..]).expect("a key"),
         custodian_path: Some(mesh.here.clone()),
+        as_filed: false,
         offset: 0,
         context: QueryContext::default(),
     };

@@ -113,6 +113,7 @@ async fn content(client: &Client, key: &[u8]) -> Bytes {
         key: model::RecordKey(key.try_into().expect("a key")),
         offset: 0,
         custodian_path: None,
+        as_filed: false,
         context: QueryContext::default(),
     };
     client.retrieve(query).await.expect("a document").read_to_end(1024).await.expect("its content")

@@ -68,7 +68,8 @@ async fn content(hospital: &Client, county: &NodePath) -> Bytes {
     let origin = OriginId::of_institution(&domain, &code(county));
     let key = RecordKey::of(Kind::DocumentEntry as u32, origin, RecordId::of(&[b"D1"]));
     let context = QueryContext { practitioner: "D001".into(), ..Default::default() };
-    let wanted = ContentQuery { key, custodian_path: Some(county.clone()), offset: 0, context };
+    let wanted =
+        ContentQuery { key, custodian_path: Some(county.clone()), as_filed: false, offset: 0, context };
     let retrieval = hospital.retrieve(wanted).await.expect("the document is there");
     retrieval.read_to_end(1 << 20).await.expect("its content is back")
 }

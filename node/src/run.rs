@@ -113,6 +113,7 @@ async fn live(
     scrub(config, &built);
     reclaim(config, &built);
     end_terms(&built);
+    take_over(&built);
     if first {
         announce(&path.to_string(), &address.to_string());
     }
@@ -142,6 +143,17 @@ fn end_terms(built: &Built) {
         tokio::select! {
             () = drain.stopping() => {}
             () = exchange.end_terms() => {}
+        }
+    });
+}
+
+/// Fetches the documents of nodes that this one stands for, until the node stops.
+fn take_over(built: &Built) {
+    let (exchange, drain) = (built.exchange.clone(), built.drain.clone());
+    built.drain.spawn(async move {
+        tokio::select! {
+            () = drain.stopping() => {}
+            () = exchange.take_over() => {}
         }
     });
 }

@@ -22,6 +22,11 @@ pub struct Mesh {
 impl Mesh {
     /// Starts the nodes from this binary and waits until all of them write.
     pub async fn start(executable: &str) -> Self {
+        Self::start_with(executable, &[]).await
+    }
+
+    /// The same with more nodes: paths and tiers, a parent before its children.
+    pub async fn start_with(executable: &str, more: &[(&str, &str)]) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let plan = |(path, tier): &(&str, &str)| Plan {
             path: path.parse().expect("a path"),
@@ -40,7 +45,8 @@ impl Mesh {
             dir: folder.path().into(),
             store: "cache_mib = 4".into(),
         };
-        let mut tree = LocalTree::create(settings, plans.iter().map(plan).collect()).expect("certificates");
+        let mut tree =
+            LocalTree::create(settings, plans.iter().chain(more).map(plan).collect()).expect("certificates");
         tree.start_all(|_| ()).await.expect("the tree starts");
         for node in tree.paths() {
             let operator = tree.operator(&node).await.expect("an operator");

@@ -128,6 +128,7 @@ async fn document(
         let query = ContentQuery {
             key: held[0].key,
             custodian_path: held[0].custodian_path.parse().ok(),
+            as_filed: false,
             offset: 0,
             context: QueryContext::default(),
         };

@@ -188,6 +188,12 @@ impl Client {
         call.of(self.node().move_institution(request).await)
     }
 
+    /// Has a node stand for another one that handed over its institutions.
+    pub async fn hand_over(&self, request: v1::HandOverRequest) -> Result<v1::HandOverReply, CliError> {
+        let (request, call) = self.request(request);
+        call.of(self.node().hand_over(request).await)
+    }
+
     /// The institutions that file with a node, and those that left it and are not through; a page.
     pub async fn list_institutions(
         &self,

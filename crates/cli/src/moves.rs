@@ -46,6 +46,20 @@ pub enum Move {
         #[arg(long)]
         dry_run: bool,
     },
+    /// Has one node stand for another: a county that comes under another prefecture, is merged, or gets a prefecture above it.
+    /// Does what `all` does; then everybody asks the new node for the old one's documents too, and it fetches them. Run it again
+    /// until it says what to stop.
+    Node {
+        /// Path of the node that is given up.
+        #[arg(long, value_name = "PATH")]
+        from: NodePath,
+        /// Path of the node that stands for it then. It must be there already.
+        #[arg(long, value_name = "PATH")]
+        to: NodePath,
+        /// Only say what would happen.
+        #[arg(long)]
+        dry_run: bool,
+    },
 }
 
 impl Move {
@@ -59,9 +73,10 @@ impl Move {
                 (code, to, dry_run, without_old_writer)
             }
             Self::All { from, to, dry_run } => {
-                let (moved, refused, leaving) = (Vec::new(), Vec::new(), Vec::new());
-                let merge = Merge { from, to, dry_run, moved, refused, leaving };
-                return all::run(merge, connection, output).await;
+                return all::run(Merge::new(from, to, dry_run, false), connection, output).await;
+            }
+            Self::Node { from, to, dry_run } => {
+                return all::run(Merge::new(from, to, dry_run, true), connection, output).await;
             }
         };
         let request = v1::MoveInstitutionRequest { code, to: to.to_string(), dry_run, without_old_writer };

@@ -157,6 +157,7 @@ impl Case {
         let wanted = ContentQuery {
             key: document.key,
             custodian_path: document.custodian_path.parse().ok(),
+            as_filed: false,
             offset: 0,
             context,
         };

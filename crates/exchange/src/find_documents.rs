@@ -5,9 +5,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use model::RecordKey;
 use model::body::{Availability, DocumentEntry, Kind};
 use model::query::{DocumentAnswer, DocumentQuery, DocumentsOf, FoundDocument, PatientBy};
-use model::{OriginId, RecordKey};
 
 use crate::caller::{Action, Caller, permit};
 use crate::find::{Found, merge_scopes, own_institution};
@@ -144,9 +144,9 @@ impl Exchange {
         }
     }
 
-    /// Path of the node that holds an entry's content; empty when the directory does not know it.
+    /// Path of the node that stands for an entry's custodian now; empty when the directory does not know it.
     pub(crate) fn custodian_path(&self, entry: &DocumentEntry) -> String {
-        let custodian = OriginId::try_from(&entry.custodian[..]).ok();
+        let custodian = self.custodian_now(entry);
         if custodian == Some(self.parts.node.origin) {
             return self.parts.node.path.to_string();
         }

@@ -30,6 +30,7 @@ mod recover;
 mod retrieve;
 mod scrub;
 mod status;
+mod succession;
 mod terms;
 mod turns;
 
@@ -60,6 +61,7 @@ pub use scrub::{ScrubSettings, ScrubStatus, Scrubber};
 pub use status::{LinkStatus, Status};
 /// What a status says of the store.
 pub use store::{HeldUp, StoreStatus};
+pub use succession::{HandOver, HandedOver, TakeOver};
 pub use terms::{TermKey, Terms};
 
 /// What a node is; fixed while it runs.
@@ -123,6 +125,7 @@ pub struct Exchange {
     /// Read from asking whether this node writes for an institution to the commit; written while a term is ended.
     terms: Arc<RwLock<()>>,
     uploads: Arc<Semaphore>,
+    taking_over: Arc<succession::TakingOver>,
     scrubber: Scrubber,
     reclaimer: Reclaimer,
 }
@@ -138,6 +141,7 @@ impl Exchange {
             turns: turns::Turns::default(),
             terms: Arc::default(),
             uploads: Arc::new(Semaphore::new(documents::MAX_UPLOADS)),
+            taking_over: Arc::default(),
             scrubber,
             reclaimer,
         }

@@ -43,6 +43,12 @@ impl Exchange {
                 "this node lost its records, and what comes from its parent has not all come: it does not know yet who files with it",
             ));
         }
+        if let (None, Some(to)) = (known, self.handed_over_to()) {
+            return Err(ExchangeError::denied(
+                "WRONG_NODE",
+                format!("this node has handed everything over to {to}: file there"),
+            ));
+        }
         let Some(known) = known else {
             return Ok(Writable {
                 origin,

@@ -5,9 +5,9 @@
 
 use bytes::Bytes;
 use futures_util::stream::{BoxStream, StreamExt};
-use model::NodePath;
 use model::body::{Availability, DocumentEntry, Kind};
 use model::query::ContentQuery;
+use model::{NodePath, OriginId};
 use sha2::{Digest, Sha256};
 
 use crate::caller::{Action, Caller, Role, permit};
@@ -37,11 +37,22 @@ impl Exchange {
             _ => None,
         };
         if let Some(entry) = &held
-            && entry.custodian == self.parts.node.origin.as_bytes()[..]
+            && let Ok(custodian) = OriginId::try_from(&entry.custodian[..])
         {
-            return self.content_here(entry.clone(), query.offset);
+            let own = self.parts.node.origin;
+            let stands_for = !query.as_filed && self.custodian_now(entry) == Some(own);
+            if custodian == own || stands_for && self.is_here(entry).await? {
+                return self.content_here(entry.clone(), query.offset);
+            }
+            if stands_for {
+                return self.content_elsewhere(query, custodian, deadline.shrink()).await;
+            }
         }
-        let known = held.as_ref().and_then(|entry| self.custodian_path(entry).parse().ok());
+        let known = held.as_ref().and_then(|entry| {
+            let named = OriginId::try_from(&entry.custodian[..]).ok().filter(|_| query.as_filed);
+            let named = named.and_then(|custodian| self.parts.directory.path_of(&custodian));
+            named.or_else(|| self.custodian_path(entry).parse().ok())
+        });
         let target: NodePath = known.or_else(|| query.custodian_path.clone()).ok_or_else(|| {
             ExchangeError::not_found(
                 "UNKNOWN_DOCUMENT",
@@ -57,6 +68,35 @@ impl Exchange {
             .await
             .map_err(|error| unreachable_custodian(error, &target))?;
         Ok(if offset == 0 { checked(content) } else { content })
+    }
+
+    async fn is_here(&self, entry: &DocumentEntry) -> Result<bool, ExchangeError> {
+        // What has no content, or none that a node keeps, is answered from the entry.
+        let Ok(sha256) = entry.sha256[..].try_into() else { return Ok(true) };
+        let kept = entry.reference.is_empty() && entry.availability != Availability::Withdrawn as i32;
+        Ok(!kept || self.parts.repository.contains(&sha256).await.map_err(content_error)?)
+    }
+
+    /// The content from the custodian that the entry names, although this node stands for it by now.
+    pub(crate) async fn content_elsewhere(
+        &self,
+        query: ContentQuery,
+        custodian: OriginId,
+        deadline: Deadline,
+    ) -> Result<Content, ExchangeError> {
+        let unknown =
+            || ExchangeError::not_found("UNKNOWN_NODE", "the node that kept this content is not known here");
+        let target = self.parts.directory.path_of(&custodian).ok_or_else(unknown)?;
+        let hop = match self.parts.node.path.child_towards(&target) {
+            Some(child) => Hop::Child(child),
+            None if self.parts.node.is_root() => return Err(unknown()),
+            None => Hop::Parent,
+        };
+        let query = ContentQuery { as_filed: true, custodian_path: Some(target.clone()), ..query };
+        let whole = query.offset == 0;
+        let content = self.parts.peers.retrieve(&hop, query, deadline).await;
+        let content = content.map_err(|error| unreachable_custodian(error, &target))?;
+        Ok(if whole { checked(content) } else { content })
     }
 
     fn content_here(&self, entry: DocumentEntry, offset: u64) -> Result<Content, ExchangeError> {

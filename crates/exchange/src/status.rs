@@ -2,10 +2,11 @@
 
 use std::sync::atomic::Ordering;
 
+use model::NodePath;
 use replication::{Health, LinkView};
 
 use crate::caller::{Action, Caller, Role, permit};
-use crate::{Exchange, ExchangeError, Hop, Node, ScrubStatus};
+use crate::{Exchange, ExchangeError, Hop, Node, ScrubStatus, TakeOver};
 
 /// The node now.
 #[derive(Debug, Clone)]
@@ -92,9 +93,20 @@ impl Exchange {
         let now_ms = parts.clock.now_ms();
         let content = parts.repository.status();
         let (not_writing, store, scrub) = (self.not_writing(), parts.store.status(), self.scrubber.status());
-        let (health, reason) = health(not_writing.as_deref(), &store, &scrub);
+        let (health, reason) = match health(not_writing.as_deref(), &store, &scrub) {
+            (Health::Green, _) => self.succession_health(),
+            other => other,
+        };
+        let view = parts.directory.snapshot();
+        let gone = |path: &NodePath| {
+            let next = view.origin_at(path).filter(|node| view.successor(node).is_some());
+            next.map(|node| view.stands_for(&node)).and_then(|next| view.path_of(&next).cloned())
+        };
         let status = |link: LinkView, hop: Hop| {
-            let (health, reason) = link.health(now_ms);
+            let (health, reason) = match gone(&link.path).filter(|_| !link.connected) {
+                Some(next) => (Health::Green, format!("it has handed over to {next}; it need not come back")),
+                None => link.health(now_ms),
+            };
             LinkStatus { health, reason, callable: parts.peers.callable(&hop), link }
         };
         let parent = parts.node.path.parent().filter(|_| links).map(|path| {
@@ -141,8 +153,25 @@ impl Exchange {
         })
     }
 
+    /// How far this node is with taking over from another, or another from it.
+    fn succession_health(&self) -> (Health, String) {
+        let TakeOver { documents, missing, missing_bytes } = self.taking_over();
+        if missing > 0 {
+            let why = format!(
+                "{missing} of {documents} documents ({missing_bytes} bytes) of nodes that this one stands for are still there: keep those running until all are here"
+            );
+            return (Health::Amber, why);
+        }
+        let handed = self.handed_over_to().map(|to| {
+            format!(
+                "this node has handed over to {to}; stop it when that one has no documents to fetch any more"
+            )
+        });
+        (Health::Green, handed.unwrap_or_default())
+    }
+
     /// The parent's words when it refused this node, for example because the node's disk was lost and it must be restored first.
-    fn refused_by(&self, parent: &model::NodePath) -> Option<String> {
+    fn refused_by(&self, parent: &NodePath) -> Option<String> {
         let link = self.parts.links.view(parent)?;
         let last = link.last_error.filter(|last| last.is_refusal() && !link.connected)?;
         Some(format!(": {}", last.message))
@@ -184,7 +213,7 @@ impl Exchange {
 }
 
 /// How far a restore is, in words.
-fn parts_of_restore(links: &replication::Links, parent: &model::NodePath) -> String {
+fn parts_of_restore(links: &replication::Links, parent: &NodePath) -> String {
     links.view(parent).map_or_else(String::new, |link| {
         format!(": {} records so far, at position {} of {}", link.applied, link.position, link.head)
     })

@@ -13,7 +13,7 @@ mod generated {
 pub use generated::Record as RawRecord;
 pub use generated::{
     Address, Availability, Contact, DocumentEntry, EpochEntry, Flow, Header, Identifier, InstitutionEntry,
-    Kind, NodeEntry, RecordList, Registration, SigningKeyEntry, TermEndEntry,
+    Kind, NodeEntry, RecordList, Registration, SigningKeyEntry, SuccessionEntry, TermEndEntry,
 };
 
 macro_rules! redacted {

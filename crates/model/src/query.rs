@@ -133,6 +133,8 @@ pub struct DocumentQuery {
 pub struct ContentQuery {
     pub key: RecordKey,
     pub custodian_path: Option<NodePath>,
+    /// From the custodian that the entry names, also when another node stands for it: so that one fetches what it lacks.
+    pub as_filed: bool,
     /// Leave out this many bytes.
     pub offset: u64,
     pub context: QueryContext,

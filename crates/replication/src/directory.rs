@@ -60,7 +60,8 @@ impl Directory {
         let view = Arc::make_mut(&mut shared);
         let mut moves = 0;
         for fact in facts {
-            moves += u64::from(matches!(fact, Fact::Institution { term: 2.., .. }));
+            let moved = matches!(fact, Fact::Institution { term: 2.., .. } | Fact::Succession { .. });
+            moves += u64::from(moved);
             view.apply(fact);
         }
         drop(shared);
@@ -69,7 +70,7 @@ impl Directory {
         }
     }
 
-    /// Changes whenever it was learnt that an institution has another writer.
+    /// Changes whenever it was learnt that an institution has another writer, or that a node stands for another.
     pub fn watch_moves(&self) -> tokio::sync::watch::Receiver<u64> {
         self.moved.subscribe()
     }

@@ -7,7 +7,7 @@
 //! 4. its epoch is known of that node and its seq can have been committed in it,
 //! 5. flow, id, subject and body of a known kind say the same as its envelope.
 //!
-//! Directory records are judged first, keys before epochs before nodes before institutions, and count for the records after
+//! Directory records are judged first, keys before epochs before nodes before institutions before successions, and count for the records after
 //! them ([`Staged`]), so the order inside a batch does not matter. Unknown kinds and flows need only 1 to 4.
 //!
 //! Whose term it was stays known ([`crate::DirectoryView::terms`]), so an old writer's records are good for ever, also when they
@@ -17,6 +17,7 @@ mod body;
 mod directory;
 mod moves;
 mod reason;
+mod succession;
 #[cfg(test)]
 mod tests;
 
@@ -282,6 +283,7 @@ pub(crate) fn rank(record: &Record) -> Option<u8> {
         Kind::Epoch => Some(1),
         Kind::Node => Some(2),
         Kind::Institution => Some(3),
+        Kind::Succession => Some(4),
         _ => None,
     }
 }
@@ -305,6 +307,7 @@ fn known_kind(record: &Record) -> Option<Kind> {
             | Kind::SigningKey
             | Kind::Epoch
             | Kind::TermEnd
+            | Kind::Succession
     );
     formed.then_some(kind)
 }
@@ -322,6 +325,7 @@ fn flow_of(kind: Kind) -> Flow {
         | Kind::Practitioner
         | Kind::SigningKey
         | Kind::Epoch
-        | Kind::TermEnd => Flow::Directory,
+        | Kind::TermEnd
+        | Kind::Succession => Flow::Directory,
     }
 }

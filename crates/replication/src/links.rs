@@ -264,6 +264,11 @@ impl Links {
                 seen.insert(further.path.clone(), NodeSeen { connected, heard_ago_ms, ..further.clone() });
             }
         }
+        // Nothing is missing without a node that handed everything over.
+        let gone = |path: &NodePath| {
+            directory.origin_at(path).is_some_and(|node| directory.successor(&node).is_some())
+        };
+        seen.retain(|path, node| node.connected || !gone(path));
         seen.into_values().take(MAX_BELOW).collect()
     }
 

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use exchange::feed::Health;
 use exchange::{
-    Exchange, HeldUp, InstitutionAt, InstitutionMove, MoveInstitution, MoveLink, MoveOutcome, ScrubStatus,
-    Status as NodeState, StoreStatus as StoreState,
+    Exchange, HandOver, HandedOver, HeldUp, InstitutionAt, InstitutionMove, MoveInstitution, MoveLink,
+    MoveOutcome, ScrubStatus, Status as NodeState, StoreStatus as StoreState,
 };
 use model::{Clock, Kind};
 use tonic::{Request, Response, Status};
@@ -56,6 +56,20 @@ impl v1::node_service_server::NodeService for Node {
         Ok(Response::new(move_reply(moved)))
     }
 
+    async fn hand_over(
+        &self,
+        request: Request<v1::HandOverRequest>,
+    ) -> Result<Response<v1::HandOverReply>, Status> {
+        let caller = identify(&request)?;
+        let v1::HandOverRequest { from, to, dry_run } = request.into_inner();
+        let path =
+            |text: &str, field| text.parse().map_err(|_| malformed(ConvertError { field, rule: "a path" }));
+        let request = HandOver { from: path(&from, "from")?, to: path(&to, "to")?, dry_run };
+        let HandedOver { outcome, documents, bytes } =
+            self.exchange.hand_over(&caller, request).await.map_err(to_status)?;
+        Ok(Response::new(v1::HandOverReply { outcome: outcome_to_wire(outcome).into(), documents, bytes }))
+    }
+
     async fn list_institutions(
         &self,
         request: Request<v1::ListInstitutionsRequest>,
@@ -72,12 +86,16 @@ impl v1::node_service_server::NodeService for Node {
     }
 }
 
-fn move_reply(moved: InstitutionMove) -> v1::MoveInstitutionReply {
-    let outcome = match moved.outcome {
+fn outcome_to_wire(outcome: MoveOutcome) -> v1::MoveOutcome {
+    match outcome {
         MoveOutcome::Possible => v1::MoveOutcome::Possible,
         MoveOutcome::Decided => v1::MoveOutcome::Decided,
         MoveOutcome::There => v1::MoveOutcome::There,
-    };
+    }
+}
+
+fn move_reply(moved: InstitutionMove) -> v1::MoveInstitutionReply {
+    let outcome = outcome_to_wire(moved.outcome);
     let awaited_term = moved.awaited.as_ref().map_or(0, |awaited| awaited.term);
     let awaited_writer = moved.awaited.and_then(|awaited| awaited.writer);
     v1::MoveInstitutionReply {
@@ -151,8 +169,15 @@ fn held_up(why: HeldUp) -> String {
 
 fn store_status(store: &StoreState, scrub: &ScrubStatus) -> v1::StoreStatus {
     let count = |kind: Kind| store.live(kind as u32);
-    let directory =
-        [Kind::Node, Kind::Institution, Kind::Practitioner, Kind::SigningKey, Kind::Epoch, Kind::TermEnd];
+    let directory = [
+        Kind::Node,
+        Kind::Institution,
+        Kind::Practitioner,
+        Kind::SigningKey,
+        Kind::Epoch,
+        Kind::TermEnd,
+        Kind::Succession,
+    ];
     let places = |healed: bool| {
         let places = store.damaged.iter().filter(move |place| place.healed == healed);
         places

@@ -236,6 +236,7 @@ impl TryFrom<v1::RetrieveDocumentRequest> for query::ContentQuery {
         Ok(Self {
             key: key(&request.key, "key")?,
             custodian_path: path(&request.custodian_path, "custodian_path")?,
+            as_filed: request.as_filed,
             offset: request.offset,
             context: Context::try_from(request.context)?.0,
         })
@@ -247,6 +248,7 @@ impl From<query::ContentQuery> for v1::RetrieveDocumentRequest {
         Self {
             key: bytes_of(query.key),
             custodian_path: query.custodian_path.map(|path| path.to_string()).unwrap_or_default(),
+            as_filed: query.as_filed,
             offset: query.offset,
             context: Some(query.context.into()),
         }

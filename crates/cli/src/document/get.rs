@@ -67,6 +67,7 @@ impl Get {
         let query = ContentQuery {
             key: self.document.key,
             custodian_path: self.document.custodian.or(self.custodian),
+            as_filed: false,
             offset: 0,
             context: connection.context(),
         };

@@ -38,15 +38,19 @@ pub(crate) struct MoveLink {
     pub proven_ms: u64,
 }
 
+fn outcome(outcome: v1::MoveOutcome) -> &'static str {
+    match outcome {
+        v1::MoveOutcome::Possible => "possible",
+        v1::MoveOutcome::Decided => "decided",
+        v1::MoveOutcome::There => "there",
+        v1::MoveOutcome::Unspecified => "unknown",
+    }
+}
+
 impl From<v1::MoveInstitutionReply> for InstitutionMove {
     fn from(reply: v1::MoveInstitutionReply) -> Self {
         Self {
-            outcome: match reply.outcome() {
-                v1::MoveOutcome::Possible => "possible",
-                v1::MoveOutcome::Decided => "decided",
-                v1::MoveOutcome::There => "there",
-                v1::MoveOutcome::Unspecified => "unknown",
-            },
+            outcome: outcome(reply.outcome()),
             from: reply.from,
             to: reply.to,
             term: reply.term,
@@ -88,8 +92,19 @@ pub(crate) struct Merge {
     pub refused: Vec<Refused>,
     /// Codes of those that left and whose term the old node has not ended, as far as is known.
     pub leaving: Vec<String>,
+    /// Whether the new node stands for the old one; null if it was not asked for, or is too early.
+    pub handed_over: Option<HandedOver>,
     /// What is left to do, for people; null after a dry run.
     pub next: Option<String>,
+}
+
+/// The fields of `HandOverReply`.
+#[derive(Serialize)]
+pub(crate) struct HandedOver {
+    /// `possible`, `decided` or `there`.
+    pub outcome: &'static str,
+    pub documents: u64,
+    pub bytes: u64,
 }
 
 #[derive(Serialize)]
@@ -127,6 +142,11 @@ impl From<&all::Merge> for Merge {
             moved: merge.moved.iter().map(moved).collect(),
             refused: merge.refused.iter().map(refused).collect(),
             leaving: merge.leaving.clone(),
+            handed_over: merge.handed_over.as_ref().map(|over| HandedOver {
+                outcome: outcome(over.outcome()),
+                documents: over.documents,
+                bytes: over.bytes,
+            }),
             next: all::next(merge),
         }
     }

@@ -1,4 +1,4 @@
-//! `move all`: every institution of one node files with another from now on, as when a county is merged into its neighbour.
+//! `move all`: every institution of one node files with another from now on. `move node`: then that one stands for it.
 
 use std::fmt::Write;
 
@@ -10,7 +10,7 @@ use crate::connection::Connection;
 use crate::error::CliError;
 use crate::json;
 use crate::output::Output;
-use crate::text::{count, plain};
+use crate::text::{bytes, count, plain};
 
 /// What became of one node's institutions.
 #[derive(Debug)]
@@ -23,6 +23,22 @@ pub(crate) struct Merge {
     pub refused: Vec<(String, CliError)>,
     /// Codes of those that left, now or before, and whose term the old node has not ended as far as is known.
     pub leaving: Vec<String>,
+    /// The new node is to stand for the old one as well.
+    pub whole: bool,
+    /// What came of that; none: it is too early.
+    pub handed_over: Option<v1::HandOverReply>,
+}
+
+impl Merge {
+    pub fn new(from: NodePath, to: NodePath, dry_run: bool, whole: bool) -> Self {
+        let (moved, refused, leaving) = (Vec::new(), Vec::new(), Vec::new());
+        Self { from, to, dry_run, moved, refused, leaving, whole, handed_over: None }
+    }
+
+    /// Whether nothing is left that only the old node can do.
+    fn is_empty(&self) -> bool {
+        self.refused.is_empty() && self.leaving.is_empty() && (!self.dry_run || self.moved.is_empty())
+    }
 }
 
 /// An institution that was moved, or would be.
@@ -59,6 +75,11 @@ pub(super) async fn run(
     }
     let left = list(&client, &merge.from).await?.into_iter().filter(|one| one.leaving);
     merge.leaving = left.map(|one| one.code).collect();
+    if merge.whole && merge.is_empty() {
+        let (from, to) = (merge.from.to_string(), merge.to.to_string());
+        let request = v1::HandOverRequest { from, to, dry_run: merge.dry_run };
+        merge.handed_over = Some(client.hand_over(request).await?);
+    }
     output.answer(|| text(&merge), || json::Merge::from(&merge))?;
     merge.refused.into_iter().next().map_or(Ok(()), |(_, error)| Err(error))
 }
@@ -103,6 +124,19 @@ fn text(merge: &Merge) -> String {
         let terms = count(merge.leaving.len() as u64, "term", "terms");
         line("waits for", format!("{} to end {terms}: {}", merge.from, merge.leaving.join(", ")));
     }
+    if let Some(over) = &merge.handed_over {
+        let done = match over.outcome() {
+            v1::MoveOutcome::Possible => "would stand for it; nothing was changed",
+            v1::MoveOutcome::There => "stands for it since before",
+            _ => "stands for it from now on",
+        };
+        let documents = count(over.documents, "document", "documents");
+        let size = bytes(over.bytes);
+        line(
+            "node",
+            format!("{} {done}; {documents} of {size} are to be fetched from {}", merge.to, merge.from),
+        );
+    }
     if let Some(next) = next(merge) {
         line("next", next);
     }
@@ -120,6 +154,12 @@ pub(crate) fn next(merge: &Merge) -> Option<String> {
     }
     if !merge.leaving.is_empty() {
         return Some(format!("leave {from} running until it has learnt of this; run this again to see"));
+    }
+    if merge.handed_over.is_some() {
+        return Some(format!(
+            "leave {from} running until `tiermesh status` of {} names no documents of it any more and {from}'s link is proven whole; then stop it",
+            merge.to
+        ));
     }
     Some(format!(
         "all terms of {from} have ended; stop it once its link is proven whole (`tiermesh status`). Its records stay valid; documents whose content it keeps are fetched from it only while it runs"

@@ -31,6 +31,7 @@ fn content_query() -> ContentQuery {
     ContentQuery {
         key: KEY.parse().unwrap(),
         custodian_path: None,
+        as_filed: false,
         offset: 0,
         context: QueryContext::default(),
     }

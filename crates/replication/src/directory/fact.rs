@@ -1,6 +1,8 @@
 //! What one directory record says, and the keys of such records.
 
-use model::body::{EpochEntry, InstitutionEntry, Kind, NodeEntry, SigningKeyEntry, TermEndEntry};
+use model::body::{
+    EpochEntry, InstitutionEntry, Kind, NodeEntry, SigningKeyEntry, SuccessionEntry, TermEndEntry,
+};
 use model::{Flow, KeyId, NodePath, OriginId, Record, RecordId, RecordKey, VerifyingKey, Version};
 
 /// That a writer's term has ended, and who says so.
@@ -46,6 +48,12 @@ pub enum Fact {
         term: u32,
         end: TermEnd,
     },
+    /// A node stands for another that handed everything over.
+    Succession {
+        node: OriginId,
+        successor: OriginId,
+        decided_by: OriginId,
+    },
 }
 
 impl Fact {
@@ -71,6 +79,12 @@ impl Fact {
             }
             Kind::Epoch => Some(Self::Epoch { node: envelope.origin, entry: record.decode_body().ok()? }),
             Kind::TermEnd => Self::of_term_end(&record.decode_body().ok()?, envelope.origin),
+            Kind::Succession => {
+                let entry: SuccessionEntry = record.decode_body().ok()?;
+                let node = OriginId::try_from(&entry.node[..]).ok()?;
+                let successor = OriginId::try_from(&entry.successor[..]).ok()?;
+                Some(Self::Succession { node, successor, decided_by: envelope.origin })
+            }
             _ => None,
         }
     }

@@ -35,7 +35,9 @@ pub fn directory_terms(record: &Record, out: &mut Vec<Term>) {
 /// Reads nodes first, then keys, so that a key's path comes from its node's record.
 pub(super) fn read(store: &Store, keyring: &dyn Keyring) -> Result<DirectoryView, ReadError> {
     let mut view = DirectoryView::default();
-    for kind in [Kind::Node, Kind::SigningKey, Kind::Epoch, Kind::Institution, Kind::TermEnd] {
+    for kind in
+        [Kind::Node, Kind::SigningKey, Kind::Epoch, Kind::Institution, Kind::TermEnd, Kind::Succession]
+    {
         each(store, kind as u32, |record| match Fact::of_record(record) {
             Some(Fact::Key { node, key, path: None }) => {
                 let path =

@@ -56,6 +56,8 @@ pub struct DirectoryView {
     moved: BTreeSet<OriginId>,
     /// What ended which term of which institution.
     pub(super) ends: BTreeMap<(OriginId, u32), Vec<TermEnd>>,
+    /// Who stands for whom, and who said so.
+    successors: BTreeMap<OriginId, (OriginId, OriginId)>,
     keys: BTreeMap<KeyId, KeyFact>,
     /// Ascending by counter.
     epochs: BTreeMap<OriginId, Vec<EpochEntry>>,
@@ -80,6 +82,32 @@ impl DirectoryView {
     /// All nodes, by origin.
     pub fn nodes(&self) -> impl Iterator<Item = &NodeFact> {
         self.nodes.values()
+    }
+
+    /// The node that was named to stand for one that handed everything over; itself it may have been succeeded since.
+    pub fn successor(&self, node: &OriginId) -> Option<OriginId> {
+        self.successors.get(node).map(|(successor, _)| *successor)
+    }
+
+    /// Where the node stands that named it.
+    pub(crate) fn succession_by(&self, node: &OriginId) -> Option<&NodePath> {
+        self.successors.get(node).and_then(|(_, by)| self.path_of(by))
+    }
+
+    /// The node that stands for this one in the end: itself, unless it handed everything over.
+    pub fn stands_for(&self, node: &OriginId) -> OriginId {
+        let mut at = *node;
+        // No longer than there are successions, should they ever go in a circle.
+        for _ in 0..self.successors.len() {
+            let Some(next) = self.successor(&at) else { break };
+            at = next;
+        }
+        at
+    }
+
+    /// The nodes that handed everything over to others, and for each of them who stands for it in the end.
+    pub fn succeeded(&self) -> impl Iterator<Item = (&OriginId, OriginId)> {
+        self.successors.keys().map(|node| (node, self.stands_for(node)))
     }
 
     /// An institution by its origin, as it is now: in its latest term.
@@ -161,6 +189,14 @@ impl DirectoryView {
                 if !known.iter().any(|known| known.said_by == end.said_by) {
                     known.push(end);
                     self.choose(institution);
+                }
+            }
+            Fact::Succession { node, successor, decided_by } => {
+                // Of two that both may decide the higher one counts.
+                let depth = |by: &OriginId| self.path_of(by).map_or(usize::MAX, NodePath::depth);
+                let held = self.successors.get(&node).map(|(_, by)| depth(by));
+                if held.is_none_or(|held| depth(&decided_by) < held) {
+                    self.successors.insert(node, (successor, decided_by));
                 }
             }
             Fact::Epoch { node, entry } => {

@@ -28,6 +28,7 @@ pub(super) fn judge(record: &Record, staged: &Staged, rules: Rules<'_>) -> Resul
         Some(Kind::Epoch) => epoch_entry(record, &signer, view),
         Some(Kind::Node) => node(record, &signer, view, rules),
         Some(Kind::Institution) => institution(record, &signer, view, rules),
+        Some(Kind::Succession) => super::succession::judge(record, &signer, view, rules),
         _ => Err(Reason::Body("not a directory record")),
     }
 }

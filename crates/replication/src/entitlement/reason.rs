@@ -31,6 +31,14 @@ pub enum Reason {
         "only {decider}, under which both writers stand, decides who writes for institution {code}; {path} does not"
     )]
     NotTheDecider { code: String, path: NodePath, decider: String },
+    #[error(
+        "only {decider}, the lowest node above both, says which node stands for another; {path} does not"
+    )]
+    NotItsSuccession { path: NodePath, decider: String },
+    #[error("{node}, which stands for another node or is stood for, is not known here")]
+    StrangerSucceeds { node: OriginId },
+    #[error("another node stands for {path} already, or it would stand for itself")]
+    Succeeded { path: NodePath },
     #[error("{path} was not the writer of term {term}, so it cannot end it")]
     NotItsTerm { path: NodePath, term: u32 },
     #[error(

@@ -86,6 +86,10 @@ fn needs_of_body(record: &Record, view: &DirectoryView) -> Vec<RecordKey> {
             let writer_key = view.signing_keys(&writer).next().map(|key| signing_key_key(writer, &key));
             decision(&origin, term - 1, view).into_iter().chain(writer_key).collect()
         }
+        Some(Fact::Succession { node, successor, .. }) => {
+            let key = |node| view.signing_keys(&node).next().map(|key| signing_key_key(node, &key));
+            [node, successor].into_iter().filter_map(key).collect()
+        }
         Some(Fact::TermEnd { institution, term, .. }) => {
             let both = [term, term.saturating_add(1)];
             both.into_iter().filter_map(|term| decision(&institution, term, view)).collect()

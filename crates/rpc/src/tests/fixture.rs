@@ -251,6 +251,13 @@ impl NodeService for Tiny {
         Err(Status::unimplemented(""))
     }
 
+    async fn hand_over(
+        &self,
+        _: Request<v1::HandOverRequest>,
+    ) -> Result<Response<v1::HandOverReply>, Status> {
+        Err(Status::unimplemented(""))
+    }
+
     async fn scrub(&self, _: Request<v1::ScrubRequest>) -> Result<Response<v1::ScrubReply>, Status> {
         Err(Status::unimplemented(""))
     }

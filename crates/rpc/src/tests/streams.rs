@@ -22,6 +22,7 @@ fn content() -> ContentQuery {
     ContentQuery {
         key: RecordKey([1; 16]),
         custodian_path: None,
+        as_filed: false,
         offset: 0,
         context: QueryContext::default(),
     }
