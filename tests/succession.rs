@@ -143,7 +143,10 @@ async fn a_county_comes_under_another_prefecture_and_one_gets_a_prefecture_above
     let mut mesh = Mesh::start_with(BINARY, &MORE).await;
     let here = mesh.here.clone();
     assert_eq!(refusal(&mesh, "530000", "530000/532900", "530000/530100").await, "NODES_BELOW");
-    assert_eq!(refusal(&mesh, "530000/532900", "530000/532900/532901", "530000/530100").await, "ASK_ANOTHER_NODE");
+    assert_eq!(
+        refusal(&mesh, "530000/532900", "530000/532900/532901", "530000/530100").await,
+        "ASK_ANOTHER_NODE"
+    );
     assert_eq!(refusal(&mesh, "530000", "530000/532900/532999", "530000/530100").await, "UNKNOWN_NODE");
 
     moves(&mut mesh, &path("530000/532501"), &path("530000/532500/532501")).await;

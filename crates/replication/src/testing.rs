@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use model::body::{
     DocumentEntry, EpochEntry, Flow, InstitutionEntry, Kind, NodeEntry, Registration, SigningKeyEntry,
-    TermEndEntry,
+    SuccessionEntry, TermEndEntry,
 };
 use model::record::Unsigned;
 use model::{NodePath, Number, OriginId, Record, RecordId, RecordKey, SigningKey, TrustDomain, Version};
@@ -156,6 +156,16 @@ impl Writer {
             term,
         };
         let parts = self.directory(Kind::Institution, &[origin.as_bytes(), &term.to_be_bytes()], &entry);
+        self.sign(parts)
+    }
+
+    /// Says that one node stands for another.
+    pub fn succession(&mut self, node: OriginId, successor: OriginId) -> Record {
+        let entry = SuccessionEntry {
+            node: Bytes::copy_from_slice(node.as_bytes()),
+            successor: Bytes::copy_from_slice(successor.as_bytes()),
+        };
+        let parts = self.directory(Kind::Succession, &[node.as_bytes()], &entry);
         self.sign(parts)
     }
 

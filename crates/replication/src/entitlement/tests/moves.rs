@@ -220,3 +220,42 @@ fn a_node_that_lost_its_disk_takes_its_own_decisions_from_a_child() {
     let filed = [own, vec![tree.province.institution("H5"), tree.province.registration("H5", "P1")]].concat();
     assert!(matches!(from_child(&path("530000"), &filed)[4], Verdict::Quarantine(Reason::Outside { .. })));
 }
+
+#[test]
+fn one_node_stands_for_another_by_the_word_of_the_lowest_above_both() {
+    let mut tree = tree();
+    let (dali, wenshan, old, new) = (tree.dali.origin, tree.wenshan.origin, tree.old.origin, tree.new.origin);
+    let not_its = |path: &NodePath, decider: &str| Reason::NotItsSuccession {
+        path: path.clone(),
+        decider: decider.into(),
+    };
+    let stranger = Writer::new(9, "530000/532600/532699").origin;
+    let (above, beside) = (tree.province.path.clone(), tree.wenshan.path.clone());
+    let table = [
+        (tree.province.succession(old, new), None),
+        (tree.wenshan.succession(old, new), Some(not_its(&beside, "530000"))),
+        (tree.province.succession(old, dali), Some(not_its(&above, "530000/532900"))),
+        // Who decides cannot be the one that goes, nor can one stand for itself.
+        (tree.dali.succession(dali, old), Some(not_its(&tree.dali.path, "530000/532900"))),
+        (tree.province.succession(tree.province.origin, old), Some(not_its(&above, "530000"))),
+        (tree.old.succession(old, old), Some(not_its(&tree.old.path, "530000/532900/532901"))),
+        (tree.province.succession(stranger, new), Some(Reason::StrangerSucceeds { node: stranger })),
+        (tree.province.succession(old, stranger), Some(Reason::StrangerSucceeds { node: stranger })),
+    ];
+    for (line, (record, expected)) in table.into_iter().enumerate() {
+        let expected = expected.map_or(Verdict::Admit, Verdict::Quarantine);
+        assert_eq!(tree.judge(record), expected, "line {line}");
+    }
+    let first = tree.province.succession(old, new);
+    tree.learn(first);
+    let taken = |tree: &Tree, record| matches!(reason(tree.judge(record)), Reason::Succeeded { .. });
+    let other = tree.province.succession(old, wenshan);
+    let circle = tree.province.succession(new, old);
+    assert!(taken(&tree, other) && taken(&tree, circle), "its first word counts, and none goes in a circle");
+    let onward = tree.wenshan.succession(new, wenshan);
+    tree.learn(onward);
+    assert_eq!(
+        [old, new, wenshan, dali].map(|node| tree.view().stands_for(&node)),
+        [wenshan, wenshan, wenshan, dali]
+    );
+}
