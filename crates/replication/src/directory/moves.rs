@@ -12,23 +12,13 @@
 //! at once, unless an operator declares the old one dead: then the decider ends the term in its place and says how far it had
 //! its records ([`TermEnd::held_seq`]). What comes of the old writer beyond that is *late*: valid, and where its successor has
 //! written the same record meanwhile, that counts and the late one is kept in quarantine for somebody to look at.
-
 //!
 //! *Two who decide on one term* without knowing of each other (an operator above who has not heard of the move below): the decision
 //! counts that the old writer has followed, which its end of the term says, because that successor may have written; until it
 //! has followed any, that of the node higher up. Whoever asks again afterwards decides on the next term.
 //!
-//! What is not there yet, and how it is meant to be:
-//!
-//! - *A county merged into another:* every institution of it moved as above, then its `NodeEntry` written anew by itself with a
-//!   successor in it. Its records stay under its keys, and its place in the tree stays taken; content has to be moved apart,
-//!   because a custodian is named in each entry.
-//! - *A county under another prefecture, a prefecture put between:* the node's path changes, its origin and keys do not. Today a
-//!   path is bound to an origin for ever, by its first key. It would become a history like that of terms: a decision by the
-//!   lowest common ancestor (origin, generation, path, the old path's end), a new certificate, a greeting that is judged by the
-//!   latest path. Feeds, digests and containment ask where a signer stands *now*, so its old records follow it: they leave
-//!   the old parent's subtree, whose up feed no longer holds them, and enter the new parent's, which gets them from the child's
-//!   own up feed read from its start. A judgement of an old decision must ask where the parties stood *then*.
+//! A node never changes its place. One that must stand elsewhere is replaced by a new node: its institutions move, then the node above
+//! both says that the new one stands for it ([`DirectoryView::stands_for`]), so that the documents it keeps are found.
 
 use model::{NodePath, OriginId, RecordKey, Version};
 
