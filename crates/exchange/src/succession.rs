@@ -73,7 +73,7 @@ impl Exchange {
         let outcome = if view.successor(&node) == Some(successor) {
             MoveOutcome::There
         } else {
-            self.may_succeed(&view, &request, node, successor)?;
+            may_succeed(&view, &request, node, successor)?;
             if request.dry_run { MoveOutcome::Possible } else { MoveOutcome::Decided }
         };
         if outcome == MoveOutcome::Decided {
@@ -111,52 +111,6 @@ impl Exchange {
             )),
             None => Err(ExchangeError::not_found("UNKNOWN_NODE", "the two are not in one tree")),
         }
-    }
-
-    /// Nothing may be left that only the old node can do.
-    fn may_succeed(
-        &self,
-        view: &DirectoryView,
-        request: &HandOver,
-        node: OriginId,
-        successor: OriginId,
-    ) -> Result<(), ExchangeError> {
-        let refused = |reason: &str, why: String| Err(ExchangeError::conflict(reason, why));
-        let HandOver { from, to, .. } = request;
-        if let Some(other) = view.successor(&node) {
-            let other = view.path_of(&other).map_or_else(|| other.to_string(), NodePath::to_string);
-            return refused("SUCCEEDED", format!("{other} stands for {from} already"));
-        }
-        if let Some(next) = view.successor(&successor) {
-            let next = view.path_of(&next).map_or_else(|| next.to_string(), NodePath::to_string);
-            return refused("SUCCEEDED", format!("{to} has handed over itself, to {next}"));
-        }
-        let below = |other: &&replication::NodeFact| {
-            other.path != *from && from.contains(&other.path) && view.successor(&other.origin).is_none()
-        };
-        if let Some(below) = view.nodes().find(below) {
-            return refused("NODES_BELOW", format!("{} stands below {from}: hand it over first", below.path));
-        }
-        let files = view.institutions().filter(|one| one.writer == node).count();
-        if files > 0 {
-            return refused(
-                "INSTITUTIONS_LEFT",
-                format!("{files} institutions file with {from}: move them first"),
-            );
-        }
-        let leaving = |one: &&replication::InstitutionFact| {
-            view.awaited(&one.origin).is_some_and(|awaited| awaited.writer.as_ref() == Some(from))
-        };
-        let leaving = view.moved().filter(leaving).count();
-        if leaving > 0 {
-            return refused(
-                "MOVE_UNDER_WAY",
-                format!(
-                    "{from} has yet to end its term of {leaving} institutions that moved: leave it running"
-                ),
-            );
-        }
-        Ok(())
     }
 
     async fn commit_succession(&self, node: OriginId, successor: OriginId) -> Result<(), ExchangeError> {
@@ -318,4 +272,47 @@ impl Kept {
         let kept = entry.reference.is_empty();
         kept.then_some(Self { key: record.key(), custodian, sha256, size: entry.size })
     }
+}
+
+/// Nothing may be left that only the old node can do.
+fn may_succeed(
+    view: &DirectoryView,
+    request: &HandOver,
+    node: OriginId,
+    successor: OriginId,
+) -> Result<(), ExchangeError> {
+    let refused = |reason: &str, why: String| Err(ExchangeError::conflict(reason, why));
+    let HandOver { from, to, .. } = request;
+    if let Some(other) = view.successor(&node) {
+        let other = view.path_of(&other).map_or_else(|| other.to_string(), NodePath::to_string);
+        return refused("SUCCEEDED", format!("{other} stands for {from} already"));
+    }
+    if let Some(next) = view.successor(&successor) {
+        let next = view.path_of(&next).map_or_else(|| next.to_string(), NodePath::to_string);
+        return refused("SUCCEEDED", format!("{to} has handed over itself, to {next}"));
+    }
+    let below = |other: &&replication::NodeFact| {
+        other.path != *from && from.contains(&other.path) && view.successor(&other.origin).is_none()
+    };
+    if let Some(below) = view.nodes().find(below) {
+        return refused("NODES_BELOW", format!("{} stands below {from}: hand it over first", below.path));
+    }
+    let files = view.institutions().filter(|one| one.writer == node).count();
+    if files > 0 {
+        return refused(
+            "INSTITUTIONS_LEFT",
+            format!("{files} institutions file with {from}: move them first"),
+        );
+    }
+    let leaving = |one: &&replication::InstitutionFact| {
+        view.awaited(&one.origin).is_some_and(|awaited| awaited.writer.as_ref() == Some(from))
+    };
+    let leaving = view.moved().filter(leaving).count();
+    if leaving > 0 {
+        return refused(
+            "MOVE_UNDER_WAY",
+            format!("{from} has yet to end its term of {leaving} institutions that moved: leave it running"),
+        );
+    }
+    Ok(())
 }

@@ -42,6 +42,15 @@ impl Directory {
         Ok(Self { view: Arc::new(RwLock::new(Arc::new(view))), gate: Arc::default(), moved: Arc::default() })
     }
 
+    /// Reads everything again from the store, after commits whose facts nobody published. Whoever publishes waits meanwhile.
+    pub fn reload(&self, store: &Store, keyring: &dyn Keyring) -> Result<(), ReadError> {
+        let mut view = self.view.write();
+        *view = Arc::new(load::read(store, keyring)?);
+        drop(view);
+        self.moved.send_modify(|count| *count += 1);
+        Ok(())
+    }
+
     /// What is known now; does not change under the reader.
     pub fn snapshot(&self) -> Arc<DirectoryView> {
         Arc::clone(&self.view.read())

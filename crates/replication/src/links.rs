@@ -124,6 +124,10 @@ impl LinkView {
         if !self.connected && self.last_error.as_ref().is_some_and(LinkTrouble::is_refusal) {
             return (Health::Red, format!("refused{last}"));
         }
+        if let Some(waits) = self.last_error.as_ref().filter(|last| !self.connected && last.is_own_wait()) {
+            let long = now_ms.saturating_sub(waits.at_ms) >= STALL_MS;
+            return (if long { Health::Red } else { Health::Amber }, waits.message.clone());
+        }
         if self.heard_ms == 0 {
             return (
                 Health::Red,
@@ -176,7 +180,12 @@ impl LinkView {
 impl LinkTrouble {
     /// Whether somebody must act, because connecting again leads to the same answer.
     pub fn is_refusal(&self) -> bool {
-        !matches!(self.reason.as_str(), "BROKEN" | "SILENT" | "REPLACED" | "NOT_READY")
+        !self.is_own_wait() && !matches!(self.reason.as_str(), "BROKEN" | "SILENT" | "REPLACED" | "NOT_READY")
+    }
+
+    /// Whether this node itself does not ship yet.
+    fn is_own_wait(&self) -> bool {
+        matches!(self.reason.as_str(), "NOT_BEGUN" | "NOT_ADMITTED")
     }
 }
 

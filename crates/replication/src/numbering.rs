@@ -3,7 +3,7 @@
 //! ```text
 //! the sender's log    … e1 ─────────── e2 ──────────── e3 ──▶         a position reached in e2 holds up to where e3 began
 //! set back to e1      … e1 ─────── e2' ──▶                            of one reached in e2 nothing is known any more;
-//!                                                                     of one reached in e1, all up to where e2' began
+//!                                                                     of one reached in e1, at most what came before e2' began
 //! ```
 //! A log that was set back (an old backup, a machine rolled back) numbers anew what it gets from then on, under the same name. Every
 //! start opens an epoch with a random id, so a position is kept together with the epoch in which it was reached, and a sender

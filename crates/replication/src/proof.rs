@@ -3,7 +3,7 @@
 //! The store keeps a digest for each signer and flow class; a feed's is the sum over the signers that its rule names. The
 //! receiver adds what it holds in quarantine, because the sender holds it too, unless it lost its disk.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use model::feed::{BucketSum, Comparison, MAX_GIVEN_BACK, Proof, Verdict};
 use model::{KeyId, NodePath, Record, RecordKey};
@@ -126,20 +126,18 @@ pub(crate) fn held_of(
     Ok(records)
 }
 
-/// Adds the records under these keys, within the limits of a verdict; the others in a later one.
-pub(crate) fn also(
-    store: &Store,
-    keys: impl IntoIterator<Item = RecordKey>,
-    records: &mut Vec<Record>,
-) -> Result<(), ReadError> {
-    let mut bytes: usize = records.iter().map(crate::batch::size_in_batch).sum();
-    for key in keys {
-        let Some(record) = store.get(&key)? else { continue };
-        bytes += crate::batch::size_in_batch(&record);
-        if bytes > MAX_GIVEN_BYTES || records.len() == MAX_GIVEN_BACK {
-            return Ok(());
+/// Takes the first of these keys for whose records a verdict has room.
+pub(crate) fn taken(store: &Store, keys: &mut BTreeSet<RecordKey>) -> Result<Vec<Record>, ReadError> {
+    let (mut records, mut bytes) = (Vec::new(), 0);
+    while let Some(key) = keys.first().copied() {
+        if let Some(record) = store.get(&key)? {
+            bytes += crate::batch::size_in_batch(&record);
+            if !records.is_empty() && (bytes > MAX_GIVEN_BYTES || records.len() == MAX_GIVEN_BACK) {
+                break;
+            }
+            records.push(record);
         }
-        records.push(record);
+        keys.remove(&key);
     }
-    Ok(())
+    Ok(records)
 }

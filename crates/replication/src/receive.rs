@@ -306,8 +306,9 @@ async fn greet(
     }
     // Whoever lost records too would take an empty child for a new one, and let it write where it had written before; or a clone
     // for the original.
+    // And what came down meanwhile would hide from the parent how little this node has.
     let waits = shared.own.path.depth() > 0 && !shared.store.has_begun();
-    if direction == Direction::Up && waits {
+    if direction != Direction::Restore && waits {
         return Err(LinkRefusal::NotReady { path: peer.clone(), ours: shared.own.path.clone() }.into());
     }
     let protocol = match greeting::check(&hello, peer, &shared.own, &view) {

@@ -4,7 +4,7 @@
 //! child, empty ── greeting without epochs ──▶ parent: RESTORE_NEEDED, and remembers to restore
 //!       ◀── Ship (RESTORE) over the reverse connection: all records signed in the child's subtree ──
 //!       stores position after position, so a restore goes on where it stopped; at its end the store is *complete*
-//! child ── greeting with the newest epoch that the parent knows ──▶ welcome; the child opens the next epoch and writes
+//! child ── greeting with the newest epoch that the parent knows ──▶ welcome; the child opens the next epoch, writes, greets again
 //! ```
 //! What the child had and never shipped is gone; the parent's log of the last announced head says how much that was.
 

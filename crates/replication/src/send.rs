@@ -184,7 +184,10 @@ impl Sender {
     {
         let mut incoming = pin!(incoming);
         if !self.route.is_up() {
-            self.until_admitted(to, &outgoing).await?;
+            tokio::select! {
+                () = self.ready() => {}
+                () = outgoing.closed() => return Err(closed()),
+            }
         }
         // Only the parent can tell this node whether it may begin.
         let begun = self.store.has_begun();
@@ -217,30 +220,38 @@ impl Sender {
             return course.run(incoming, outgoing).await;
         }
         tokio::select! {
-            heard = incoming.next() => Err(heard.unwrap_or_else(|| Err(closed())).err().unwrap_or(
-                LinkError::Protocol("an acknowledgement of nothing"),
-            )),
-            // It greets again, in the new epoch.
-            begun = self.until_begun(&outgoing) => begun,
+            heard = incoming.next() => {
+                let unasked = || LinkError::Protocol("an acknowledgement of nothing");
+                return Err(heard.map_or_else(closed, |heard| heard.err().unwrap_or_else(unasked)));
+            }
+            begun = self.until_begun(&outgoing) => begun?,
         }
+        // It greets again, in the new epoch, when the other end has let go of this session.
+        drop(outgoing);
+        let ended = async { while incoming.next().await.is_some() {} };
+        tokio::time::timeout(self.settings.silence_limit, ended).await.map_err(|_| silent(&self.settings))
     }
 
-    /// What a node tells those below it in an epoch that its parent then refuses (an old backup, a clone) nobody takes back, so it
-    /// waits for its parent's word. Meanwhile they can ask it.
-    async fn until_admitted(
-        &self,
-        to: &NodePath,
-        outgoing: &mpsc::Sender<FromSender>,
-    ) -> Result<(), LinkError> {
+    /// Waits until this feed may begin. What a node tells those below it in an epoch that its parent then refuses (an old backup, a
+    /// clone) nobody takes back, so it waits for its parent's word. Meanwhile they can ask it.
+    pub async fn ready(&self) {
+        let Some(to) = self.to.as_ref().filter(|_| !self.route.is_up()) else { return };
         let mut admitted = self.admitted.subscribe();
-        if !self.store.has_begun() || !*admitted.borrow() {
-            let why = "this node's own parent has not taken this start of it yet, and until then it ships nothing down: check the link to the parent";
-            self.links.noted(to, "NOT_ADMITTED", why, self.clock.now_ms());
+        let waits = |reason, why: &str| self.links.noted(to, reason, why, self.clock.now_ms());
+        if !self.store.has_begun() {
+            waits(
+                "NOT_BEGUN",
+                "this node does not write yet, and until then it ships nothing down: its own status says why",
+            );
+            self.store.begun().await;
         }
-        self.until_begun(outgoing).await?;
-        tokio::select! {
-            told = admitted.wait_for(|admitted| *admitted) => told.map(|_| ()).map_err(|_| closed()),
-            () = outgoing.closed() => Err(closed()),
+        if !*admitted.borrow() {
+            waits(
+                "NOT_ADMITTED",
+                "this node's parent has not taken this start of it yet, and until then it ships nothing down: check the link to the parent",
+            );
+            // The sender lives as long as this one.
+            let _admitted = admitted.wait_for(|admitted| *admitted).await.is_ok();
         }
     }
 

@@ -57,6 +57,13 @@ impl NodeService for Empty {
         Err(Status::unimplemented(""))
     }
 
+    async fn hand_over(
+        &self,
+        _: Request<v1::HandOverRequest>,
+    ) -> Result<Response<v1::HandOverReply>, Status> {
+        Err(Status::unimplemented(""))
+    }
+
     async fn list_institutions(
         &self,
         _: Request<v1::ListInstitutionsRequest>,

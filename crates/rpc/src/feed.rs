@@ -114,6 +114,7 @@ fn broken(status: &Status) -> LinkError {
 
 /// Ships a feed over a connection to its neighbour until one of them ends.
 pub(crate) async fn ship(channel: &Channel, sender: &Sender) -> Result<(), LinkError> {
+    sender.ready().await;
     let (outgoing, frames) = mpsc::channel::<FromSender>(AHEAD);
     let frames = ReceiverStream::new(frames).map(v1::ShipRequest::from);
     let replies = channel.feed().ship(frames).await.map_err(|status| broken(&status))?;

@@ -12,6 +12,8 @@ pub struct TermEnd {
     pub next_writer: OriginId,
     /// Said without the term's writer: up to which of its seqs everything was held where that was decided.
     pub held_seq: Option<u64>,
+    /// Of its record: the latest word of each counts.
+    pub version: Version,
 }
 
 /// What an admitted directory record says.
@@ -78,7 +80,9 @@ impl Fact {
                 Self::of_institution(envelope.version, entry, envelope.origin)
             }
             Kind::Epoch => Some(Self::Epoch { node: envelope.origin, entry: record.decode_body().ok()? }),
-            Kind::TermEnd => Self::of_term_end(&record.decode_body().ok()?, envelope.origin),
+            Kind::TermEnd => {
+                Self::of_term_end(envelope.version, &record.decode_body().ok()?, envelope.origin)
+            }
             Kind::Succession => {
                 let entry: SuccessionEntry = record.decode_body().ok()?;
                 let node = OriginId::try_from(&entry.node[..]).ok()?;
@@ -110,11 +114,12 @@ impl Fact {
         })
     }
 
-    pub(crate) fn of_term_end(entry: &TermEndEntry, said_by: OriginId) -> Option<Self> {
+    pub(crate) fn of_term_end(version: Version, entry: &TermEndEntry, said_by: OriginId) -> Option<Self> {
         let end = TermEnd {
             said_by,
             next_writer: OriginId::try_from(&entry.next_writer[..]).ok()?,
             held_seq: entry.without_writer.then_some(entry.held_seq),
+            version,
         };
         let institution = OriginId::try_from(&entry.institution[..]).ok()?;
         Some(Self::TermEnd { institution, term: entry.term, end })

@@ -186,10 +186,12 @@ impl DirectoryView {
             }
             Fact::TermEnd { institution, term, end } => {
                 let known = self.ends.entry((institution, term)).or_default();
-                if !known.iter().any(|known| known.said_by == end.said_by) {
-                    known.push(end);
-                    self.choose(institution);
+                match known.iter_mut().find(|known| known.said_by == end.said_by) {
+                    Some(known) if known.version < end.version => *known = end,
+                    Some(_) => return,
+                    None => known.push(end),
                 }
+                self.choose(institution, term.saturating_add(1));
             }
             Fact::Succession { node, successor, decided_by } => {
                 // Of two that both may decide the higher one counts.
@@ -212,39 +214,81 @@ impl DirectoryView {
 
     /// Of one decider the latest word on a term counts.
     fn enter(&mut self, entry: InstitutionFact) {
-        let origin = entry.origin;
+        let (origin, term) = (entry.origin, entry.term);
         let claims = self.claims.entry(origin).or_default().entry(entry.term).or_default();
         match claims.iter_mut().find(|held| held.decided_by == entry.decided_by) {
             Some(held) if held.version < entry.version => *held = entry,
             Some(_) => return,
             None => claims.push(entry),
         }
-        self.choose(origin);
+        self.choose(origin, term);
     }
 
-    /// Of several who decided on a term without knowing of each other the one counts for whom the writer before has ended its term,
-    /// because that one may have written; else the one higher up.
-    fn choose(&mut self, origin: OriginId) {
-        let Some(claims) = self.claims.get(&origin) else { return };
-        let depth = |node: &OriginId| self.path_of(node).map_or(usize::MAX, NodePath::depth);
-        let mut chosen: BTreeMap<u32, InstitutionFact> = BTreeMap::new();
-        for (term, claims) in claims {
-            let before =
-                term.checked_sub(1).and_then(|before| chosen.get(&before)).map(|before| before.writer);
-            let ends = self.ends.get(&(origin, term.saturating_sub(1)));
-            let ended_for = |claim: &InstitutionFact| {
-                let for_it = |end: &&TermEnd| Some(end.said_by) == before && end.next_writer == claim.writer;
-                ends.is_some_and(|ends| ends.iter().any(|end| for_it(&end)))
+    /// Looks again at who writes for an institution from this term on. A decision follows the one before that counts, and is that of
+    /// the lowest node above both writers. Of several who decided without knowing of each other the one counts for whom the
+    /// writer before has ended its term, because that one may have written; else the one who ended it in that writer's place;
+    /// else the one higher up.
+    fn choose(&mut self, origin: OriginId, from: u32) {
+        let mut chosen = self.institutions.remove(&origin).unwrap_or_default();
+        let claims = self.claims.get(&origin).into_iter().flat_map(|terms| terms.range(from..));
+        for (term, of_term) in claims {
+            let counts = self.counts(&chosen, *term, of_term).cloned();
+            let same = |held: &InstitutionFact| {
+                counts.as_ref().is_some_and(|now| {
+                    (now.decided_by, now.version, now.writer) == (held.decided_by, held.version, held.writer)
+                })
             };
-            let counts = claims
-                .iter()
-                .min_by_key(|claim| (!ended_for(claim), depth(&claim.decided_by), claim.decided_by));
-            chosen.extend(counts.map(|claim| (*term, claim.clone())));
+            // What follows depends on this one only.
+            if *term > from && chosen.get(term).is_some_and(same) {
+                break;
+            }
+            match counts {
+                Some(now) => drop(chosen.insert(*term, now)),
+                None => drop(chosen.remove(term)),
+            }
         }
         if chosen.keys().any(|term| *term > 1) {
             self.moved.insert(origin);
         }
         self.institutions.insert(origin, chosen);
+    }
+
+    fn counts<'a>(
+        &self,
+        chosen: &BTreeMap<u32, InstitutionFact>,
+        term: u32,
+        claims: &'a [InstitutionFact],
+    ) -> Option<&'a InstitutionFact> {
+        let origin = claims.first()?.origin;
+        let depth = |node: &OriginId| self.path_of(node).map_or(usize::MAX, NodePath::depth);
+        let before_term = term.saturating_sub(1);
+        let before = chosen.get(&before_term).map(|before| before.writer);
+        if before.is_none() && !self.claims(&origin, before_term).is_empty() {
+            return None;
+        }
+        let follows = |claim: &&InstitutionFact| {
+            let Some(before) = before.filter(|_| term > 1) else { return true };
+            match (self.path_of(&before), self.path_of(&claim.writer), self.path_of(&claim.decided_by)) {
+                (Some(from), Some(to), Some(by)) => {
+                    before != claim.writer && from.common(to).as_ref() == Some(by)
+                }
+                // What a node lost comes back in any order.
+                _ => true,
+            }
+        };
+        let ends = self.ends.get(&(origin, before_term)).map_or(&[][..], Vec::as_slice);
+        let ended = |claim: &InstitutionFact| {
+            let for_it = |end: &&TermEnd| end.next_writer == claim.writer;
+            if ends.iter().filter(for_it).any(|end| Some(end.said_by) == before) {
+                return 0;
+            }
+            let without = |end: &TermEnd| end.said_by == claim.decided_by && end.held_seq.is_some();
+            if ends.iter().filter(for_it).any(without) { 1 } else { 2 }
+        };
+        claims
+            .iter()
+            .filter(follows)
+            .min_by_key(|claim| (ended(claim), depth(&claim.decided_by), claim.decided_by))
     }
 
     /// Everything that was said of who writes for an institution in a term.
@@ -260,5 +304,9 @@ impl DirectoryView {
         let node =
             NodeFact { origin, path, name: String::new(), tier: String::new(), version: Version::default() };
         self.nodes.insert(origin, node);
+        // Who decides is a question of places.
+        for institution in self.moved.clone() {
+            self.choose(institution, 1);
+        }
     }
 }

@@ -9,7 +9,7 @@ use model::body::RawRecord;
 use model::feed::{
     Ack, Batch, Check, CheckAnswer, Comparison, FromReceiver, Head, Proof, Refused, Verdict as Compared,
 };
-use model::{OriginId, Record, RecordKey, Version};
+use model::{KeyId, OriginId, Record, RecordKey, Version};
 use prost::Message;
 use sha2::{Digest, Sha256};
 use store::{
@@ -31,6 +31,8 @@ use crate::{DirectoryView, Fact, LinkError, LinkRefusal, Links, batch, proof, re
 const LAZY_POSITIONS: u64 = 4096;
 /// So many futile repairs are no repair: one more than a bucket that is given back needs.
 const MAX_FUTILE: u32 = 1;
+/// Most versions of a record looked through for the one that the child has.
+const MAX_HISTORY: usize = 64;
 /// Most records of which a child is told after a comparison what became of them elsewhere.
 const MAX_SUPERSEDED: usize = 256;
 /// Room in a commit for what the store adds around each record.
@@ -174,8 +176,13 @@ impl Applier {
         // What differed before was shipped again since; if it still does, the child lacks something that is held here.
         let again: Vec<u16> =
             verdict.differing.iter().copied().filter(|bucket| self.differing.contains(bucket)).collect();
-        verdict.given_back = proof::held_of(&shared.store, &view, path, &again)?;
-        proof::also(&shared.store, std::mem::take(&mut self.superseded), &mut verdict.given_back)?;
+        // First what alone can help; what does not fit goes with the next verdict.
+        verdict.given_back = proof::taken(&shared.store, &mut self.superseded)?;
+        if verdict.given_back.is_empty() {
+            verdict.given_back = proof::held_of(&shared.store, &view, path, &again)?;
+        } else {
+            self.futile = 0;
+        }
         // Shipped again and given back, and still not the same.
         self.futile = if again.is_empty() { 0 } else { self.futile + 1 };
         if self.futile > MAX_FUTILE {
@@ -226,8 +233,11 @@ impl Applier {
             return Err(LinkRefusal::Restored.into());
         }
         let (records, broken) = self.read(raws);
-        self.note_superseded(&batch, &records)?;
         let (records, held) = self.not_held(records)?;
+        let repair = self.feed.direction == Direction::Up && batch.upto == batch.after;
+        if repair && !self.differing.is_empty() {
+            self.note_superseded(&records)?;
+        }
         let mut attempt = 0;
         let (judged, mut counted) = loop {
             if let Some(done) = self.judge_and_commit(&records, &broken, &forget, batch.upto, attempt).await?
@@ -258,20 +268,20 @@ impl Applier {
         Ok(counted)
     }
 
-    /// What a child ships again of an institution that files elsewhere by now, and of which it was not told what became.
-    fn note_superseded(&mut self, batch: &Batch, records: &[Record]) -> Result<(), LinkError> {
-        if self.feed.direction != Direction::Up || self.differing.is_empty() || batch.upto > batch.after {
-            return Ok(());
-        }
+    /// What a child ships again of an institution that files elsewhere by now, and of which it was not told what became. Only
+    /// what came from the child before: a record that is made up must not fetch it another one.
+    fn note_superseded(&mut self, records: &[Record]) -> Result<(), LinkError> {
         let view = self.shared.directory.snapshot();
+        let inside = |signer: &KeyId| view.key_path(signer).is_some_and(|at| self.session.path.contains(at));
         for record in records {
-            let held = self.shared.store.held(&record.key())?;
-            let newer = held.filter(|held| held.version > record.envelope().version);
-            // What does not fit now is found again by the next comparison.
-            let signer = newer.and_then(|held| view.key_path(&held.signer));
-            let elsewhere = signer.is_some_and(|at| !self.session.path.contains(at));
-            if elsewhere && self.superseded.len() < MAX_SUPERSEDED {
-                self.superseded.insert(record.key());
+            let (store, key) = (&self.shared.store, record.key());
+            let newer = store.held(&key)?.filter(|held| held.version > record.envelope().version);
+            if self.superseded.len() >= MAX_SUPERSEDED || newer.is_none_or(|held| inside(&held.signer)) {
+                continue;
+            }
+            let history = store.history(&key, MAX_HISTORY)?;
+            if history.iter().any(|(_, earlier)| earlier == record && inside(&record.envelope().key_id)) {
+                self.superseded.insert(key);
             }
         }
         Ok(())
@@ -297,23 +307,15 @@ impl Applier {
             self.mend(&judged.admitted).await?;
         }
         let committed = self.commit(&judged.admitted, &judged.quarantined, forget, upto, attempt).await;
+        // Of what was committed in part nobody would learn any more: coming again it is held already.
         if let Ok(Some(counted)) = committed {
             self.publish(std::mem::take(&mut judged.facts));
             return Ok(Some((judged, counted)));
         }
-        self.publish_held(&judged.admitted)?;
-        committed.map(|_| None)
-    }
-
-    /// Publishes what was committed of a batch that was not committed whole: coming again it is held already, and nobody would
-    /// look at it any more.
-    fn publish_held(&self, admitted: &[Record]) -> Result<(), LinkError> {
-        for record in admitted.iter().filter(|record| is_directory(record)) {
-            if self.shared.store.version(&record.key())? == Some(record.envelope().version) {
-                self.shared.directory.learn(record);
-            }
+        if judged.admitted.iter().any(|record| Fact::of_record(record).is_some()) {
+            self.shared.directory.reload(&self.shared.store, &*self.shared.keyring)?;
         }
-        Ok(())
+        committed.map(|_| None)
     }
 
     /// Whether there is place in quarantine for what is new of this.
@@ -432,10 +434,14 @@ impl Applier {
     /// that is held. It stays valid and is not lost: somebody can look at it.
     fn overruled(&self, record: &Record, view: &DirectoryView) -> Result<Option<Quarantined>, LinkError> {
         let (key, version) = (record.key(), record.envelope().version);
-        let Some(held) = self.shared.store.version(&key)?.filter(|held| held.term != version.term) else {
-            return Ok(None);
-        };
-        if !view.is_late(&record.envelope().origin, held.min(version)) {
+        let Some(held) = self.shared.store.held(&key)? else { return Ok(None) };
+        let writer = |signer: &KeyId| view.key(signer).map(|key| key.node);
+        // Of one term when two were let write in it: without the old writer, and by it after all.
+        let twice = writer(&held.signer) != writer(&record.envelope().key_id) && held.version != version;
+        let held = held.version;
+        let late = held.term != version.term && view.is_late(&record.envelope().origin, held.min(version));
+        let twice = twice && held.term == version.term;
+        if !late && !twice {
             return Ok(None);
         }
         let overruled = if version < held { Some(record.clone()) } else { self.held(record)? };

@@ -6,7 +6,8 @@ use futures_util::{Stream, stream};
 use model::Clock;
 use model::body::EpochEntry;
 use model::feed::{
-    Ack, Batch, Compression, Direction, FromReceiver, FromSender, Head, Hello, Refused, Welcome,
+    Ack, Batch, BucketSum, Comparison, Compression, Direction, FromReceiver, FromSender, Head, Hello, Proof,
+    Refused, Welcome,
 };
 use model::{OriginId, Record, Version};
 use replication::batch::{Place, encode};
@@ -453,6 +454,44 @@ fn what_was_committed_of_a_batch_before_the_disk_was_full_is_known() {
         let ack = again.ack().await;
         assert_eq!(ack.quarantined, 0, "who wrote them is known: {:?}", ack.refused.records.first());
         assert!(province.store.version(&records.last().unwrap().key()).unwrap().is_some());
+    });
+}
+
+/// A head with a proof of buckets that cannot be right.
+fn wrong_proof(position: u64) -> FromSender {
+    let sum = |bucket| BucketSum { bucket, sum: u128::from(bucket) + 1, records: 1 };
+    let proof = Proof { position, total: sum(0), buckets: (0..1024).map(sum).collect() };
+    FromSender::Head(Head { head: position, now_ms: 0, below: Vec::new(), proof: Some(proof), check: None })
+}
+
+#[test]
+fn a_made_up_record_fetches_no_other_one() {
+    run(async {
+        let (province, dali) = pair().await;
+        for some in 0..20 {
+            province.register("H9", &format!("P{some}"), "").await.unwrap();
+        }
+        let victim = province.register("H9", "VICTIM", "").await.unwrap();
+        let forged = dali.store.commit(vec![dali.registration_draft("H9", "VICTIM", "")]).await.unwrap();
+        let forged = forged.records.into_iter().next().unwrap();
+        assert_eq!(forged.key(), victim.key());
+        assert!(forged.envelope().version < victim.envelope().version);
+        let own = dali.register("H1", "P1", "").await.unwrap();
+        let mut session = Served::by(&province, greet(hello(&dali))).await;
+        let position = session.welcome().await.position;
+        session.send(batch(&own_records(&dali), position, position)).await;
+        session.ack().await;
+        session.send(batch(&[own], position, position)).await;
+        session.ack().await;
+        for _ in 0..3 {
+            session.up.send(wrong_proof(position)).await.unwrap();
+            let verdict = session.ack().await.verdict.unwrap();
+            assert_eq!(verdict.comparison, Comparison::Different);
+            let keys: Vec<_> = verdict.given_back.iter().map(Record::key).collect();
+            assert!(!keys.contains(&victim.key()), "it was not the child's to see");
+            session.send(batch(std::slice::from_ref(&forged), position, position)).await;
+            assert_eq!(session.ack().await.applied, 0);
+        }
     });
 }
 

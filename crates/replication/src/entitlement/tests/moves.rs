@@ -130,6 +130,49 @@ fn of_two_decisions_the_one_counts_that_was_followed() {
 }
 
 #[test]
+fn whoever_stood_above_a_former_writer_decides_nothing_any_more() {
+    let mut tree = tree();
+    let h1 = institution("H1");
+    let moved = tree.province.decision("H1", 2, tree.new.origin);
+    tree.learn(moved);
+    let end = tree.old.term_end("H1", 1, tree.new.origin, None);
+    tree.learn(end);
+    // As if it had not heard of the move, and then on top of that.
+    let beside = tree.dali.decision("H1", 2, tree.dali.origin);
+    tree.learn(beside);
+    let back = tree.dali.decision("H1", 3, tree.old.origin);
+    assert_eq!(tree.judge(back.clone()), Verdict::Admit, "it may have come in another order");
+    tree.learn(back);
+    let now = tree.view().institution(&h1).unwrap();
+    assert_eq!((now.term, now.writer), (2, tree.new.origin));
+    assert!(tree.view().to_end(&tree.new.origin).is_empty(), "the writer goes on");
+    let onward = tree.province.decision("H1", 3, tree.dali.origin);
+    tree.learn(onward);
+    assert_eq!(tree.view().institution(&h1).unwrap().writer, tree.dali.origin);
+}
+
+#[test]
+fn a_successor_that_was_let_write_without_the_old_writer_stays_it() {
+    let mut tree = tree();
+    let below = tree.dali.decision("H1", 2, tree.dali.origin);
+    let dead = tree.dali.term_end("H1", 1, tree.dali.origin, Some(4));
+    let above = tree.province.decision("H1", 2, tree.new.origin);
+    for record in [below, dead, above] {
+        tree.learn(record);
+    }
+    assert_eq!(tree.view().institution(&institution("H1")).unwrap().writer, tree.dali.origin);
+    // The latest word of the old writer counts, in whatever order both come.
+    let first = tree.old.term_end("H1", 1, tree.new.origin, None);
+    let second = tree.old.term_end("H1", 1, tree.dali.origin, None);
+    for order in [[&first, &second], [&second, &first]] {
+        let staged = order.into_iter().fold(Staged::new(Arc::clone(&tree.staged.view)), |staged, record| {
+            judge_all(std::slice::from_ref(record), &staged).1
+        });
+        assert_eq!(staged.view().institution(&institution("H1")).unwrap().writer, tree.dali.origin);
+    }
+}
+
+#[test]
 fn each_writes_in_its_own_term_for_ever() {
     let mut tree = tree();
     let (first, early) = (in_term(&mut tree.old, 1, "P1"), in_term(&mut tree.new, 2, "P2"));
