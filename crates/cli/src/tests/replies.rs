@@ -341,6 +341,17 @@ impl NodeService for Behaviour {
         }))
     }
 
+    async fn hand_over(
+        &self,
+        _: Request<v1::HandOverRequest>,
+    ) -> Result<Response<v1::HandOverReply>, Status> {
+        Ok(Response::new(v1::HandOverReply {
+            outcome: v1::MoveOutcome::Decided.into(),
+            documents: 2,
+            bytes: 9,
+        }))
+    }
+
     /// Two that file there, one of them only while nothing was moved, and one that left; a page each.
     async fn list_institutions(
         &self,
