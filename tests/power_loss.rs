@@ -89,10 +89,7 @@ async fn everything_acknowledged_is_in_the_image() {
         kill(pid, Signal::SIGSTOP).expect("frozen");
         let acknowledged = writers.ledger();
         let copy = folder.path().join("copy.img");
-        assert!(run(
-            "cp",
-            &["--sparse=always", image.to_str().expect("a path"), copy.to_str().expect("a path")]
-        ));
+        copy_at_rest(&image, &copy);
         // Everything new is asked back and a share of the rest; of the last image everything.
         let share = if loss == losses { 1.0 } else { OLD_SHARE };
         let asked = acknowledged.since(&looked_at, share, &mut rng);
@@ -104,6 +101,22 @@ async fn everything_acknowledged_is_in_the_image() {
     }
     writers.finish().await;
     tree.stop_all().await.expect("it stops");
+}
+
+/// Copies the disk as it is at one moment: the kernel may be writing back, and a copy that it overtakes is of no moment at all.
+fn copy_at_rest(image: &Path, copy: &Path) {
+    const TRIES: usize = 100;
+    let changed = || std::fs::metadata(image).and_then(|disk| disk.modified()).expect("its time of change");
+    let paths = [image, copy].map(|path| path.to_str().expect("a path"));
+    for _ in 0..TRIES {
+        let before = changed();
+        assert!(run("cp", &["--sparse=always", paths[0], paths[1]]));
+        if changed() == before {
+            return;
+        }
+        println!("the disk changed while it was copied: copied again");
+    }
+    panic!("the disk does not come to rest");
 }
 
 /// Code of the hospital that writes.

@@ -98,7 +98,9 @@ fn of_two_decisions_the_higher_one_counts_in_either_order() {
         let below = tree.dali.decision("H1", 2, tree.dali.origin);
         let second = tree.province.decision("H1", 2, tree.wenshan.origin);
         let both = if province_first { [above, below] } else { [below, above] };
-        both.into_iter().for_each(|decision| tree.learn(decision));
+        for decision in both {
+            tree.learn(decision);
+        }
         assert!(matches!(reason(tree.judge(second)), Reason::Claimed { .. }), "its first word counts");
         let now = tree.view().institution(&institution("H1")).unwrap();
         assert_eq!((now.term, now.writer, now.decided_by), (2, tree.new.origin, tree.province.origin));
@@ -114,7 +116,9 @@ fn of_two_decisions_the_one_counts_that_was_followed() {
             tree.province.decision("H1", 2, tree.new.origin),
             tree.old.term_end("H1", 1, tree.dali.origin, None),
         ];
-        order.into_iter().for_each(|at| tree.learn(records[at].clone()));
+        for at in order {
+            tree.learn(records[at].clone());
+        }
         let now = tree.view().institution(&institution("H1")).unwrap();
         assert_eq!((now.term, now.writer), (2, tree.dali.origin), "{order:?}");
         assert!(tree.view().awaited(&institution("H1")).is_none(), "it may have written");
