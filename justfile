@@ -22,7 +22,7 @@ demo:
 
 # Many more kills and power losses than CI runs.
 crash kills="200" losses="200":
-    TIERMESH_KILLS={{kills}} TIERMESH_LOSSES={{losses}} cargo test --release -p tests --test crash -- --nocapture
+    TIERMESH_KILLS={{kills}} TIERMESH_LOSSES={{losses}} cargo test --release -p tests --test crash --test power_loss -- --nocapture
 
 # COUNT seeds of the simulation from FROM on, optimised. What ran before is not run again: where to go on and the counts so far
 # are kept in target/simulate.FROM until COUNT is reached.
