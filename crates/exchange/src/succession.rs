@@ -28,6 +28,8 @@ const STEP_RECORDS: usize = 500;
 const STEP_BYTES: usize = 1024 * 1024;
 /// When what could not be fetched is tried again.
 const RETRY: Duration = Duration::from_secs(30);
+/// When it is looked again for entries that came late.
+const LOOK_AGAIN: Duration = Duration::from_secs(3600);
 /// How long fetching one document may take.
 const FETCH: Duration = Duration::from_secs(600);
 
@@ -160,7 +162,7 @@ impl Exchange {
         loop {
             changes.borrow_and_update();
             let wait = match self.fetch_missing().await {
-                Ok(0) => Duration::MAX,
+                Ok(0) => LOOK_AGAIN,
                 Ok(missing) => {
                     tracing::info!(missing, "documents of a node that this one stands for are still there");
                     RETRY
@@ -192,25 +194,28 @@ impl Exchange {
                 open.push(*document);
             }
         }
-        let told = |open: &[Kept]| {
-            let missing_bytes = open.iter().map(|document| document.size).sum();
-            let (documents, missing) = (all.len() as u64, open.len() as u64);
-            *self.taking_over.0.lock() = TakeOver { documents, missing, missing_bytes };
-        };
-        told(&open);
-        let mut missing = Vec::new();
-        while let Some(document) = open.pop() {
-            // An unreachable custodian is met again by every other document, each after its own time.
-            if let Err(error) = self.fetch_content(&view, document).await {
-                tracing::debug!(key = %document.key, reason = error.reason(), "a document is not fetched");
-                missing.push(document);
-                if matches!(error, ExchangeError::Unavailable { .. } | ExchangeError::Deadline { .. }) {
-                    missing.append(&mut open);
+        let missing_bytes = open.iter().map(|document| document.size).sum();
+        let (documents, missing) = (all.len() as u64, open.len() as u64);
+        *self.taking_over.0.lock() = TakeOver { documents, missing, missing_bytes };
+        drop(all);
+        for document in open {
+            match self.fetch_content(&view, document).await {
+                Ok(()) => {
+                    let mut left = self.taking_over.0.lock();
+                    left.missing -= 1;
+                    left.missing_bytes -= document.size;
+                }
+                // Every other document would meet it again, each after its own time.
+                Err(error @ (ExchangeError::Unavailable { .. } | ExchangeError::Deadline { .. })) => {
+                    tracing::debug!(reason = error.reason(), "documents are not fetched now");
+                    break;
+                }
+                Err(error) => {
+                    tracing::warn!(key = %document.key, reason = error.reason(), "a document is not fetched");
                 }
             }
-            told(&[&open[..], &missing[..]].concat());
         }
-        Ok(missing.len() as u64)
+        Ok(self.taking_over().missing)
     }
 
     async fn has(&self, sha256: &[u8; 32]) -> Result<bool, ExchangeError> {

@@ -7,8 +7,8 @@
 //! 4. its epoch is known of that node and its seq can have been committed in it,
 //! 5. flow, id, subject and body of a known kind say the same as its envelope.
 //!
-//! Directory records are judged first, keys before epochs before nodes before institutions before successions, and count for the records after
-//! them ([`Staged`]), so the order inside a batch does not matter. Unknown kinds and flows need only 1 to 4.
+//! Directory records are judged first, keys before epochs before nodes before institutions before successions, and count for
+//! the records after them ([`Staged`]), so the order inside a batch does not matter. Unknown kinds and flows need only 1 to 4.
 //!
 //! Whose term it was stays known ([`crate::DirectoryView::terms`]), so an old writer's records are good for ever, also when they
 //! are shipped again; in the term of its successor it is a stranger.
