@@ -69,7 +69,7 @@ impl Exchange {
     /// Has `to` stand for `from`, which has handed over its institutions before. Asked again it changes nothing.
     pub async fn hand_over(&self, caller: &Caller, request: HandOver) -> Result<HandedOver, ExchangeError> {
         let _permit = permit(caller, Action::Operate, &self.parts.node.path)?;
-        let _deciding = self.parts.directory.decide().await;
+        let deciding = self.parts.directory.decide().await;
         let view = self.parts.directory.snapshot();
         let (node, successor) = self.parties_of(&view, &request)?;
         let outcome = if view.successor(&node) == Some(successor) {
@@ -82,6 +82,8 @@ impl Exchange {
             self.commit_succession(node, successor).await?;
             tracing::info!(from = %request.from, to = %request.to, "a node stands for another");
         }
+        // Nobody need wait while the log is read.
+        drop(deciding);
         let held = self.content_of(|custodian| custodian == node).await?;
         let bytes = held.iter().map(|document| document.size).sum();
         Ok(HandedOver { outcome, documents: held.len() as u64, bytes })

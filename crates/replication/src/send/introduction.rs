@@ -20,6 +20,7 @@ pub(super) struct Introduction {
     pub records: Vec<Record>,
 }
 
+/// Reads it from the store; at most the newest [`MAX_EPOCHS`], without a gap.
 pub(super) fn of(store: &Store, origin: OriginId) -> Result<Introduction, ReadError> {
     let Some(newest) = store.last_epoch() else { return Ok(Introduction::default()) };
     let Introduction { mut epochs, mut began, mut records } = Introduction::default();
