@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 /// Which of our crates each crate may use. Invariants are absences: what is not listed here cannot happen.
 const ALLOWED: &[(&str, &[&str])] = &[
     ("model", &[]),
+    ("linkage", &["model"]),
     ("store", &["model"]),
     ("identity", &["model"]),
     ("wire", &["model"]),

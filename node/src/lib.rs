@@ -15,7 +15,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::Parser;
-use commands::{ca, check_config, doctor, init, recover};
+use commands::{ca, check_config, doctor, init, linkage, recover};
 
 /// Under load a node spent about a tenth of its time in glibc's allocator (`perf`, `tiermesh bench node`).
 #[global_allocator]
@@ -49,6 +49,8 @@ enum Command {
     Scrub(OnlineScrub),
     /// Has an institution, or all institutions of a node, file with another node.
     Move(Online<cli::Move>),
+    #[command(subcommand)]
+    Linkage(linkage::Linkage),
     #[command(flatten)]
     Demo(demo::Command),
 }
@@ -98,6 +100,7 @@ pub fn main_of_release(protocols: &[u32]) -> ExitCode {
         Command::Status(OnlineStatus { global, status }) => online(cli::Command::Status(status), &global),
         Command::Scrub(OnlineScrub { global, scrub }) => online(cli::Command::Scrub(scrub), &global),
         Command::Move(Online { global, command }) => online(cli::Command::Move(command), &global),
+        Command::Linkage(command) => linkage::run(&command),
         Command::Demo(command) => demo::run(&command),
     }
 }

@@ -4,6 +4,7 @@ pub mod ca;
 pub mod check_config;
 pub mod doctor;
 pub mod init;
+pub mod linkage;
 pub mod recover;
 
 use std::process::ExitCode;

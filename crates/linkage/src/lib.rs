@@ -1,0 +1,22 @@
+//! Record linkage: which registrations are the same human being.
+//!
+//! Pure: no I/O, no clock, no randomness, no async; the same registrations in the same order give the same persons.
+//! A registration is [normalised](normalise) into [features], [blocking](block) proposes candidates, [comparisons](compare) give one level per
+//! field, the [model] scores them, the [linker] decides.
+
+pub mod block;
+pub mod cluster;
+pub mod compare;
+pub mod evaluate;
+pub mod explain;
+pub mod features;
+pub mod index;
+pub mod linker;
+pub mod model;
+pub mod normalise;
+pub mod train;
+
+pub use explain::Explanation;
+pub use features::Features;
+pub use linker::{Link, Linker, Outcome};
+pub use model::{Model, ModelError, Scorer};

@@ -1,0 +1,206 @@
+//! Identifiers: resident IDs with what they say of their holder, mistyped ones, and documents of other types.
+
+use model::codes;
+use model::normalise::identifier_key;
+use model::{PartialDate, ResidentId};
+
+use super::characters::fold;
+use super::name::NameKind;
+
+/// Whether the number of a resident ID is the registered person's own, from what the number says of its holder.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Belongs {
+    /// Birth date or sex contradict: somebody else's card was shown (a child's guardian, a relative).
+    Another,
+    /// Nothing to compare with, or a birth date that differs by what a slip or a guess explains.
+    Perhaps,
+    /// Birth date and sex agree.
+    Own,
+}
+
+/// The number of a resident ID as it was given.
+#[derive(Clone, PartialEq, Eq)]
+pub struct ResidentNumber {
+    /// Canonical characters when valid, otherwise what was typed: at most [`ResidentNumber::MAX`] digits and X.
+    pub digits: Box<[u8]>,
+    /// Form and check digit are right.
+    pub valid: bool,
+    pub belongs: Belongs,
+}
+
+impl std::fmt::Debug for ResidentNumber {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "ResidentNumber(\"...\", valid: {}, {:?})", self.valid, self.belongs)
+    }
+}
+
+impl ResidentNumber {
+    /// Characters kept of a mistyped number.
+    pub const MAX: usize = 20;
+
+    /// Reads a number; none for what holds no number (`无`, zeros) or is too short to be one with a slip.
+    pub fn read(text: &str, birth: Option<PartialDate>, sex: u8) -> Option<Self> {
+        if let Ok(id) = ResidentId::parse(text) {
+            let belongs = belongs(id.birth_date(), id.sex().code().parse().unwrap_or(0), birth, sex);
+            return Some(Self { digits: id.as_str().as_bytes().into(), valid: true, belongs });
+        }
+        let mut typed = text.chars().take(64).map(fold).filter(char::is_ascii_alphanumeric);
+        let digits: Box<[u8]> = typed.by_ref().take(Self::MAX).map(|c| c as u8).collect();
+        let plausible = (14..=Self::MAX).contains(&digits.len())
+            && typed.next().is_none()
+            && digits.iter().all(|c| c.is_ascii_digit() || *c == b'X')
+            && digits.windows(2).filter(|pair| pair[0] == pair[1]).count() < 12;
+        let digits = if plausible && digits.len() <= 16 { expand(&digits) } else { digits };
+        plausible.then_some(Self { digits, valid: false, belongs: Belongs::Perhaps })
+    }
+
+    /// The number as it stands under a name: a newborn that has no name yet has no number either, unless the number says so.
+    #[must_use]
+    pub fn under(mut self, name: NameKind, birth: Option<PartialDate>) -> Self {
+        if self.valid && name == NameKind::Newborn && birth.is_none() {
+            self.belongs = Belongs::Another;
+        }
+        self
+    }
+
+    /// Whether the numbers differ by one slip of the keyboard: a digit wrong, left out, doubled, two exchanged.
+    pub fn one_slip(&self, other: &Self) -> bool {
+        one_slip(&self.digits, &other.digits)
+    }
+
+    /// Whether one of the numbers is the other with up to two slips.
+    pub fn two_slips(&self, other: &Self) -> bool {
+        let differing = self.digits.iter().zip(&other.digits).filter(|(a, b)| a != b).count();
+        self.digits.len() == other.digits.len() && differing <= 2
+    }
+}
+
+/// A mistyped number of the old form in the new one, as far as that goes, so that it resembles the valid one.
+fn expand(old: &[u8]) -> Box<[u8]> {
+    let mut digits = old[..6].to_vec();
+    digits.extend_from_slice(b"19");
+    digits.extend_from_slice(&old[6..]);
+    digits.into()
+}
+
+/// A document of another type: passport, permit, birth certificate, health card.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct Identifier {
+    /// Written form folded; types are not kept apart, since desks mix them up.
+    pub value: Box<str>,
+}
+
+impl std::fmt::Debug for Identifier {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Identifier(\"...\")")
+    }
+}
+
+impl Identifier {
+    /// Characters compared; longer values are no identifiers.
+    const MAX: usize = 32;
+
+    pub fn read(kind: &str, value: &str) -> Option<Self> {
+        let key = identifier_key(if kind.is_empty() { codes::OTHER_DOCUMENT } else { kind }, value)?;
+        let telling = key.len() >= 5 && key.len() <= Self::MAX && key.bytes().any(|c| c.is_ascii_digit());
+        telling.then(|| Self { value: key.into() })
+    }
+
+    pub fn one_slip(&self, other: &Self) -> bool {
+        one_slip(self.value.as_bytes(), other.value.as_bytes())
+    }
+}
+
+/// One character wrong, left out, put in, or two neighbours exchanged.
+pub fn one_slip(a: &[u8], b: &[u8]) -> bool {
+    let same_start = a.iter().zip(b).take_while(|(x, y)| x == y).count();
+    let (a, b) = (&a[same_start..], &b[same_start..]);
+    let same_end = a.iter().rev().zip(b.iter().rev()).take_while(|(x, y)| x == y).count();
+    let (a, b) = (&a[..a.len() - same_end], &b[..b.len() - same_end]);
+    match (a.len(), b.len()) {
+        (1, 0 | 1) | (0, 1) => true,
+        (2, 2) => a[0] == b[1] && a[1] == b[0],
+        _ => false,
+    }
+}
+
+fn belongs(id_birth: PartialDate, id_sex: u8, birth: Option<PartialDate>, sex: u8) -> Belongs {
+    let sex_known = matches!(sex, 1 | 2);
+    let Some(birth) = birth else { return Belongs::Perhaps };
+    if birth == id_birth {
+        return if !sex_known || sex == id_sex { Belongs::Own } else { Belongs::Perhaps };
+    }
+    let (written, stated) = (parts(id_birth), parts(birth));
+    let same = (0..3).filter(|part| written[*part] == stated[*part] && stated[*part] != 0).count();
+    let default = stated[1] <= 1 && stated[2] <= 1 && written[0] == stated[0];
+    let exchanged = written[0] == stated[0] && written[1] == stated[2] && written[2] == stated[1];
+    let year_slip = written[0].abs_diff(stated[0]) <= 2 || written[0].abs_diff(stated[0]) == 10;
+    if (same == 2 && year_slip || default || exchanged) && (!sex_known || sex == id_sex) {
+        Belongs::Perhaps
+    } else {
+        Belongs::Another
+    }
+}
+
+/// Year, month and day, zero where unknown.
+pub fn parts(date: PartialDate) -> [u16; 3] {
+    [date.year(), u16::from(date.month().unwrap_or(0)), u16::from(date.day().unwrap_or(0))]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str, birth: &str, sex: u8) -> Option<(bool, Belongs)> {
+        ResidentNumber::read(text, birth.parse().ok(), sex).map(|number| (number.valid, number.belongs))
+    }
+
+    #[test]
+    fn a_number_says_whose_it_is() {
+        for (birth, sex, belongs) in [
+            ("1949-12-31", 2, Belongs::Own),
+            ("1949-12-31", 0, Belongs::Own),
+            ("1949-12-31", 1, Belongs::Perhaps),
+            ("", 2, Belongs::Perhaps),
+            ("1949-12-21", 2, Belongs::Perhaps),
+            ("1949-01-01", 2, Belongs::Perhaps),
+            ("1959-12-31", 2, Belongs::Perhaps),
+            ("1975-12-31", 2, Belongs::Another),
+            ("1949-03-05", 2, Belongs::Another),
+            ("1949-12-21", 1, Belongs::Another),
+        ] {
+            assert_eq!(read("11010519491231002X", birth, sex), Some((true, belongs)), "{birth} {sex}");
+        }
+    }
+
+    #[test]
+    fn mistyped_numbers_are_kept_and_placeholders_are_not() {
+        assert_eq!(read("110105194912310021", "1949-12-31", 2), Some((false, Belongs::Perhaps)));
+        for nothing in [
+            "",
+            "无",
+            "000000000000000000",
+            "530000000000000000",
+            "未带证件",
+            "12345",
+            "1111111111111111111111111",
+        ] {
+            assert_eq!(read(nothing, "1949-12-31", 2), None, "{nothing}");
+        }
+    }
+
+    #[test]
+    fn slips_of_the_keyboard() {
+        for (a, b, slip) in [
+            ("123456", "123456", false),
+            ("123456", "123457", true),
+            ("123456", "124356", true),
+            ("123456", "12346", true),
+            ("123456", "1234556", true),
+            ("123456", "125436", false),
+            ("123456", "654321", false),
+        ] {
+            assert_eq!(one_slip(a.as_bytes(), b.as_bytes()), slip, "{a} {b}");
+        }
+    }
+}

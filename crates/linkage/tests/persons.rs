@@ -1,0 +1,254 @@
+//! Who is held to be whom: tables of registrations as hospitals write them. All people are invented.
+
+use linkage::linker::Place;
+use linkage::{Explanation, Features, Linker, Model, Outcome, Scorer};
+use model::body::{Address, Contact, Identifier, Registration};
+
+/// A registration: name, sex, birth date, identifier type, identifier, phone, address, mother.
+type Row<'a> = [&'a str; 8];
+
+const ID: &str = "530102198503124514";
+const OTHER_ID: &str = "530102198503124573";
+const MOTHERS_ID: &str = "530102195806028526";
+
+fn registration([name, sex, birth_date, kind, id, phone, address, mother]: Row<'_>) -> Registration {
+    let some = |text: &str| (!text.is_empty()).then(|| text.to_owned());
+    Registration {
+        name: name.into(),
+        sex: sex.into(),
+        birth_date: birth_date.into(),
+        identifiers: some(id)
+            .map(|value| Identifier { r#type: kind.into(), value, assigner: String::new() })
+            .into_iter()
+            .collect(),
+        phones: some(phone).into_iter().collect(),
+        addresses: some(address)
+            .map(|text| Address { text, region_code: String::new() })
+            .into_iter()
+            .collect(),
+        contacts: some(mother)
+            .map(|name| Contact { name, relation: "母亲".into(), phone: String::new() })
+            .into_iter()
+            .collect(),
+        ..Registration::default()
+    }
+}
+
+fn features(row: Row<'_>) -> Features {
+    Features::of(&registration(row), "530102".parse().ok().as_ref())
+}
+
+/// A linker that knows enough strangers for names to be common or rare.
+fn linker() -> Linker {
+    let mut linker = Linker::new(Scorer::new(Model::shipped()));
+    let (surnames, given) =
+        ("李王张刘陈杨赵黄周吴", ["秀英", "建国", "丽华", "志强", "桂兰", "文博", "雨涵", "国庆"]);
+    for (number, surname) in surnames.chars().cycle().take(800).enumerate() {
+        let name = format!("{surname}{}", given[number % given.len()]);
+        let birth = format!("{}-{:02}-{:02}", 1940 + number % 80, 1 + number % 12, 1 + number % 28);
+        let (sex, phone) = ((1 + number % 2).to_string(), format!("139{:08}", number * 7919 + 12_345));
+        let address = format!("云南省昆明市五华区龙泉镇白水村{}组{}号", number % 17 + 1, number % 90 + 1);
+        linker.register(features([&name, &sex, &birth, "", "", &phone, &address, ""]));
+    }
+    linker
+}
+
+fn register(linker: &mut Linker, row: Row<'_>) -> Place {
+    linker.register(features(row)).place
+}
+
+/// Whether two registrations become one person.
+fn same(a: Row<'_>, b: Row<'_>) -> bool {
+    let mut linker = linker();
+    let (a, b) = (register(&mut linker, a), register(&mut linker, b));
+    linker.person_of(a) == linker.person_of(b)
+}
+
+const HOME: &str = "云南省昆明市五华区人民路387号翠湖家园3幢2单元1201室";
+
+#[test]
+fn one_person_however_written() {
+    let full = ["段正明", "1", "1985-03-12", "01", ID, "13987654321", HOME, ""];
+    for other in [
+        ["段正明", "1", "1985-03-12", "01", "530102850312451", "", "", ""],
+        ["段正明", "1", "1985-03-12", "02", "５３０１０２１９８５０３１２４５１４", "", "", ""],
+        ["段正明", "1", "1985-03-12", "01", "530102198503124154", "", "", ""],
+        ["段政明", "1", "1985-03-12", "01", ID, "", "", ""],
+        ["段正明", "1", "1985-12-03", "01", ID, "", "", ""],
+        ["段正明", "1", "1985-03-12", "", "", "13987654321", "", ""],
+        ["段 正明（复诊）", "1", "1985-03-12", "", "", "", "昆明市五华区人民路387号翠湖家园3幢1201", ""],
+        ["段政铭", "1", "1985-03-12", "", "", "+86 13987654321", HOME, ""],
+        ["段建设", "1", "1985-03-12", "01", ID, "", "", ""],
+        ["段正明", "0", "", "", "", "13987654321", HOME, ""],
+    ] {
+        assert!(same(full, other) && same(other, full), "{other:?}");
+    }
+}
+
+#[test]
+fn different_people_however_alike() {
+    let full = ["段正明", "1", "1985-03-12", "01", ID, "13987654321", HOME, ""];
+    for (other, why) in [
+        (["段正明", "1", "1985-03-12", "01", OTHER_ID, "", "", ""], "a namesake"),
+        (
+            ["段正明", "1", "1985-03-12", "01", OTHER_ID, "13987654321", HOME, ""],
+            "a namesake at the same address",
+        ),
+        (["段正华", "1", "1985-03-12", "", "", "13987654321", HOME, ""], "a twin"),
+        (["段正华", "1", "1988-07-01", "", "", "13987654321", HOME, ""], "a brother"),
+        (["段小明", "1", "2012-07-01", "01", ID, "13987654321", HOME, ""], "a child with its father's card"),
+        (["李建国", "1", "1985-03-12", "", "", "", "", ""], "a stranger born on the same day"),
+        (["段正明", "1", "1951-08-30", "", "", "", "", ""], "a namesake of another age"),
+    ] {
+        assert!(!same(full, other) && !same(other, full), "{why}");
+    }
+}
+
+#[test]
+fn a_newborn_and_the_named_child_are_one() {
+    let newborn = ["段秀英之子", "1", "2020-05-02", "01", MOTHERS_ID, "13987654321", HOME, "段秀英"];
+    let named = ["李浩然", "1", "2020-05-02", "01", "53010220200502451X", "13987654321", HOME, "段秀英"];
+    assert!(same(newborn, named) && same(named, newborn));
+    let mother = ["段秀英", "2", "1958-06-02", "01", MOTHERS_ID, "13987654321", HOME, ""];
+    assert!(!same(newborn, mother), "the mother is not her child");
+    let next = ["段秀英之子", "1", "2022-03-01", "", "", "13987654321", HOME, "段秀英"];
+    assert!(!same(newborn, next), "the next child is another one");
+    let (one, two) = (
+        ["段秀英之女大双", "2", "2020-05-02", "", "", "13987654321", HOME, "段秀英"],
+        ["段秀英之女小双", "2", "2020-05-02", "", "", "13987654321", HOME, "段秀英"],
+    );
+    assert!(!same(one, two), "numbered twins are two");
+}
+
+#[test]
+fn two_resident_ids_are_never_joined_by_a_third_registration() {
+    let mut linker = linker();
+    let a = register(&mut linker, ["段正明", "1", "1985-03-12", "01", ID, "13987654321", HOME, ""]);
+    let b = register(&mut linker, ["段正明", "1", "1985-03-12", "01", OTHER_ID, "13987654321", HOME, ""]);
+    let outcome = linker.register(features(["段正明", "1", "1985-03-12", "", "", "13987654321", HOME, ""]));
+    assert_ne!(linker.person_of(a), linker.person_of(b));
+    assert_eq!(outcome.same, None, "either could be meant");
+    assert_eq!(outcome.possible.len(), 2, "a human is asked about both");
+}
+
+#[test]
+fn a_later_registration_corrects_an_earlier_link() {
+    let mut linker = linker();
+    // Without a number the child is nearest to its sibling; with one it turns out to be somebody else.
+    let sibling = register(
+        &mut linker,
+        ["和桐珂", "2", "2013-05-24", "01", "530125201305240601", "17555599372", HOME, "赵燕露"],
+    );
+    let unclear = register(&mut linker, ["和潼可", "2", "2013-05-24", "", "", "17555599372", HOME, "赵燕露"]);
+    assert_eq!(linker.person_of(sibling), linker.person_of(unclear), "they sound the same");
+    let clear = register(
+        &mut linker,
+        ["和潼可", "2", "2013-05-24", "01", "530125201305240580", "17555599372", HOME, "赵燕露"],
+    );
+    assert_eq!(linker.person_of(unclear), linker.person_of(clear));
+    assert_ne!(linker.person_of(sibling), linker.person_of(clear));
+}
+
+#[test]
+fn what_a_human_decides_stands() {
+    let mut linker = linker();
+    let full = ["段正明", "1", "1985-03-12", "01", ID, "13987654321", HOME, ""];
+    let (a, b) = (register(&mut linker, full), register(&mut linker, full));
+    assert_eq!(linker.person_of(a), linker.person_of(b));
+    linker.decide(a, b, false);
+    assert_ne!(linker.person_of(a), linker.person_of(b));
+    for _ in 0..3 {
+        register(&mut linker, full);
+        assert_ne!(linker.person_of(a), linker.person_of(b), "a separated pair never re-forms by itself");
+    }
+    linker.decide(a, b, true);
+    assert_eq!(linker.person_of(a), linker.person_of(b), "the latest decision counts");
+    let other = register(&mut linker, ["段正明", "1", "1985-03-12", "01", OTHER_ID, "", "", ""]);
+    linker.decide(a, other, true);
+    assert_eq!(linker.person_of(a), linker.person_of(other), "a human may join two resident IDs");
+    linker.decide(a, a, true);
+    linker.decide(a, 1_000_000, true);
+}
+
+#[test]
+fn nothing_joins_those_of_whom_nothing_is_known() {
+    let nobody = ["无名氏", "0", "", "01", "000000000000000000", "13800000000", "", ""];
+    assert!(!same(nobody, nobody));
+    assert!(!same([""; 8], [""; 8]));
+    let common = ["李秀英", "2", "", "", "", "", "", ""];
+    assert!(!same(common, common));
+}
+
+#[test]
+fn a_hostile_flood_neither_joins_nor_slows() {
+    let mut linker = linker();
+    let mut most = 0;
+    for number in 0..3000 {
+        let birth = format!("{}-{:02}-{:02}", 1930 + number % 89, 1 + number % 12, 1 + number % 28);
+        let name: String = [
+            char::from_u32(0x4e00 + number * 3 % 2000).unwrap(),
+            char::from_u32(0x5000 + number * 7 % 1900).unwrap(),
+        ]
+        .iter()
+        .collect();
+        let row = features([&name, "1", &birth, "", "", "13987654321", "昆明市五华区", ""]);
+        let keys = linkage::block::keys(&row);
+        most = most.max(linker.candidates(&keys));
+        let Outcome { place, same, .. } = linker.register(row);
+        let why = same.map(|link| {
+            Explanation::of(&linker, linker.features(place), linker.features(link.other)).to_string()
+        });
+        assert_eq!(why, None, "registration {number}");
+    }
+    assert!(most <= linkage::index::MAX_CANDIDATES, "{most}");
+    let long = "李".repeat(10_000);
+    register(&mut linker, [&long, "1", "1985-03-12", "01", &long, &long, &long, &long]);
+}
+
+#[test]
+fn a_person_of_many_registrations_stays_one() {
+    let mut linker = linker();
+    let full = ["段正明", "1", "1985-03-12", "01", ID, "13987654321", HOME, ""];
+    let first = register(&mut linker, full);
+    for _ in 0..300 {
+        let next = register(&mut linker, full);
+        assert_eq!(linker.person_of(first), linker.person_of(next));
+    }
+}
+
+#[test]
+fn names_in_letters_are_compared_too() {
+    let full = [
+        "MARIA DE LA CRUZ",
+        "2",
+        "1979-11-03",
+        "03",
+        "P1234567",
+        "0612345678",
+        "12 rosemary crescent greenfields",
+        "",
+    ];
+    for other in [
+        ["Cruz, Maria de la", "2", "1979-11-03", "", "", "0612345678", "", ""],
+        ["maria de la crus", "2", "1979-11-03", "03", "P1234567", "", "", ""],
+        ["Maria Cruz", "2", "1979-11-03", "03", "p 123-4567", "", "", ""],
+    ] {
+        assert!(same(full, other), "{}", other[0]);
+    }
+    assert!(!same(full, ["JOHN SMITH", "1", "1979-11-03", "", "", "", "", ""]));
+}
+
+#[test]
+fn an_explanation_adds_up() {
+    let mut linker = linker();
+    let a = register(&mut linker, ["段正明", "1", "1985-03-12", "01", ID, "13987654321", HOME, ""]);
+    let b = register(&mut linker, ["段政明", "1", "1985-03-12", "", "", "13987654321", HOME, ""]);
+    let explanation = Explanation::of(&linker, linker.features(a), linker.features(b));
+    let sum: f32 = explanation.fields.iter().map(|field| field.weight).sum();
+    assert!((explanation.expectation + sum + explanation.others - explanation.weight).abs() < 1e-3);
+    assert!(explanation.others <= 0.0, "further explanations only take away");
+    let level = |name: &str| explanation.fields.iter().find(|field| field.comparison == name).unwrap().level;
+    assert_eq!((level("name"), level("phone"), level("identifier")), ("sounds_same", "same", "missing"));
+    let text = explanation.to_string();
+    assert!(text.contains("sounds_same") && !text.contains('段') && !text.contains("13987654321"), "{text}");
+}

@@ -1,0 +1,238 @@
+//! `tiermesh linkage evaluate` and `dry-run`: a population registered in file order, and what comes out.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::time::Instant;
+
+use linkage::evaluate::{Scores, score};
+use linkage::linker::Place;
+use linkage::{Linker, Model, Outcome, Scorer};
+
+use super::population::Population;
+use super::{LinkageError, model, write};
+use crate::commands::print_json;
+
+/// Registers a population one by one in file order, and judges the persons by truth.csv.
+#[derive(Debug, clap::Args)]
+pub struct Evaluate {
+    /// Folder with registrations.csv and truth.csv.
+    population: PathBuf,
+    /// A model in a file, instead of the shipped one.
+    #[arg(long)]
+    model: Option<PathBuf>,
+    /// Writes reg_id,cluster_id here.
+    #[arg(long)]
+    clusters: Option<PathBuf>,
+    /// Also with every review answered truthfully as it comes up.
+    #[arg(long)]
+    answered: bool,
+    #[arg(long)]
+    json: bool,
+}
+
+/// Lists which registrations another model would put with other ones.
+#[derive(Debug, clap::Args)]
+pub struct DryRun {
+    /// Folder with registrations.csv.
+    population: PathBuf,
+    /// The model to try.
+    #[arg(long)]
+    model: PathBuf,
+    /// The model in use, instead of the shipped one.
+    #[arg(long)]
+    instead_of: Option<PathBuf>,
+    #[arg(long)]
+    json: bool,
+}
+
+/// What a run over a population gave.
+struct Run {
+    linker: Linker,
+    outcomes: Vec<Outcome>,
+    seconds: f64,
+    p99_us: u128,
+    questions: usize,
+}
+
+pub fn run(args: &Evaluate) -> Result<(), LinkageError> {
+    let model = model(args.model.as_deref())?;
+    let population = Population::read(&args.population)?;
+    if args.answered && population.truth.is_none() {
+        return Err(LinkageError::NoTruth);
+    }
+    let run = register(&population, &model, None);
+    if let Some(file) = &args.clusters {
+        let rows = population.ids.iter().zip(clusters(&run.linker));
+        write(
+            file,
+            &rows.fold("reg_id,cluster_id\n".to_owned(), |text, (id, cluster)| {
+                text + id + "," + &cluster.to_string() + "\n"
+            }),
+        )?;
+    }
+    let answered = args.answered.then(|| register(&population, &model, population.truth.as_deref()));
+    let figures = figures(&population, &run, answered.as_ref());
+    if args.json {
+        print_json(&figures);
+    } else {
+        for (name, value) in figures.as_object().into_iter().flatten() {
+            println!("{name:<44} {value}");
+        }
+    }
+    Ok(())
+}
+
+/// Registers everybody in order. With the truth, every question is answered at once.
+fn register(population: &Population, model: &Model, truth: Option<&[String]>) -> Run {
+    let mut linker = Linker::new(Scorer::new(model.clone()));
+    let mut outcomes: Vec<Outcome> = Vec::with_capacity(population.features.len());
+    let mut taken: Vec<u128> = Vec::with_capacity(population.features.len());
+    let mut questions = 0;
+    let start = Instant::now();
+    for features in &population.features {
+        let features = features.clone();
+        let before = Instant::now();
+        let outcome = linker.register(features);
+        taken.push(before.elapsed().as_micros());
+        if let Some(truth) = truth.filter(|_| outcome.is_for_review()) {
+            let doubtful = outcome.same.filter(|_| outcome.doubtful);
+            for link in outcome.possible.iter().chain(doubtful.as_ref()) {
+                questions += 1;
+                let same = truth[outcome.place as usize] == truth[link.other as usize];
+                linker.decide(outcome.place, link.other, same);
+            }
+        }
+        outcomes.push(outcome);
+    }
+    let seconds = start.elapsed().as_secs_f64();
+    taken.sort_unstable();
+    let p99_us = taken.get(taken.len() * 99 / 100).copied().unwrap_or(0);
+    Run { linker, outcomes, seconds, p99_us, questions }
+}
+
+fn clusters(linker: &Linker) -> Vec<u32> {
+    (0..linker.len()).map(|place| linker.person_of(place as Place)).collect()
+}
+
+fn figures(population: &Population, run: &Run, answered: Option<&Run>) -> serde_json::Value {
+    let n = run.linker.len().max(1) as f64;
+    let reviews = run.outcomes.iter().filter(|outcome| outcome.is_for_review()).count();
+    let (keys, closed) = run.linker.keys();
+    let mut figures = serde_json::json!({
+        "registrations": run.linker.len(),
+        "clusters": run.linker.persons(),
+        "model": run.linker.scorer().model().version,
+        "reviews_per_1000": reviews as f64 * 1000.0 / n,
+        "registrations_per_s": (n / run.seconds.max(1e-9)).round(),
+        "p99_us": run.p99_us as u64,
+        "blocking_keys": keys,
+        "blocking_keys_closed": closed,
+    });
+    let Some(truth) = &population.truth else { return figures };
+    let found = clusters(&run.linker);
+    let scores = score(truth, &found);
+    for (name, value) in [
+        ("precision", scores.precision),
+        ("recall", scores.recall),
+        ("f1", scores.f1),
+        ("bcubed_precision", scores.bcubed_precision),
+        ("bcubed_recall", scores.bcubed_recall),
+        ("bcubed_f1", scores.bcubed_f1),
+    ] {
+        figures[name] = value.into();
+    }
+    figures["persons"] = scores.persons.into();
+    figures["false_pairs"] = scores.false_pairs.into();
+    figures["missed_pairs"] = scores.missed_pairs.into();
+    let (own, any) = false_links_between_ids(population, truth, &run.linker, &found);
+    figures["false_links_between_different_valid_ids"] = own.into();
+    figures["false_links_with_anothers_card"] = (any - own).into();
+    if let Some(answered) = answered {
+        let scores: Scores = score(truth, &clusters(&answered.linker));
+        let asked = answered.outcomes.iter().filter(|outcome| outcome.is_for_review()).count();
+        figures["answered_f1"] = scores.f1.into();
+        figures["answered_bcubed_f1"] = scores.bcubed_f1.into();
+        figures["answered_reviews_per_1000"] = (asked as f64 * 1000.0 / n).into();
+        figures["answered_questions"] = answered.questions.into();
+    }
+    figures
+}
+
+/// Pairs of different persons in one cluster with different valid resident IDs: those whose IDs are their own, and all, with those
+/// where somebody else's card was shown (a child's guardian's).
+fn false_links_between_ids(
+    population: &Population,
+    truth: &[String],
+    linker: &Linker,
+    found: &[u32],
+) -> (usize, usize) {
+    let mut members: HashMap<u32, Vec<usize>> = HashMap::new();
+    for (place, cluster) in found.iter().enumerate() {
+        members.entry(*cluster).or_default().push(place);
+    }
+    let (mut own, mut any) = (0, 0);
+    for members in members.values() {
+        for (at, a) in members.iter().enumerate() {
+            for b in &members[at + 1..] {
+                let (Some(one), Some(other)) = (&population.resident_ids[*a], &population.resident_ids[*b])
+                else {
+                    continue;
+                };
+                if one == other || truth[*a] == truth[*b] {
+                    continue;
+                }
+                any += 1;
+                let (one, other) = (linker.features(*a as Place), linker.features(*b as Place));
+                own += usize::from(one.own_number().is_some() && other.own_number().is_some());
+            }
+        }
+    }
+    (own, any)
+}
+
+pub fn dry_run(args: &DryRun) -> Result<(), LinkageError> {
+    let (new, old) = (model(Some(&args.model))?, model(args.instead_of.as_deref())?);
+    let population = Population::read(&args.population)?;
+    let before = companions(&register(&population, &old, None).linker);
+    let after = companions(&register(&population, &new, None).linker);
+    let ids = |places: &[usize]| -> Vec<&str> {
+        places.iter().map(|place| population.ids[*place].as_str()).collect()
+    };
+    let mut changes = Vec::new();
+    for (place, id) in population.ids.iter().enumerate() {
+        let (before, after) = (&before[place], &after[place]);
+        let gone: Vec<usize> = before.iter().copied().filter(|other| !after.contains(other)).collect();
+        let come: Vec<usize> = after.iter().copied().filter(|other| !before.contains(other)).collect();
+        if !gone.is_empty() || !come.is_empty() {
+            changes.push(
+                serde_json::json!({ "reg_id": id, "no_longer_with": ids(&gone), "newly_with": ids(&come) }),
+            );
+        }
+    }
+    if args.json {
+        print_json(
+            &serde_json::json!({ "registrations": population.ids.len(), "changed": changes.len(), "changes": changes }),
+        );
+        return Ok(());
+    }
+    for change in &changes {
+        println!(
+            "{} no longer with {} newly with {}",
+            change["reg_id"], change["no_longer_with"], change["newly_with"]
+        );
+    }
+    println!("{} of {} registrations would be with other ones", changes.len(), population.ids.len());
+    Ok(())
+}
+
+/// For every registration the others of its person.
+fn companions(linker: &Linker) -> Vec<Vec<usize>> {
+    let mut members: HashMap<u32, Vec<usize>> = HashMap::new();
+    let found = clusters(linker);
+    for (place, cluster) in found.iter().enumerate() {
+        members.entry(*cluster).or_default().push(place);
+    }
+    let others =
+        |place: usize| members[&found[place]].iter().copied().filter(|other| *other != place).collect();
+    (0..found.len()).map(others).collect()
+}
