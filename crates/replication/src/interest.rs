@@ -170,6 +170,29 @@ impl Selection {
         Ok(selected)
     }
 
+    /// Which of what this node forgot the child is to forget too. What came again, it forgets unless it is told that: the version
+    /// that came follows none, so nobody would find in it what was told before.
+    pub fn forgotten(
+        &self,
+        forgotten: Vec<(RecordKey, Version)>,
+        view: &DirectoryView,
+        store: &Store,
+    ) -> Result<Vec<(RecordKey, Version)>, ReadError> {
+        let mut gone = Vec::with_capacity(forgotten.len());
+        for (key, version) in forgotten {
+            let again = match store.get(&key)? {
+                Some(record) => {
+                    self.stays(&record, view) || is_told(&record, &self.child, &*self.interest, view, store)?
+                }
+                None => false,
+            };
+            if !again {
+                gone.push((key, version));
+            }
+        }
+        Ok(gone)
+    }
+
     /// The child forgets these, so they may be told again.
     pub fn retracted(&mut self, retractions: &[(RecordKey, Version)]) {
         for retraction in retractions {
@@ -278,12 +301,18 @@ impl Selection {
     ) -> Result<(), ReadError> {
         let documents = self.interest.documents(&registration.key())?;
         for record in documents.iter().chain([registration]) {
-            let left = view.left(&record.envelope().origin, &self.child);
-            if !left && !self.is_signed_inside(record, view) && !self.is_of_subtree(record, view) {
+            if !self.stays(record, view) {
                 selected.retract(record);
             }
         }
         Ok(())
+    }
+
+    /// Whether the child keeps a record whatever becomes of interests: it is the subtree's own, or follows what was.
+    fn stays(&self, record: &Record, view: &DirectoryView) -> bool {
+        view.left(&record.envelope().origin, &self.child)
+            || self.is_signed_inside(record, view)
+            || self.is_of_subtree(record, view)
     }
 
     /// Whether somebody of the subtree is held to be the same person.

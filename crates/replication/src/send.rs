@@ -554,6 +554,7 @@ impl<'a> Course<'a> {
         let Selected { mut records, mut retractions } = selected;
         if let Some(selection) = &mut self.selection {
             // What was retracted here was told from here.
+            let forgotten = selection.forgotten(forgotten, directory, &sender.store)?;
             selection.retracted(&forgotten);
             retractions.extend(forgotten);
         }
