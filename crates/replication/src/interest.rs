@@ -115,6 +115,28 @@ impl Selected {
     fn retract(&mut self, record: &Record) {
         self.retractions.push((record.key(), record.envelope().version));
     }
+
+    /// Tells one more. The child forgets when all of a slice has come, whatever of it came first: what was retracted because of an
+    /// earlier record of the slice is not, if it is told because of a later one.
+    fn tell_also(&mut self, record: Record) {
+        let (key, version) = (record.key(), record.envelope().version);
+        self.retractions.retain(|(gone, upto)| *gone != key || *upto < version);
+        self.records.push(record);
+    }
+
+    /// Retracts more, and does not tell them.
+    fn retract_also(&mut self, retractions: Vec<(RecordKey, Version)>) {
+        if !retractions.is_empty() {
+            let gone = |record: &Record| {
+                let named = |(key, upto): &(RecordKey, Version)| {
+                    *key == record.key() && record.envelope().version <= *upto
+                };
+                retractions.iter().any(named)
+            };
+            self.records.retain(|record| !gone(record));
+            self.retractions.extend(retractions);
+        }
+    }
 }
 
 /// Selects for one child, during one session.
@@ -159,11 +181,11 @@ impl Selection {
                 if (its_turn || view.explains(wanted.envelope()))
                     && self.sent.insert((wanted.key(), wanted.envelope().version))
                 {
-                    selected.records.push(wanted);
+                    selected.tell_also(wanted);
                 }
             }
             self.retracted(&retractions);
-            selected.retractions.extend(retractions);
+            selected.retract_also(retractions);
             // A person may have many registrations and documents: others want to run too.
             tokio::task::yield_now().await;
         }
@@ -396,3 +418,6 @@ impl Selection {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
