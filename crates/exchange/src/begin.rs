@@ -12,7 +12,8 @@ use crate::{Exchange, ExchangeError};
 
 impl Exchange {
     /// Opens the epoch of this start; from then on writes are accepted. `key` is the directory entry of the key that the
-    /// store signs with; it and the node's own entry are committed along when the store does not hold just them.
+    /// store signs with; it and the node's own entry are committed along when the store does not hold just them, or was set
+    /// back: then others may hold later versions of them, and a root has nobody who would give them back.
     /// `noted` is the last epoch that was noted outside the store; the new one is returned, to be noted.
     pub async fn begin(
         &self,
@@ -34,9 +35,11 @@ impl Exchange {
             self.own_entry(Kind::SigningKey, RecordId::of(&[key_id.as_bytes()]), key.encode_to_vec()),
             self.own_entry(Kind::Node, RecordId::of(&[]), place.encode_to_vec()),
         ];
+        let known = self.parts.store.last_epoch().map_or(0, |last| last.counter);
+        let set_back = noted.is_some_and(|noted| noted.counter > known);
         let mut extra = Vec::new();
         for draft in &own {
-            if self.parts.store.get(&draft.key())?.is_none_or(|held| held.body() != &draft.body) {
+            if set_back || self.parts.store.get(&draft.key())?.is_none_or(|held| held.body() != &draft.body) {
                 extra.push(draft.clone());
             }
         }
@@ -69,3 +72,6 @@ impl Exchange {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -115,6 +115,28 @@ impl Selected {
     fn retract(&mut self, record: &Record) {
         self.retractions.push((record.key(), record.envelope().version));
     }
+
+    /// Tells one more. The child forgets when all of a slice has come, whatever of it came first: what was retracted because of an
+    /// earlier record of the slice is not, if it is told because of a later one.
+    fn tell_also(&mut self, record: Record) {
+        let (key, version) = (record.key(), record.envelope().version);
+        self.retractions.retain(|(gone, upto)| *gone != key || *upto < version);
+        self.records.push(record);
+    }
+
+    /// Retracts more, and does not tell them.
+    fn retract_also(&mut self, retractions: Vec<(RecordKey, Version)>) {
+        if !retractions.is_empty() {
+            let gone = |record: &Record| {
+                let named = |(key, upto): &(RecordKey, Version)| {
+                    *key == record.key() && record.envelope().version <= *upto
+                };
+                retractions.iter().any(named)
+            };
+            self.records.retain(|record| !gone(record));
+            self.retractions.extend(retractions);
+        }
+    }
 }
 
 /// Selects for one child, during one session.
@@ -159,15 +181,38 @@ impl Selection {
                 if (its_turn || view.explains(wanted.envelope()))
                     && self.sent.insert((wanted.key(), wanted.envelope().version))
                 {
-                    selected.records.push(wanted);
+                    selected.tell_also(wanted);
                 }
             }
             self.retracted(&retractions);
-            selected.retractions.extend(retractions);
+            selected.retract_also(retractions);
             // A person may have many registrations and documents: others want to run too.
             tokio::task::yield_now().await;
         }
         Ok(selected)
+    }
+
+    /// Which of what this node forgot the child is to forget too. What came again, it forgets unless it is told that: the version
+    /// that came follows none, so nobody would find in it what was told before.
+    pub fn forgotten(
+        &self,
+        forgotten: Vec<(RecordKey, Version)>,
+        view: &DirectoryView,
+        store: &Store,
+    ) -> Result<Vec<(RecordKey, Version)>, ReadError> {
+        let mut gone = Vec::with_capacity(forgotten.len());
+        for (key, version) in forgotten {
+            let again = match store.get(&key)? {
+                Some(record) => {
+                    self.stays(&record, view) || is_told(&record, &self.child, &*self.interest, view, store)?
+                }
+                None => false,
+            };
+            if !again {
+                gone.push((key, version));
+            }
+        }
+        Ok(gone)
     }
 
     /// The child forgets these, so they may be told again.
@@ -278,12 +323,18 @@ impl Selection {
     ) -> Result<(), ReadError> {
         let documents = self.interest.documents(&registration.key())?;
         for record in documents.iter().chain([registration]) {
-            let left = view.left(&record.envelope().origin, &self.child);
-            if !left && !self.is_signed_inside(record, view) && !self.is_of_subtree(record, view) {
+            if !self.stays(record, view) {
                 selected.retract(record);
             }
         }
         Ok(())
+    }
+
+    /// Whether the child keeps a record whatever becomes of interests: it is the subtree's own, or follows what was.
+    fn stays(&self, record: &Record, view: &DirectoryView) -> bool {
+        view.left(&record.envelope().origin, &self.child)
+            || self.is_signed_inside(record, view)
+            || self.is_of_subtree(record, view)
     }
 
     /// Whether somebody of the subtree is held to be the same person.
@@ -367,3 +418,6 @@ impl Selection {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

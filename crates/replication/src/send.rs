@@ -49,6 +49,9 @@ use crate::{
     restore,
 };
 
+/// Commits that are passed by at once if they hold nothing for a child.
+const MAX_PASSED_BY: u64 = 1024;
+
 /// How a sender behaves.
 #[derive(Debug, Clone)]
 pub struct SenderSettings {
@@ -361,6 +364,11 @@ enum Next {
 }
 
 impl Next {
+    /// Whether something is to go to the other end.
+    fn goes(self) -> bool {
+        matches!(self, Self::Batch | Self::Repair | Self::Mend | Self::Head)
+    }
+
     /// When to look again at the latest.
     fn or(self, head: Instant) -> Instant {
         if let Self::WaitForLine(free_at) = self { head.min(free_at) } else { head }
@@ -419,7 +427,7 @@ impl<'a> Course<'a> {
                     FromReceiver::Ack(ack) => self.acknowledged(ack).await?,
                     FromReceiver::Welcome(_) => return Err(LinkError::Protocol("a second welcome")),
                 },
-                permit = outgoing.reserve(), if matches!(next, Next::Batch | Next::Repair | Next::Mend | Next::Head) => {
+                permit = outgoing.reserve(), if next.goes() => {
                     let permit = permit.map_err(|_| closed())?;
                     let batch = match next {
                         Next::Head => {
@@ -439,7 +447,8 @@ impl<'a> Course<'a> {
                 }
                 () = tokio::task::yield_now(), if next == Next::Gather => self.gather()?,
                 _ = store.beyond(newest), if next == Next::WaitForRecords => {}
-                () = tokio::time::sleep_until(next.or(self.wake(next, head))), if next != Next::Head => {}
+                // Whatever waits for the line need not be woken: a head that is due waits for it as well.
+                () = tokio::time::sleep_until(next.or(self.wake(next, head))), if !next.goes() => {}
                 () = tokio::time::sleep_until(silent_at) => return Err(silent(&self.sender.settings)),
             }
         }
@@ -491,7 +500,7 @@ impl<'a> Course<'a> {
         if self.ready.is_empty() {
             self.look_ahead()?;
         }
-        if self.ready.is_empty() && !self.read().await? {
+        if self.ready.is_empty() && !self.read_on().await? {
             // Whose they are is being decided. Once it is, only what nobody vouches for is unknown.
             let published = self.sender.directory.decide().await;
             self.reader = self.sender.store.feed_reader(self.shipping.sent());
@@ -507,6 +516,22 @@ impl<'a> Course<'a> {
             self.asked_ms = None;
         }
         Ok(batch)
+    }
+
+    /// Reads on while nothing is for the other end: what passes it by takes no turn of the window, or a slow line to a child that is
+    /// behind would carry mostly answers to nothing, and a child that writes faster than that would never hear of anything.
+    async fn read_on(&mut self) -> Result<bool, LinkError> {
+        loop {
+            if !self.read().await? {
+                return Ok(false);
+            }
+            let [only] = self.ready.make_contiguous() else { return Ok(true) };
+            let passes_by = self.selection.is_some() && only.raw_len == 0 && only.retractions.is_empty();
+            if !passes_by || only.upto == only.head || only.upto - only.after >= MAX_PASSED_BY {
+                return Ok(true);
+            }
+            self.ready.clear();
+        }
     }
 
     /// Reads the next slice of the log and makes batches of it: before its records the directory records that they need, and
@@ -554,6 +579,7 @@ impl<'a> Course<'a> {
         let Selected { mut records, mut retractions } = selected;
         if let Some(selection) = &mut self.selection {
             // What was retracted here was told from here.
+            let forgotten = selection.forgotten(forgotten, directory, &sender.store)?;
             selection.retracted(&forgotten);
             retractions.extend(forgotten);
         }

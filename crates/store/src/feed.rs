@@ -194,7 +194,8 @@ impl FeedReader {
         Ok(true)
     }
 
-    /// The records of a frame that pass the filter and are still current, and what it says was forgotten and still is.
+    /// The records of a frame that pass the filter and are still current, and what it says was forgotten: also if it came again
+    /// since. Whoever was told of the version that went does not see that in the one that came.
     fn current(
         &self,
         content: Content,
@@ -212,9 +213,7 @@ impl FeedReader {
                 {
                     records.push(record);
                 }
-                Item::Forgotten { key, of, .. } if is_now(&key, span.offset)? => {
-                    forgotten.push((key, of.version()));
-                }
+                Item::Forgotten { key, of, .. } => forgotten.push((key, of.version())),
                 _ => {}
             }
         }

@@ -193,7 +193,7 @@ pub struct HeldRecord {
 pub struct FeedSlice {
     /// In log order.
     pub records: Vec<Record>,
-    /// What was forgotten on the way and has not come again, whatever the filter. Those of a damaged place are left out.
+    /// What was forgotten on the way, whatever the filter; it may have come again since. Those of a damaged place are left out.
     pub forgotten: Vec<(RecordKey, Version)>,
     /// Position reached: every record up to it that passes the filter and is not superseded has been given.
     pub upto: u64,

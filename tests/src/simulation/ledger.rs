@@ -13,6 +13,9 @@ use super::homes::Homes;
 /// What tells one write's content from every other's.
 pub type Marker = String;
 
+/// Versions, by record.
+pub type Held = BTreeMap<RecordKey, Version>;
+
 /// What a write asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Wanted {
@@ -175,9 +178,28 @@ impl Ledger {
         }
     }
 
+    /// What the writer at a place has under each of its keys.
+    pub fn held_by(&self, writer: usize, held: impl Fn(&RecordKey) -> Option<Version>) -> Held {
+        let State { entries, homes, .. } = &*self.state.lock();
+        let own = entries.iter().filter(|(_, entry)| homes.now(&entry.institution) == Some(writer));
+        own.filter_map(|(key, _)| Some((*key, held(key)?))).collect()
+    }
+
+    /// These versions went with their writer's disk, unless it or a node above still has them: also those that no write of the
+    /// record's own made, but another document that replaced it. Those below may have been told of them.
+    pub fn lose(&self, held: &Held, left: impl Fn(&RecordKey) -> Option<Version>) {
+        let mut state = self.state.lock();
+        for (key, version) in held {
+            if let Some(entry) = state.entries.get_mut(key) {
+                entry.lost |= left(key) < Some(*version);
+            }
+        }
+    }
+
     /// The machine of the writer at a place is set back with its note.
     pub fn branches(&self, writer: usize) {
-        for entry in self.state.lock().entries.values_mut().filter(|entry| entry.node == writer) {
+        let State { entries, homes, .. } = &mut *self.state.lock();
+        for entry in entries.values_mut().filter(|entry| homes.now(&entry.institution) == Some(writer)) {
             entry.branched = true;
         }
     }
@@ -236,3 +258,6 @@ impl Ledger {
         self.state.lock().acknowledged
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -7,6 +7,7 @@ use model::{Record, RecordKey};
 use store::{LastEpoch, Memory, MemoryIndex, Store};
 
 use super::faults::Crash;
+use super::ledger::Held;
 use super::node::Seat;
 use super::run::{Event, KILLED, Simulation};
 
@@ -47,8 +48,12 @@ impl Simulation {
     /// The disk is replaced by a copy.
     pub fn set_back(&mut self, node: usize, copied: Copied, crash: Crash) {
         self.ledger.trace(self.elapsed.ms(), &format!("the disk of {node} is replaced"));
+        let seat = self.seats[node].clone();
+        let before = seat.on_disk();
+        let version = |key: &RecordKey| before.as_ref()?.version(key).ok()?;
+        let held = self.ledger.held_by(node, version);
+        drop(before);
         self.crash(node, crash);
-        let seat = &self.seats[node];
         seat.tampered.store(true, Ordering::Relaxed);
         seat.disk.replace(copied.memory);
         *seat.index.lock() = copied.index;
@@ -57,11 +62,11 @@ impl Simulation {
             self.ledger.branches(node);
         }
         self.refused[node] = None;
-        self.fall_back(node);
+        self.fall_back(node, &held);
     }
 
     /// What the writer and all above it do not have any more is what nobody can know.
-    fn fall_back(&self, node: usize) {
+    fn fall_back(&self, node: usize, held: &Held) {
         let stores: Vec<Option<Store>> = self.seats.iter().map(|seat| seat.on_disk()).collect();
         let left = |writer: usize, key: &RecordKey| {
             let mut best: Option<Record> = None;
@@ -87,6 +92,7 @@ impl Simulation {
             .map(|seat| seat.place)
             .collect();
         self.ledger.fall_back(&writers, left);
+        self.ledger.lose(held, |key| left(node, key).map(|left| left.envelope().version));
     }
 
     /// Starts a copy of a node that is up.

@@ -223,7 +223,7 @@ impl Applier {
 
     async fn apply(&mut self, batch: Batch, refused: &mut Refused) -> Result<Counted, LinkError> {
         let raws = batch::decode(&batch).map_err(|_| LinkRefusal::BadBatch("its payload cannot be read"))?;
-        let forget = self.forgettable(&batch)?;
+        let mut forget = self.forgettable(&batch)?;
         if raws.is_empty() && forget.is_empty() && batch.upto - self.durable < LAZY_POSITIONS {
             self.position = batch.upto;
             self.moved(Counted::default());
@@ -234,6 +234,8 @@ impl Applier {
         }
         let (records, broken) = self.read(raws);
         let (records, held) = self.not_held(records)?;
+        // What the batch brings, it does not take away: be it that it is here already.
+        forget.retain(|(key, _)| !held.contains(key));
         let repair = self.feed.direction == Direction::Up && batch.upto == batch.after;
         if repair && !self.differing.is_empty() {
             self.note_superseded(&records)?;
@@ -248,7 +250,7 @@ impl Applier {
             attempt += 1;
         };
         let newest = newest_by_writer(&judged.admitted, &self.shared);
-        counted.repeated += held;
+        counted.repeated += held.len() as u64;
         judged.quarantined.iter().for_each(|one| name(one, refused));
         if let Some(first) = judged.quarantined.first() {
             // One line for a batch: a child that sends only bad records must not fill the log as well.
@@ -359,15 +361,15 @@ impl Applier {
         self.links.moved(&self.session.path, self.position, counted, self.shared.clock.now_ms());
     }
 
-    /// Leaves out what is held already, byte for byte, and how many those are: a feed that is read again from its start costs no
+    /// Leaves out what is held already, byte for byte, and names those: a feed that is read again from its start costs no
     /// signatures. Older versions and the same one with other bytes stay, to be judged.
-    fn not_held(&self, records: Vec<Record>) -> Result<(Vec<Record>, u64), LinkError> {
-        let (mut open, mut held) = (Vec::with_capacity(records.len()), 0);
+    fn not_held(&self, records: Vec<Record>) -> Result<(Vec<Record>, Vec<RecordKey>), LinkError> {
+        let (mut open, mut held) = (Vec::with_capacity(records.len()), Vec::new());
         for record in records {
             let same_version = self.shared.store.version(&record.key())? == Some(record.envelope().version);
             let known = same_version && self.held(&record)?.as_ref() == Some(&record);
             if known {
-                held += 1;
+                held.push(record.key());
             } else {
                 open.push(record);
             }
@@ -481,7 +483,7 @@ impl Applier {
         attempt: u32,
     ) -> Result<Option<Counted>, LinkError> {
         let mut counted = Counted::default();
-        // What the batch brings, it does not take away.
+        // Nor does it what is new of it.
         let brought: HashSet<RecordKey> = admitted.iter().map(Record::key).collect();
         let forget: Vec<_> = forget.iter().filter(|(key, _)| !brought.contains(key)).copied().collect();
         if !forget.is_empty() {

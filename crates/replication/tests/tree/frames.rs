@@ -604,8 +604,12 @@ fn a_child_forgets_only_what_came_down_about_persons() {
         assert_eq!((city.store.get(&told.key()).unwrap(), city.records().len()), (None, held - 1));
         // What one batch brings, it does not take away.
         let both = Batch { retractions: vec![name(&told)], ..batch(std::slice::from_ref(&told), upto, upto) };
-        served.send(both).await;
+        served.send(both.clone()).await;
         assert_eq!(served.ack().await.applied, 1);
+        assert_eq!(city.store.get(&told.key()).unwrap().as_ref(), Some(&told));
+        // Nor does it if what it brings is there already.
+        served.send(both).await;
+        assert_eq!(served.ack().await.repeated, 1);
         assert_eq!(city.store.get(&told.key()).unwrap(), Some(told));
     });
 }

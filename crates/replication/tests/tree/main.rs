@@ -2,6 +2,7 @@
 
 mod frames;
 mod lanes;
+mod line;
 mod newer;
 mod node;
 mod properties;

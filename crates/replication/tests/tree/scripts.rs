@@ -153,6 +153,7 @@ impl World {
             "twist" => self.plant(name, words[2], words[3]).await,
             "told" => return self.told(name),
             "lose" => self.lose(name, words[2], words[3]).await,
+            "holds" => return self.holds(name, words[2], words[3]),
             "give" => self.give(name, words[2], words[3], words[4]).await,
             "reclaim" => while self.nodes[name].store.reclaim(u64::MAX).unwrap().more {},
             "proof" => return self.proof(name),
@@ -335,6 +336,14 @@ impl World {
         let said =
             welcome.borrow().as_ref().map_or("nothing".to_owned(), |welcome| welcome.protocol.to_string());
         format!("{name} and its parent speak {said}\n")
+    }
+
+    /// In which version it holds a registration.
+    fn holds(&self, name: &str, code: &str, patient: &str) -> String {
+        let node = &self.nodes[name];
+        let held = node.store.version(&node.registration_draft(code, patient, "").key()).unwrap();
+        let held = held.map_or("nothing".to_owned(), |version| version.to_string());
+        format!("{name} holds {held} of {code} {patient}\n")
     }
 
     async fn give(&self, name: &str, from: &str, code: &str, patient: &str) {
@@ -523,6 +532,7 @@ scripts!(
     compare,
     disk_full,
     down,
+    forgotten_again,
     late_join,
     lost_disk,
     newer,
