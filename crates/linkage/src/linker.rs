@@ -327,14 +327,16 @@ impl Linker {
     }
 }
 
-/// Whether two registrations are one person, whatever else differs: the same valid resident ID under the same name.
+/// Whether two registrations are one person, whatever else differs: the same valid resident ID, or the same other document, under
+/// the same name.
 fn same_by_rule(a: &Features, b: &Features) -> bool {
-    let (Some(one), Some(other)) = (&a.resident, &b.resident) else { return false };
-    one.valid
-        && one.digits == other.digits
-        && a.name.is_own()
-        && b.name.is_own()
-        && a.name.sounds_like(&b.name)
+    if !a.name.is_own() || !b.name.is_own() || !a.name.sounds_like(&b.name) {
+        return false;
+    }
+    match (&a.resident, &b.resident) {
+        (Some(one), Some(other)) => one.valid && one.digits == other.digits,
+        _ => a.others.iter().any(|document| b.others.contains(document)),
+    }
 }
 
 /// Whether two registrations are two persons, whatever else agrees.

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use linkage::evaluate::{Scores, score};
 use linkage::linker::Place;
-use linkage::{Linker, Model, Outcome, Scorer};
+use linkage::{Features, Linker, Model, Outcome, Scorer};
 
 use super::population::Population;
 use super::{LinkageError, model, write};
@@ -85,14 +85,13 @@ pub fn run(args: &Evaluate) -> Result<(), LinkageError> {
 /// Registers everybody in order. With the truth, every question is answered at once.
 fn register(population: &Population, model: &Model, truth: Option<&[String]>) -> Run {
     let mut linker = Linker::new(Scorer::new(model.clone()));
-    let mut outcomes: Vec<Outcome> = Vec::with_capacity(population.features.len());
-    let mut taken: Vec<u128> = Vec::with_capacity(population.features.len());
+    let mut outcomes: Vec<Outcome> = Vec::with_capacity(population.ids.len());
+    let mut taken: Vec<u128> = Vec::with_capacity(population.ids.len());
     let mut questions = 0;
     let start = Instant::now();
-    for features in &population.features {
-        let features = features.clone();
+    for (registration, place) in &population.registrations {
         let before = Instant::now();
-        let outcome = linker.register(features);
+        let outcome = linker.register(Features::of(registration, place.as_ref()));
         taken.push(before.elapsed().as_micros());
         if let Some(truth) = truth.filter(|_| outcome.is_for_review()) {
             let doubtful = outcome.same.filter(|_| outcome.doubtful);
@@ -104,6 +103,7 @@ fn register(population: &Population, model: &Model, truth: Option<&[String]>) ->
         }
         outcomes.push(outcome);
     }
+    // With the truth the time of answering is in it; without, it is reading and registering alone.
     let seconds = start.elapsed().as_secs_f64();
     taken.sort_unstable();
     let p99_us = taken.get(taken.len() * 99 / 100).copied().unwrap_or(0);

@@ -32,7 +32,7 @@ pub fn run(args: &Explain) -> Result<(), LinkageError> {
         |id: &str| population.place(id).map(|place| place as Place).ok_or(LinkageError::NoSuchRegistration);
     let (a, b) = (place(&args.a)?, place(&args.b)?);
     let mut linker = Linker::new(Scorer::new(model));
-    for features in population.features {
+    for features in population.features() {
         linker.register(features);
     }
     let explanation = Explanation::of(&linker, linker.features(a), linker.features(b));

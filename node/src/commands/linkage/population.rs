@@ -15,7 +15,8 @@ use model::codes;
 #[derive(Debug)]
 pub struct Population {
     pub ids: Vec<String>,
-    pub features: Vec<Features>,
+    /// Each with the county of the institution it was made at.
+    pub registrations: Vec<(Registration, Option<RegionCode>)>,
     /// The valid resident ID that stands in each registration, whoever's it is.
     pub resident_ids: Vec<Option<model::ResidentId>>,
     /// Who each registration is really about; none when there is no `truth.csv`.
@@ -46,23 +47,27 @@ impl Population {
             rows.needs(column)?;
         }
         let mut population =
-            Self { ids: Vec::new(), features: Vec::new(), resident_ids: Vec::new(), truth: None };
+            Self { ids: Vec::new(), registrations: Vec::new(), resident_ids: Vec::new(), truth: None };
         let mut places: HashMap<String, usize> = HashMap::new();
         while let Some(row) = rows.next()? {
             let id = row.get("reg_id").to_owned();
             if id.is_empty() || places.insert(id.clone(), population.ids.len()).is_some() {
                 return Err(PopulationError::Id { file, row: row.number });
             }
-            let (registration, place) = registration(&row);
             population.ids.push(id);
             population.resident_ids.push(model::ResidentId::parse(row.get("id_no")).ok());
-            population.features.push(Features::of(&registration, place.as_ref()));
+            population.registrations.push(registration(&row));
         }
         let truth = folder.join("truth.csv");
         if truth.exists() {
             population.truth = Some(read_truth(&truth, &places)?);
         }
         Ok(population)
+    }
+
+    /// The registrations in the form in which they are compared, in order.
+    pub fn features(&self) -> impl Iterator<Item = Features> + '_ {
+        self.registrations.iter().map(|(registration, place)| Features::of(registration, place.as_ref()))
     }
 
     /// The place of a registration.

@@ -25,7 +25,7 @@ pub struct Train {
 pub fn run(args: &Train) -> Result<(), LinkageError> {
     let mut features = Vec::new();
     for folder in &args.populations {
-        features.extend(Population::read(folder)?.features);
+        features.extend(Population::read(folder)?.features());
     }
     if features.len() < 2 {
         return Err(LinkageError::TooFew);
