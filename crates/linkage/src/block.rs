@@ -119,6 +119,13 @@ pub fn name_key(name: &Name) -> Option<u64> {
     reading(name)
 }
 
+/// A hash that is the same in every run of one release; it is never stored.
+pub(crate) fn hash(value: &(impl Hash + ?Sized)) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    value.hash(&mut hasher);
+    hasher.finish()
+}
+
 struct Keys(Vec<Key>);
 
 impl Keys {

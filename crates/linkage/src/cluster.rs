@@ -1,141 +1,336 @@
-//! Clustering: which of a few registrations are one person, from the weights of all their pairs.
+//! Clustering: which of a few registrations are one person.
 //!
-//! Groups grow from the strongest pair on. Two groups join when their best pair is likely enough, no pair of theirs is excluded (two resident
-//! IDs, two twins), and no third group that one of them could as well belong to stands against it.
+//! What humans joined, what rules join and what is the same in every field is put together first, into *nodes*. Then groups of nodes grow from the
+//! strongest score on: two join when their best pair is likely enough, nothing bars them (other resident IDs, other twins, a human's decision),
+//! and no third group that one of them could as well belong to stands against it. No human's decision is ever cut off by a bound: whoever
+//! asks with too much gets nothing, and decides otherwise.
 
-use crate::linker::{EXCLUDED, JOINED, Link, Linker, Place, RULE, SEPARATED};
+use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+use crate::features::Features;
+use crate::linker::{Link, Linker, Place};
 use crate::model::{Model, probability};
+use crate::person::{Person, other_twin};
 
-/// A weight for every pair of the registrations.
-#[derive(Debug)]
-pub struct Pairs {
-    places: Vec<Place>,
-    weights: Vec<f32>,
+/// Nodes that are clustered together, and registrations compared for it.
+const MAX_NODES: usize = 48;
+const MAX_COMPARED: usize = 64;
+/// Different registrations that speak for one node.
+const MAX_PER_NODE: usize = 8;
+
+/// How much of the strongest doubt between two groups counts against their best pair (chosen on tuning seeds).
+pub(crate) const DOUBT: f32 = 0.25;
+
+/// Registrations that are one person before any score is asked.
+#[derive(Debug, Default)]
+struct Node {
+    members: Vec<usize>,
+    /// Those of the members that are compared: no two the same in every field.
+    speakers: Vec<usize>,
+    person: Person,
 }
 
-impl Pairs {
-    pub fn of(linker: &Linker, places: &[Place]) -> Self {
-        let n = places.len();
-        let mut weights = vec![0.0; n * n];
-        for a in 0..n {
-            for b in a + 1..n {
-                let weight = linker.pair(places[a], places[b]);
-                weights[a * n + b] = weight;
-                weights[b * n + a] = weight;
+/// Registrations to be clustered, as nodes, and all weights between these.
+#[derive(Debug)]
+pub struct Nodes<'a> {
+    linker: &'a Linker,
+    places: &'a [Place],
+    all: Vec<Node>,
+    /// The node of each registration.
+    node_of: Vec<usize>,
+    best: Vec<f32>,
+    worst: Vec<f32>,
+    barred: Vec<bool>,
+}
+
+/// What clustering found about the registration that was asked for.
+#[derive(Debug)]
+pub struct Found {
+    /// The group of each registration.
+    pub groups: Vec<usize>,
+    pub same: Option<Link>,
+    pub doubtful: bool,
+    pub possible: Vec<Link>,
+}
+
+impl<'a> Nodes<'a> {
+    /// Makes nodes of the registrations; none when there are too many.
+    pub fn of(linker: &'a Linker, places: &'a [Place]) -> Option<Self> {
+        let apart = human_pairs(linker, places, false);
+        let mut sets = Sets { leader: (0..places.len()).collect(), apart: &apart };
+        for (a, b) in human_pairs(linker, places, true) {
+            sets.join(a, b);
+        }
+        for (key, same) in [(rule_key as Key, true), (identity_key as Key, false)] {
+            let mut first: HashMap<u64, Vec<usize>> = HashMap::new();
+            for (at, place) in places.iter().enumerate() {
+                let Some(key) = key(linker.features(*place)) else { continue };
+                let known = first.entry(key).or_default();
+                // A human may hold two apart that are the same in every field: each then gathers its own.
+                if !known.iter().any(|other| sets.join(*other, at)) && (same || known.len() < MAX_NODES) {
+                    known.push(at);
+                }
             }
         }
-        Self { places: places.to_vec(), weights }
+        let mut nodes: Vec<Node> = Vec::new();
+        let mut node_of = vec![usize::MAX; places.len()];
+        for at in 0..places.len() {
+            let leader = sets.leader(at);
+            if node_of[leader] == usize::MAX {
+                node_of[leader] = nodes.len();
+                nodes.push(Node::default());
+            }
+            node_of[at] = node_of[leader];
+            nodes[node_of[at]].members.push(at);
+            nodes[node_of[at]].person.add(places[at], linker.features(places[at]));
+        }
+        if nodes.len() > MAX_NODES {
+            return None;
+        }
+        let n = nodes.len();
+        let mut this = Self {
+            linker,
+            places,
+            all: nodes,
+            node_of,
+            best: vec![0.0; n * n],
+            worst: vec![0.0; n * n],
+            barred: vec![false; n * n],
+        };
+        this.choose_speakers();
+        this.weigh(&apart);
+        Some(this)
     }
 
-    pub fn weight(&self, a: usize, b: usize) -> f32 {
-        self.weights[a * self.places.len() + b]
+    fn choose_speakers(&mut self) {
+        let most = (MAX_COMPARED / self.all.len().max(1)).clamp(1, MAX_PER_NODE);
+        for node in &mut self.all {
+            let mut known: Vec<u64> = Vec::new();
+            // The latest first: telephone numbers and addresses change.
+            for at in node.members.iter().rev() {
+                let key = identity_key(self.linker.features(self.places[*at])).unwrap_or_default();
+                if !known.contains(&key) && known.len() < most {
+                    known.push(key);
+                    node.speakers.push(*at);
+                }
+            }
+        }
     }
 
-    /// The group of each registration, by the smallest place in it.
-    pub fn cluster(&self, model: &Model) -> Vec<usize> {
-        let n = self.places.len();
-        let mut groups: Vec<usize> = (0..n).collect();
-        let mut tried: Vec<(usize, usize)> = Vec::new();
-        while let Some((a, b, weight)) =
-            self.best(&groups, &tried).filter(|(_, _, weight)| probability(*weight) >= model.same_from)
-        {
+    fn weigh(&mut self, apart: &[(usize, usize)]) {
+        let n = self.all.len();
+        for a in 0..n {
+            for b in a + 1..n {
+                let (mut best, mut worst) = (f32::MIN, 0f32);
+                for one in &self.all[a].speakers {
+                    for other in &self.all[b].speakers {
+                        let weight = self.weight(*one, *other);
+                        best = best.max(weight);
+                        worst = worst.min(weight);
+                    }
+                }
+                let (one, other) = (&self.all[a].person, &self.all[b].person);
+                let features = |place| self.linker.features(place);
+                self.set(a, b, best, worst, one.excludes(other) || one.twin_of(other, &features));
+            }
+        }
+        for (a, b) in apart {
+            let (a, b) = (self.node_of[*a], self.node_of[*b]);
+            self.barred[a * n + b] = true;
+            self.barred[b * n + a] = true;
+        }
+    }
+
+    fn weight(&self, a: usize, b: usize) -> f32 {
+        self.linker.weight(self.linker.features(self.places[a]), self.linker.features(self.places[b]))
+    }
+
+    fn set(&mut self, a: usize, b: usize, best: f32, worst: f32, barred: bool) {
+        let n = self.all.len();
+        for place in [a * n + b, b * n + a] {
+            self.best[place] = best;
+            self.worst[place] = worst;
+            self.barred[place] |= barred;
+        }
+    }
+
+    /// The weight between two groups; none when something bars them.
+    fn between(&self, a: usize, b: usize) -> Option<f32> {
+        let place = a * self.all.len() + b;
+        (!self.barred[place]).then(|| self.best[place] + DOUBT * self.worst[place])
+    }
+
+    /// Groups all nodes, and says what became of the registration at `new`.
+    pub fn cluster(mut self, new: usize, model: &Model) -> Found {
+        let n = self.all.len();
+        let mut group: Vec<usize> = (0..n).collect();
+        let mut tried = vec![false; n * n];
+        while let Some((a, b, weight)) = self.strongest(&group, &tried, model) {
             let odds = odds(weight);
-            let against = self.against(&groups, a, b).max(self.against(&groups, b, a));
-            if odds / (1.0 + odds + against) >= model.same_from {
-                let (from, to) = (a.max(b), a.min(b));
-                groups.iter_mut().filter(|group| **group == from).for_each(|group| *group = to);
-                tried.retain(|(x, y)| *x != from && *y != from && *x != to && *y != to);
-            } else {
-                tried.push((a, b));
+            let against = self.against(&group, a, b).max(self.against(&group, b, a));
+            if odds / (1.0 + odds + against) < model.same_from {
+                tried[a * n + b] = true;
+                continue;
+            }
+            self.merge(&group, a, b);
+            group.iter_mut().filter(|group| **group == b).for_each(|group| *group = a);
+            for other in 0..n {
+                tried[a.min(other) * n + a.max(other)] = false;
             }
         }
-        groups
+        let groups: Vec<usize> = self.node_of.iter().map(|node| group[*node]).collect();
+        let (same, doubtful) = self.nearest(new, &groups, model);
+        let possible = self.open(new, &groups, model);
+        Found { groups, same, doubtful, possible }
     }
 
-    /// The likeliest two groups to join that were not tried.
-    fn best(&self, groups: &[usize], tried: &[(usize, usize)]) -> Option<(usize, usize, f32)> {
-        let n = groups.len();
-        let mut best: Option<(usize, usize, f32)> = None;
-        for a in 0..n {
-            for b in a + 1..n {
-                let (x, y) = (groups[a].min(groups[b]), groups[a].max(groups[b]));
-                let weight = self.weight(a, b);
-                if x == y || best.is_some_and(|(_, _, known)| weight <= known) || tried.contains(&(x, y)) {
-                    continue;
-                }
-                if let Some(weight) = self.between(groups, x, y)
-                    && best.is_none_or(|(_, _, known)| weight > known)
-                {
-                    best = Some((x, y, weight));
-                }
-            }
-        }
-        best
+    /// The likeliest two groups that were not tried, smaller first.
+    fn strongest(&self, group: &[usize], tried: &[bool], model: &Model) -> Option<(usize, usize, f32)> {
+        let n = group.len();
+        let alive = |a: &usize| group[*a] == *a;
+        let pairs = (0..n).filter(alive).flat_map(|a| (a + 1..n).filter(alive).map(move |b| (a, b)));
+        let open = pairs.filter(|(a, b)| !tried[a * n + b]);
+        let weighed = open.filter_map(|(a, b)| Some((a, b, self.between(a, b)?)));
+        let likely = weighed.filter(|(_, _, weight)| probability(*weight) >= model.same_from);
+        likely.max_by(|one, other| one.2.total_cmp(&other.2))
     }
 
-    /// The weight between two groups; none when a pair is excluded.
-    fn between(&self, groups: &[usize], x: usize, y: usize) -> Option<f32> {
-        let (mut best, mut worst) = (f32::MIN, 0f32);
-        for a in (0..groups.len()).filter(|a| groups[*a] == x) {
-            for b in (0..groups.len()).filter(|b| groups[*b] == y) {
-                let weight = self.weight(a, b);
-                best = best.max(weight);
-                worst = worst.min(weight);
-            }
-        }
-        match worst {
-            // A human joined two of them: rules and scores give way, another human does not.
-            worst if best >= JOINED => (worst > SEPARATED).then_some(best),
-            worst if worst <= EXCLUDED => None,
-            _ if best >= RULE => Some(best),
-            worst => Some(best + DOUBT * worst),
+    /// Odds that group `a` belongs to a third one which cannot be `b`'s.
+    fn against(&self, group: &[usize], a: usize, b: usize) -> f32 {
+        let thirds = (0..group.len()).filter(|third| group[*third] == *third && *third != a && *third != b);
+        let rivals = thirds.filter(|third| self.between(b, *third).is_none_or(|weight| weight < -2.0));
+        rivals.filter_map(|third| self.between(a, third)).map(odds).sum()
+    }
+
+    /// Takes group `b` into `a`: the best of both, the worst of both, and whatever bars either.
+    fn merge(&mut self, group: &[usize], a: usize, b: usize) {
+        let n = self.all.len();
+        let taken = std::mem::take(&mut self.all[b].person);
+        self.all[a].person.merge(&taken);
+        for other in (0..n).filter(|other| group[*other] == *other && *other != a && *other != b) {
+            let (one, two) = (a * n + other, b * n + other);
+            let (best, worst) = (self.best[one].max(self.best[two]), self.worst[one].min(self.worst[two]));
+            // Resident IDs are asked again: a human may have joined two, and then either will do.
+            let numbers = self.all[a].person.excludes(&self.all[other].person);
+            let barred = self.barred[one] || self.barred[two] || numbers;
+            self.set(a, other, best, worst, barred);
         }
     }
 
-    /// Odds that the group belongs to a third one which excludes the other.
-    fn against(&self, groups: &[usize], x: usize, other: usize) -> f32 {
-        let mut thirds: Vec<usize> =
-            groups.iter().copied().filter(|group| *group != x && *group != other).collect();
-        thirds.sort_unstable();
-        thirds.dedup();
-        let rivals = thirds
-            .into_iter()
-            .filter(|third| self.between(groups, other, *third).is_none_or(|weight| weight < -2.0));
-        rivals.filter_map(|third| self.between(groups, x, third)).map(odds).sum()
-    }
-
-    /// The surest link of a registration into its group, and whether the group as a whole leaves it in doubt.
-    pub fn nearest(&self, one: usize, groups: &[usize], model: &Model) -> (Option<Link>, bool) {
-        let others = || (0..groups.len()).filter(|other| *other != one && groups[*other] == groups[one]);
-        let nearest = others().max_by(|a, b| self.weight(one, *a).total_cmp(&self.weight(one, *b)));
-        let Some(nearest) = nearest else { return (None, false) };
+    /// The surest link of a registration into its group, and whether its group as a whole leaves it in doubt.
+    fn nearest(&self, one: usize, groups: &[usize], model: &Model) -> (Option<Link>, bool) {
+        let mates = || self.speakers().filter(|other| *other != one && groups[*other] == groups[one]);
+        let own_node = self.all[self.node_of[one]].members.iter().find(|other| **other != one);
+        let nearest = mates().max_by(|a, b| self.weight(one, *a).total_cmp(&self.weight(one, *b)));
+        let Some(nearest) = nearest.or(own_node.copied()) else { return (None, false) };
         let weight = self.weight(one, nearest);
-        let worst = others().map(|other| self.weight(one, other)).fold(0.0, f32::min);
-        let doubtful = weight < RULE && probability(weight + DOUBT * worst) < model.sure_from;
+        let worst = mates().map(|other| self.weight(one, other)).fold(0.0, f32::min);
+        let doubtful = own_node.is_none() && probability(weight + DOUBT * worst) < model.sure_from;
         (Some(Link { other: self.places[nearest], weight }), doubtful)
     }
 
     /// Registrations of other groups that the one may belong to, one of each group, likeliest first.
-    pub fn open(&self, one: usize, groups: &[usize], model: &Model) -> Vec<Link> {
+    fn open(&self, one: usize, groups: &[usize], model: &Model) -> Vec<Link> {
         let mut open: Vec<(usize, Link)> = Vec::new();
-        for other in (0..groups.len()).filter(|other| groups[*other] != groups[one]) {
-            let weight = self.weight(one, other);
-            let known = open.iter().position(|(group, _)| *group == groups[other]);
-            if self
-                .between(groups, groups[one], groups[other])
-                .is_none_or(|weight| probability(weight) < model.possible_from)
-            {
+        for other in self.speakers().filter(|other| groups[*other] != groups[one]) {
+            let possible = self.between(groups[one], groups[other]);
+            if possible.is_none_or(|weight| probability(weight) < model.possible_from) {
                 continue;
             }
-            let link = Link { other: self.places[other], weight };
-            match known {
-                Some(place) if open[place].1.weight < weight => open[place].1 = link,
+            let link = Link { other: self.places[other], weight: self.weight(one, other) };
+            match open.iter_mut().find(|(group, _)| *group == groups[other]) {
+                Some((_, known)) if known.weight < link.weight => *known = link,
                 Some(_) => {}
                 None => open.push((groups[other], link)),
             }
         }
         open.sort_by(|a, b| b.1.weight.total_cmp(&a.1.weight));
         open.into_iter().map(|(_, link)| link).collect()
+    }
+
+    fn speakers(&self) -> impl Iterator<Item = usize> + '_ {
+        self.all.iter().flat_map(|node| node.speakers.iter().copied())
+    }
+}
+
+type Key = fn(&Features) -> Option<u64>;
+
+/// The same valid resident ID, or another document, under one name.
+fn rule_key(of: &Features) -> Option<u64> {
+    let name = of.name.is_own().then(|| crate::block::name_key(&of.name)).flatten()?;
+    let mut hasher = DefaultHasher::new();
+    match &of.resident {
+        Some(number) => number.valid.then_some(&number.digits)?.hash(&mut hasher),
+        None => of.others.first()?.hash(&mut hasher),
+    }
+    name.hash(&mut hasher);
+    Some(hasher.finish())
+}
+
+/// All that is compared. None when that is next to nothing: two of those are not one person.
+fn identity_key(of: &Features) -> Option<u64> {
+    let evidence = usize::from(of.name.is_own())
+        + usize::from(of.birth.is_full())
+        + usize::from(!of.phones.is_empty())
+        + usize::from(!of.addresses.is_empty());
+    (evidence >= 3).then_some(())?;
+    let mut hasher = DefaultHasher::new();
+    (&of.name.chars, of.name.birth_order, of.name.kind as u8, of.sex, of.birth, &of.phones).hash(&mut hasher);
+    (of.resident.as_ref().map(|number| &number.digits), &of.others, &of.addresses, of.ethnicity)
+        .hash(&mut hasher);
+    for contact in &of.contacts {
+        contact.name.chars.hash(&mut hasher);
+    }
+    Some(hasher.finish())
+}
+
+/// Pairs among the registrations that a human joined, or holds apart; by their places among them.
+fn human_pairs(linker: &Linker, places: &[Place], same: bool) -> Vec<(usize, usize)> {
+    let mut pairs = Vec::new();
+    for (a, place) in places.iter().enumerate() {
+        for (other, decision) in linker.human_decisions(*place) {
+            if let Ok(b) = places.binary_search(other)
+                && a < b
+                && *decision == same
+            {
+                pairs.push((a, b));
+            }
+        }
+    }
+    pairs
+}
+
+/// Union-find over registrations that never puts together two that a human holds apart.
+struct Sets<'a> {
+    leader: Vec<usize>,
+    apart: &'a [(usize, usize)],
+}
+
+impl Sets<'_> {
+    fn leader(&mut self, mut one: usize) -> usize {
+        while self.leader[one] != one {
+            self.leader[one] = self.leader[self.leader[one]];
+            one = self.leader[one];
+        }
+        one
+    }
+
+    /// Joins two sets; whether they are one now.
+    fn join(&mut self, a: usize, b: usize) -> bool {
+        let (a, b) = (self.leader(a), self.leader(b));
+        if a == b {
+            return true;
+        }
+        let apart = self.apart;
+        let held_apart = apart.iter().any(|(x, y)| {
+            let (x, y) = (self.leader(*x), self.leader(*y));
+            (x, y) == (a, b) || (x, y) == (b, a)
+        });
+        if !held_apart {
+            self.leader[a.max(b)] = a.min(b);
+        }
+        !held_apart
     }
 }
 
@@ -144,5 +339,8 @@ fn odds(weight: f32) -> f32 {
     weight.min(60.0).exp2()
 }
 
-/// How much of the strongest doubt between two groups counts against their best pair (chosen on tuning seeds).
-pub(crate) const DOUBT: f32 = 0.25;
+/// Whether a new registration is barred from a person as a whole.
+pub fn is_barred(linker: &Linker, features: &Features, person: &Person) -> bool {
+    person.excludes_number(features.own_number())
+        || person.twins().any(|twin| other_twin(features, linker.features(twin)))
+}

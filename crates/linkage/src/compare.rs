@@ -200,7 +200,11 @@ pub fn compare(a: &Features, b: &Features) -> Levels {
 fn identifier(a: &Features, b: &Features) -> u8 {
     if let (Some(one), Some(other)) = (&a.resident, &b.resident) {
         let belongs = one.belongs.min(other.belongs);
-        let belongs = if belongs == Belongs::Another && a.name.sounds_like(&b.name) {
+        let belongs = if belongs == Belongs::Another
+            && a.name.is_own()
+            && b.name.is_own()
+            && a.name.sounds_like(&b.name)
+        {
             Belongs::Perhaps
         } else {
             belongs
@@ -355,7 +359,11 @@ fn contact(a: &Features, b: &Features) -> u8 {
         return ContactLevel::Same as u8;
     }
     let comparable = a.contacts.iter().any(|one| {
-        b.contacts.iter().any(|other| one.relation == other.relation || one.relation == Relation::Other)
+        b.contacts.iter().any(|other| {
+            one.relation == other.relation
+                || one.relation == Relation::Other
+                || other.relation == Relation::Other
+        })
     });
     if comparable { ContactLevel::Different as u8 } else { MISSING }
 }

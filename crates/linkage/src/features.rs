@@ -9,6 +9,10 @@ use crate::normalise::{Address, Identifier, Name, NameKind, ResidentNumber, phon
 /// Values of one kind that are kept of a registration. Validation allows more; the rest is not compared.
 pub const MAX_VALUES: usize = 4;
 
+/// Days after birth in which a child may be registered under its mother's name. Names have to be registered within a month of birth
+/// (Household Registration Regulations, article 7); a year is generous, and covers slips in the date.
+const INFANT_DAYS: i32 = 400;
+
 /// Everything that linkage knows of a registration.
 #[derive(Debug, Clone)]
 pub struct Features {
@@ -87,8 +91,14 @@ impl Birth {
 impl Features {
     /// Reads a registration. `place` is the region of the node or institution it was made at.
     pub fn of(registration: &Registration, place: Option<&RegionCode>) -> Self {
-        let name = Name::read(&registration.name);
         let birth = registration.birth_date.parse::<PartialDate>().ok();
+        let seen = match registration.born_ms {
+            0 => 0,
+            ms => Birth::of(Some(PartialDate::of_unix_ms(ms))).days(),
+        };
+        let born = Birth::of(birth);
+        let grown = seen != 0 && born.is_known() && seen - born.days() > INFANT_DAYS;
+        let name = Name::read_of(&registration.name, !grown);
         let stated: u8 = registration.sex.parse().ok().filter(|sex| matches!(sex, 1 | 2)).unwrap_or(0);
         let sex = if stated == 0 { name.suffix_sex } else { stated };
         let mut resident = None;
@@ -113,7 +123,7 @@ impl Features {
         let contacts = registration.contacts.iter().filter_map(Contact::of).take(MAX_VALUES);
         Self {
             sex,
-            birth: Birth::of(birth),
+            birth: born,
             resident,
             others: others.into(),
             phones: phones.into(),
@@ -125,11 +135,7 @@ impl Features {
                 .collect(),
             ethnicity: registration.ethnicity.parse().unwrap_or(0),
             contacts: contacts.collect(),
-            seen: if registration.born_ms == 0 {
-                0
-            } else {
-                Birth::of(Some(PartialDate::of_unix_ms(registration.born_ms))).days()
-            },
+            seen,
             place: place.map_or(0, |region| region.as_str().parse().unwrap_or(0)),
             name,
         }

@@ -10,6 +10,9 @@ use crate::block::{Key, RULES};
 /// identifiers stay open with the first of theirs: a person may well be registered a hundred times.
 pub const MAX_PER_KEY: usize = 96;
 
+/// Registrations of one person under one key; the others would add nothing that these do not tell.
+pub const MAX_PER_PERSON: usize = 4;
+
 /// Candidates compared with one registration.
 pub const MAX_CANDIDATES: usize = 400;
 
@@ -51,11 +54,14 @@ impl BlockingIndex {
         candidates
     }
 
-    /// Adds a registration under its keys.
-    pub fn insert(&mut self, keys: &[Key], place: u32) {
+    /// Adds a registration under its keys, unless enough of its person stand there: keys count persons, not visits.
+    pub fn insert(&mut self, keys: &[Key], place: u32, person_of: &[u32]) {
+        let person = person_of[place as usize];
         for key in keys {
             let places = self.keys.entry(*key).or_insert(Places::Few([0; 3], 0));
-            if places.push(place, key.is_identifier()) {
+            let of_person =
+                places.as_slice().iter().filter(|other| person_of[**other as usize] == person).count();
+            if of_person < MAX_PER_PERSON && places.push(place, key.is_identifier()) {
                 self.closed += 1;
             }
         }

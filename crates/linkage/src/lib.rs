@@ -14,6 +14,7 @@ pub mod index;
 pub mod linker;
 pub mod model;
 pub mod normalise;
+pub mod person;
 pub mod train;
 
 pub use explain::Explanation;

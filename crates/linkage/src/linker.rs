@@ -3,12 +3,15 @@
 use std::collections::HashMap;
 
 use crate::block;
-use crate::cluster::{self, Pairs};
-use crate::compare::{Levels, compare};
+use crate::cluster::{self, Found, Nodes};
+use crate::compare::{
+    AddressLevel, BirthLevel, ContactLevel, IdentifierLevel, Levels, NameLevel, PhoneLevel, compare, field,
+};
 use crate::features::Features;
 use crate::index::BlockingIndex;
 use crate::model::{Frequencies, Score, Scorer, probability};
 use crate::normalise::Belongs;
+use crate::person::Person;
 
 /// A registration in the linker: its place in order of arrival.
 pub type Place = u32;
@@ -46,7 +49,8 @@ pub struct Linker {
     features: Vec<Features>,
     blocks: BlockingIndex,
     person_of: Vec<u32>,
-    members: Vec<Vec<Place>>,
+    /// By the place that stands for the person; empty where a registration stands for none.
+    people: Vec<Person>,
     /// Persons by how their name sounds, and by telephone number.
     names: HashMap<u64, u32>,
     phones: HashMap<u64, u32>,
@@ -54,18 +58,25 @@ pub struct Linker {
     places: HashMap<u32, u32>,
     counties: HashMap<u32, u32>,
     persons: u32,
-    /// What humans decided, by the smaller and the larger place.
-    humans: HashMap<(Place, Place), bool>,
+    /// What humans decided, under both places.
+    humans: HashMap<Place, Vec<(Place, bool)>>,
+    /// Names under which each identifier was given, each once.
+    holders: HashMap<u64, Vec<u64>>,
 }
 
-/// The weights of decisions that are not by score: beyond every score, humans beyond rules.
-pub(crate) const JOINED: f32 = 1000.0;
+/// The weight of what a rule decides: beyond every score.
 pub(crate) const RULE: f32 = 100.0;
-pub(crate) const EXCLUDED: f32 = -100_000.0;
-pub(crate) const SEPARATED: f32 = -1_000_000.0;
+/// Scores are cut here, so that none is taken for a rule.
+const MAX_SCORE: f32 = 90.0;
 /// Persons looked at for one registration, and registrations settled together.
 const MAX_NEAR: usize = 8;
-const MAX_SETTLED: usize = 48;
+const MAX_SETTLED: usize = 512;
+/// Registrations of one person that a new one is compared with before it joins.
+const MAX_ASKED: usize = 48;
+/// Names under which an identifier is given before it is taken for a placeholder, or for one that everybody uses.
+const MAX_HOLDERS: usize = 4;
+/// Below so many persons, chance is reckoned as among these: a young index has not met the strangers yet.
+const MIN_PERSONS: f32 = 2_000.0;
 
 impl Linker {
     pub fn new(scorer: Scorer) -> Self {
@@ -74,25 +85,28 @@ impl Linker {
             features: Vec::new(),
             blocks: BlockingIndex::default(),
             person_of: Vec::new(),
-            members: Vec::new(),
+            people: Vec::new(),
             names: HashMap::new(),
             phones: HashMap::new(),
             places: HashMap::new(),
             counties: HashMap::new(),
             persons: 0,
             humans: HashMap::new(),
+            holders: HashMap::new(),
         }
     }
 
     /// Takes in a registration and decides who it is.
-    pub fn register(&mut self, features: Features) -> Outcome {
+    pub fn register(&mut self, mut features: Features) -> Outcome {
+        self.note_holders(&mut features);
         let keys = block::keys(&features);
         let places = self.blocks.candidates(&keys);
         let place = self.features.len() as Place;
         let near = self.near(&features, &places);
-        self.blocks.insert(&keys, place);
+        let mut person = Person::default();
+        person.add(place, &features);
         self.person_of.push(place);
-        self.members.push(vec![place]);
+        self.people.push(person);
         self.features.push(features);
         self.persons += 1;
         let outcome = match near[..] {
@@ -100,6 +114,7 @@ impl Linker {
             [person] => self.join(place, person).unwrap_or_else(|| self.settle(place, &near)),
             _ => self.settle(place, &near),
         };
+        self.blocks.insert(&keys, place, &self.person_of);
         self.count(place);
         outcome
     }
@@ -110,9 +125,40 @@ impl Linker {
         if a == b || a.max(b) as usize >= self.features.len() {
             return;
         }
-        self.humans.insert((a.min(b), a.max(b)), same);
+        for (one, other) in [(a, b), (b, a)] {
+            let decisions = self.humans.entry(one).or_default();
+            decisions.retain(|(known, _)| *known != other);
+            decisions.push((other, same));
+        }
         let near = [self.person_of(a), self.person_of(b)];
-        self.settle(a, &near);
+        if self.try_settle(a, &near).is_some() {
+            return;
+        }
+        // Too many to settle anew: two whole persons join, or one registration leaves.
+        let [one, other] = near;
+        if same && one != other && !self.held_apart(one, other) {
+            let members =
+                [&self.people[one as usize].members[..], &self.people[other as usize].members[..]].concat();
+            self.regroup(&members, &vec![0; members.len()]);
+        } else if !same && one == other {
+            let members = self.people[one as usize].members.clone();
+            let groups: Vec<usize> = members.iter().map(|member| usize::from(*member == b)).collect();
+            self.regroup(&members, &groups);
+        }
+    }
+
+    /// What humans decided about a registration: the other one, and whether they are the same person.
+    pub(crate) fn human_decisions(&self, place: Place) -> &[(Place, bool)] {
+        if self.humans.is_empty() {
+            return &[];
+        }
+        self.humans.get(&place).map_or(&[], Vec::as_slice)
+    }
+
+    /// Whether a human holds a member of one person apart from a member of the other.
+    fn held_apart(&self, a: u32, b: u32) -> bool {
+        let of_b = |(other, same): &(Place, bool)| !*same && self.person_of(*other) == b;
+        self.people[a as usize].members.iter().any(|member| self.human_decisions(*member).iter().any(of_b))
     }
 
     /// The person of a registration, as the place of one of its members.
@@ -155,7 +201,7 @@ impl Linker {
     pub fn compare(&self, a: &Features, b: &Features) -> (Levels, Frequencies, Score) {
         let levels = compare(a, b);
         let frequencies = self.frequencies(a, b);
-        let score = self.scorer.score(&levels, &frequencies, self.persons as f32);
+        let score = self.scorer.score(&levels, &frequencies, (self.persons as f32).max(MIN_PERSONS));
         (levels, frequencies, score)
     }
 
@@ -179,108 +225,119 @@ impl Linker {
     }
 
     /// The weight of a pair: by rule, or by score.
-    fn weight(&self, a: &Features, b: &Features) -> f32 {
-        if same_by_rule(a, b) { RULE } else { self.compare(a, b).2.weight() }
-    }
-
-    /// The weight of a pair of known registrations: by a human, by rule, or by score.
-    pub(crate) fn pair(&self, a: Place, b: Place) -> f32 {
-        let human = if self.humans.is_empty() { None } else { self.humans.get(&(a.min(b), a.max(b))) };
-        let (one, other) = (self.features(a), self.features(b));
-        match human {
-            Some(true) => JOINED,
-            Some(false) => SEPARATED,
-            None if excluded(one, other) => EXCLUDED,
-            None => self.weight(one, other),
+    pub(crate) fn weight(&self, a: &Features, b: &Features) -> f32 {
+        if same_by_rule(a, b) {
+            return RULE;
         }
+        let (levels, _, score) = self.compare(a, b);
+        let weight = score.weight().clamp(-MAX_SCORE, MAX_SCORE);
+        // One field alone never tells who somebody is: a human may.
+        if is_supported(&levels) { weight } else { weight.min(UNSUPPORTED) }
     }
 
     /// Adds a new registration to the only person that it may belong to, if none of the members is against it: the usual case,
     /// which settles nothing anew.
     fn join(&mut self, place: Place, person: u32) -> Option<Outcome> {
-        let members = &self.members[person as usize];
+        let (features, known) = (self.features(place), &self.people[person as usize]);
+        if cluster::is_barred(self, features, known) {
+            return None;
+        }
+        let asked = &known.members[known.members.len().saturating_sub(MAX_ASKED)..];
         let weights: Vec<f32> =
-            members.iter().take(MAX_SETTLED).map(|member| self.pair(place, *member)).collect();
+            asked.iter().map(|member| self.weight(features, self.features(*member))).collect();
         let nearest = (0..weights.len()).max_by(|a, b| weights[*a].total_cmp(&weights[*b]))?;
         let (weight, worst) = (weights[nearest], weights.iter().copied().fold(0.0, f32::min));
         let model = self.scorer.model();
         let sure = if weight >= RULE { 1.0 } else { probability(weight + cluster::DOUBT * worst) };
-        if worst <= EXCLUDED || sure < model.same_from {
+        if sure < model.same_from {
             return None;
         }
-        let same = Some(Link { other: members[nearest], weight });
+        let same = Some(Link { other: asked[nearest], weight });
         let outcome = Outcome { place, same, doubtful: sure < model.sure_from, possible: Vec::new() };
-        self.members[place as usize].clear();
-        self.members[person as usize].push(place);
+        let added = std::mem::take(&mut self.people[place as usize]);
+        self.people[person as usize].merge(&added);
         self.person_of[place as usize] = person;
         self.persons -= 1;
         Some(outcome)
     }
 
-    /// Decides anew who of the members of these persons and the registration belong together.
+    /// Decides anew who of the members of these persons and the new registration belong together.
     fn settle(&mut self, place: Place, near: &[u32]) -> Outcome {
+        if let Some(outcome) = self.try_settle(place, near) {
+            return outcome;
+        }
+        // Too many to settle anew: the likeliest person takes it as it is, or it stays alone and a human is asked.
+        for person in near {
+            if let Some(outcome) = self.join(place, *person) {
+                return outcome;
+            }
+        }
+        let first = |person: &u32| self.people[*person as usize].members.last().copied();
+        let link =
+            |other: Place| Link { other, weight: self.weight(self.features(place), self.features(other)) };
+        Outcome { place, possible: near.iter().filter_map(first).map(link).collect(), ..Outcome::default() }
+    }
+
+    /// As `settle`, unless they are too many.
+    fn try_settle(&mut self, place: Place, near: &[u32]) -> Option<Outcome> {
+        let count: usize = near.iter().map(|person| self.people[*person as usize].members.len()).sum();
+        if count > MAX_SETTLED {
+            return None;
+        }
         let mut members = vec![place];
         for person in near {
-            let more = self.members[*person as usize].iter().copied().filter(|other| *other != place);
-            members.extend(more);
+            members.extend_from_slice(&self.people[*person as usize].members);
         }
         members.sort_unstable();
         members.dedup();
-        if members.len() > MAX_SETTLED {
-            // The person the registration is nearest to, as far as that goes; a person of so many is one for the quality view.
-            let weight = |other: &Place| if *other == place { f32::MAX } else { self.pair(place, *other) };
-            members.sort_by(|a, b| weight(b).total_cmp(&weight(a)));
-            members.truncate(MAX_SETTLED);
-            members.sort_unstable();
-        }
-        let pairs = Pairs::of(self, &members);
-        let groups = pairs.cluster(self.scorer.model());
         let new = members.binary_search(&place).expect("the registration is among them");
-        let (same, doubtful) = pairs.nearest(new, &groups, self.scorer.model());
-        let possible = pairs.open(new, &groups, self.scorer.model());
+        let Found { groups, same, doubtful, possible } =
+            Nodes::of(self, &members)?.cluster(new, self.scorer.model());
         self.regroup(&members, &groups);
-        Outcome { place, same, doubtful, possible }
+        Some(Outcome { place, same, doubtful, possible })
     }
 
-    /// Makes the groups persons.
+    /// Makes the groups persons. The members are all of the persons that they are of.
     fn regroup(&mut self, members: &[Place], groups: &[usize]) {
-        let mut before: Vec<u32> = members.iter().map(|place| self.person_of[*place as usize]).collect();
-        before.sort_unstable();
-        before.dedup();
-        let mut left: Vec<(u32, Vec<Place>)> = Vec::new();
-        for person in &before {
-            let rest: Vec<Place> = std::mem::take(&mut self.members[*person as usize])
-                .into_iter()
-                .filter(|place| !members.contains(place))
-                .collect();
-            left.push((*person, rest));
+        for place in members {
+            let before = std::mem::take(&mut self.people[self.person_of[*place as usize] as usize]);
+            self.persons -= u32::from(!before.members.is_empty());
         }
-        self.persons -= before.len() as u32;
-        let mut firsts: Vec<usize> = groups.to_vec();
-        firsts.sort_unstable();
-        firsts.dedup();
-        for group in firsts {
-            let grouped: Vec<Place> =
-                (0..members.len()).filter(|one| groups[*one] == group).map(|one| members[one]).collect();
-            let mut all = grouped.clone();
-            // Members beyond the bound stay with the first of theirs.
-            if let Some((_, rest)) = left.iter_mut().find(|(person, rest)| {
-                !rest.is_empty() && grouped.iter().any(|place| self.person_of[*place as usize] == *person)
-            }) {
-                all.append(rest);
-            }
-            let person = all[0];
-            for place in &all {
-                self.person_of[*place as usize] = person;
-            }
-            self.members[person as usize] = all;
-            self.persons += 1;
+        let mut first: HashMap<usize, Place> = HashMap::new();
+        for (place, group) in members.iter().zip(groups) {
+            let person = *first.entry(*group).or_insert(*place);
+            self.persons += u32::from(person == *place);
+            self.person_of[*place as usize] = person;
+            self.people[person as usize].add(*place, &self.features[*place as usize]);
         }
+    }
+
+    /// Notes under which name each identifier was given. One that goes by many names is nobody's: a default of some system, a card
+    /// that a whole village shows.
+    fn note_holders(&mut self, features: &mut Features) {
+        let Some(name) = block::name_key(&features.name) else { return };
+        let mut shared = |value: u64| {
+            let names = self.holders.entry(value).or_default();
+            if names.len() < MAX_HOLDERS && !names.contains(&name) {
+                names.push(name);
+            }
+            names.len() >= MAX_HOLDERS
+        };
+        if let Some(number) = &mut features.resident
+            && shared(block::hash(&number.digits))
+        {
+            number.belongs = Belongs::Another;
+        }
+        features.others =
+            features.others.iter().filter(|document| !shared(block::hash(document))).cloned().collect();
     }
 
     fn frequencies(&self, a: &Features, b: &Features) -> Frequencies {
         let persons = self.persons.max(1) as f32;
-        let name = block::name_key(&a.name).and_then(|key| self.names.get(&key)).copied().unwrap_or(0);
+        let count = |of: &Features| {
+            block::name_key(&of.name).and_then(|key| self.names.get(&key)).copied().unwrap_or(0)
+        };
+        let name = count(a).max(count(b));
         let shared = a.phones.iter().filter(|phone| b.phones.contains(phone));
         let phone = shared.filter_map(|phone| self.phones.get(phone)).min().copied().unwrap_or(0);
         let seen = self.features.len().max(1) as f32;
@@ -291,14 +348,15 @@ impl Linker {
         } else {
             share(&self.places, a.place / 100)
         };
-        let county = a.addresses.first().map_or(0.0, |address| share(&self.counties, address.county));
+        let county =
+            |of: &Features| of.addresses.first().map_or(0.0, |address| share(&self.counties, address.county));
         Frequencies {
             // One person with this name is known: the one compared with. Another half is for those not met yet.
             name: (name as f32 - 0.5).max(0.5) / persons,
             // Up to eight of a household share a number.
             phone: phone.saturating_sub(8) as f32 / persons,
             place,
-            county,
+            county: county(a).max(county(b)),
             twin: a.name.birth_order != 0 || b.name.birth_order != 0,
         }
     }
@@ -313,7 +371,9 @@ impl Linker {
         if let Some(address) = features.addresses.first().filter(|address| address.county != 0) {
             *self.counties.entry(address.county).or_insert(0) += 1;
         }
-        let others = &self.members[self.person_of[place as usize] as usize];
+        let person = &self.people[self.person_of[place as usize] as usize].members;
+        // Of a person of very many, the latest are asked.
+        let others = &person[person.len().saturating_sub(MAX_ASKED)..];
         let key = block::name_key(&features.name);
         let known = |has: &dyn Fn(&Features) -> bool| {
             others.iter().any(|other| *other != place && has(&self.features[*other as usize]))
@@ -339,22 +399,21 @@ fn same_by_rule(a: &Features, b: &Features) -> bool {
     }
 }
 
-/// Whether two registrations are two persons, whatever else agrees.
-fn excluded(a: &Features, b: &Features) -> bool {
-    other_number(a, b) || other_twin(a, b)
-}
+/// The most that one agreeing field weighs: less than even odds.
+const UNSUPPORTED: f32 = -0.5;
 
-/// Whether they are numbered children of one birth.
-fn other_twin(a: &Features, b: &Features) -> bool {
-    let (one, other) = (&a.name, &b.name);
-    one.birth_order != 0
-        && other.birth_order != 0
-        && one.birth_order != other.birth_order
-        && one.sounds_like(other)
-}
-
-/// Whether both have a valid resident ID of their own, and not the same.
-pub fn other_number(a: &Features, b: &Features) -> bool {
-    let (Some(one), Some(other)) = (a.own_number(), b.own_number()) else { return false };
-    one.digits != other.digits && (one.belongs == Belongs::Own || other.belongs == Belongs::Own)
+/// Whether at least two fields of different kinds agree.
+fn is_supported(levels: &Levels) -> bool {
+    let agrees = |place: usize, last: u8| levels[place] <= last;
+    let supports = [
+        agrees(field::IDENTIFIER, IdentifierLevel::TwoSlips as u8)
+            || matches!(levels[field::IDENTIFIER], level if level == IdentifierLevel::DocumentSame as u8 || level == IdentifierLevel::DocumentSlip as u8),
+        agrees(field::NAME, NameLevel::Transcription as u8)
+            || levels[field::NAME] == NameLevel::NewbornSameMother as u8,
+        agrees(field::BIRTH, BirthLevel::Weeks as u8),
+        agrees(field::PHONE, PhoneLevel::OneSlip as u8),
+        agrees(field::ADDRESS, AddressLevel::OtherHouse as u8),
+        agrees(field::CONTACT, ContactLevel::Same as u8),
+    ];
+    supports.into_iter().filter(|supports| *supports).count() >= 2
 }

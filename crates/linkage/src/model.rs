@@ -36,6 +36,9 @@ pub const FORM: u32 = 1;
 /// The probabilities of a class: one list per comparison, one number per level.
 pub type Probabilities = Vec<Vec<f64>>;
 
+/// The least probability of a level: rarer ones are not learned from any population, and nothing must be impossible.
+const LEAST: f64 = 1e-9;
+
 /// A model, as it is stored and shipped.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Model {
@@ -62,11 +65,13 @@ pub enum ModelError {
     Form,
     #[error("the model lacks probabilities of comparison {0}")]
     Comparison(&'static str),
-    #[error("the probabilities of comparison {0} are not all between 0 and 1, or do not add up to 1")]
+    #[error("the probabilities of comparison {0} are not all between 1e-9 and 1, or do not add up to 1")]
     Probability(&'static str),
-    #[error("the model's expectations must be positive and below 1000")]
+    #[error("the model's expectations must be between 1e-9 and 1000")]
     Expected,
-    #[error("the model's thresholds must be ordered: 0 < possible_from <= same_from <= sure_from < 1")]
+    #[error(
+        "the model's thresholds must be ordered: 1e-6 <= possible_from <= same_from <= sure_from < 1, same_from 0.5 at least"
+    )]
     Thresholds,
     #[error("not a model: {0}")]
     Json(String),
@@ -79,7 +84,11 @@ impl Model {
     }
 
     pub fn from_json(text: &str) -> Result<Self, ModelError> {
-        let model: Self = serde_json::from_str(text).map_err(|error| ModelError::Json(error.to_string()))?;
+        // Where it stops being one is told, never what stands there: the file may be any.
+        let told = |error: serde_json::Error| {
+            ModelError::Json(format!("line {}, column {}", error.line(), error.column()))
+        };
+        let model: Self = serde_json::from_str(text).map_err(told)?;
         model.validate()?;
         Ok(model)
     }
@@ -89,20 +98,24 @@ impl Model {
             return Err(ModelError::Form);
         }
         for class in &self.probabilities {
+            if class.len() > COMPARISONS.len() {
+                return Err(ModelError::Form);
+            }
             for (place, comparison) in COMPARISONS.iter().enumerate() {
                 let levels = class.get(place).filter(|levels| levels.len() == comparison.levels.len());
                 let levels = levels.ok_or(ModelError::Comparison(comparison.name))?;
                 let parts = levels.split_at(comparison.first_part);
                 let adds_up = |part: &[f64]| part.is_empty() || (part.iter().sum::<f64>() - 1.0).abs() < 1e-3;
-                if !levels.iter().all(|p| *p > 0.0 && *p < 1.0) || !adds_up(parts.0) || !adds_up(parts.1) {
+                if !levels.iter().all(|p| *p >= LEAST && *p < 1.0) || !adds_up(parts.0) || !adds_up(parts.1) {
                     return Err(ModelError::Probability(comparison.name));
                 }
             }
         }
-        if !self.expected.iter().all(|expected| *expected > 0.0 && *expected < 1000.0) {
+        if !self.expected.iter().all(|expected| *expected >= LEAST && *expected < 1000.0) {
             return Err(ModelError::Expected);
         }
-        let ordered = 0.0 < self.possible_from
+        let ordered = 1e-6 <= self.possible_from
+            && 0.5 <= self.same_from
             && self.possible_from <= self.same_from
             && self.same_from <= self.sure_from
             && self.sure_from < 1.0;

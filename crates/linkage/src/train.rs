@@ -5,7 +5,7 @@
 //! number is the same person; another one with a telephone number or a house in common is a household, with name and birth date in
 //! common a namesake.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use crate::block;
 use crate::compare::{
@@ -34,7 +34,9 @@ const SAME_NUMBER: [u8; 3] = [
 ];
 
 /// Pairs that agree alike, and how many there are.
-type Patterns = HashMap<(Levels, i8), f64>;
+///
+/// In order, so that the sums are the same in every run.
+type Patterns = BTreeMap<(Levels, i8), f64>;
 
 type Counts = [Vec<Vec<f64>>; CLASSES.len()];
 
@@ -79,6 +81,8 @@ fn patterns(features: &[Features]) -> Patterns {
             *names.entry(key).or_default() += 1;
         }
     }
+    // Nobody is known to be anybody yet.
+    let everybody: Vec<u32> = (0..features.len() as u32).collect();
     let mut patterns = Patterns::new();
     for (place, of) in features.iter().enumerate() {
         let keys = block::keys(of);
@@ -89,7 +93,7 @@ fn patterns(features: &[Features]) -> Patterns {
             let levels = compare(of, &features[other as usize]);
             *patterns.entry((levels, share.log2().round() as i8)).or_default() += 1.0;
         }
-        index.insert(&keys, place as u32);
+        index.insert(&keys, place as u32, &everybody);
     }
     patterns
 }

@@ -223,15 +223,15 @@ fn names_in_letters_are_compared_too() {
         "2",
         "1979-11-03",
         "03",
-        "P1234567",
+        "P7204518",
         "0612345678",
         "12 rosemary crescent greenfields",
         "",
     ];
     for other in [
         ["Cruz, Maria de la", "2", "1979-11-03", "", "", "0612345678", "", ""],
-        ["maria de la crus", "2", "1979-11-03", "03", "P1234567", "", "", ""],
-        ["Maria Cruz", "2", "1979-11-03", "03", "p 123-4567", "", "", ""],
+        ["maria de la crus", "2", "1979-11-03", "03", "P7204518", "", "", ""],
+        ["Maria Cruz", "2", "1979-11-03", "03", "p 720-4518", "", "", ""],
     ] {
         assert!(same(full, other), "{}", other[0]);
     }
@@ -251,4 +251,101 @@ fn an_explanation_adds_up() {
     assert_eq!((level("name"), level("phone"), level("identifier")), ("sounds_same", "same", "missing"));
     let text = explanation.to_string();
     assert!(text.contains("sounds_same") && !text.contains('段') && !text.contains("13987654321"), "{text}");
+}
+
+#[test]
+fn persons_beyond_every_bound_keep_what_was_decided() {
+    let mut linker = linker();
+    let full = ["段正明", "1", "1985-03-12", "", "", "13987654321", HOME, ""];
+    let all: Vec<Place> = (0..700).map(|_| register(&mut linker, full)).collect();
+    assert!(
+        all.iter().all(|place| linker.person_of(*place) == linker.person_of(all[0])),
+        "one person, 700 visits"
+    );
+    let (a, b) = (
+        register(&mut linker, ["段正明", "1", "1985-03-12", "01", ID, "13987654321", HOME, ""]),
+        register(&mut linker, ["段正明", "1", "1985-03-12", "01", OTHER_ID, "13987654321", HOME, ""]),
+    );
+    assert_ne!(linker.person_of(a), linker.person_of(b), "two resident IDs");
+    linker.decide(all[0], all[699], false);
+    assert_ne!(linker.person_of(all[0]), linker.person_of(all[699]), "a human's word");
+    for _ in 0..20 {
+        register(&mut linker, full);
+        assert_ne!(linker.person_of(all[0]), linker.person_of(all[699]));
+        assert_ne!(linker.person_of(a), linker.person_of(b));
+    }
+    whole(&linker);
+}
+
+#[test]
+fn a_human_join_never_splits_what_it_joins() {
+    let mut linker = linker();
+    let mut three = |id: &str, name: &str| -> Vec<Place> {
+        (0..3)
+            .map(|_| register(&mut linker, [name, "1", "1985-03-12", "01", id, "13987654321", HOME, ""]))
+            .collect()
+    };
+    let (old, new) = (three(ID, "段正明"), three(OTHER_ID, "段建设"));
+    linker.decide(old[0], new[0], true);
+    assert!(
+        old.iter().chain(&new).all(|place| linker.person_of(*place) == linker.person_of(old[0])),
+        "all six"
+    );
+    for id in [ID, OTHER_ID] {
+        let next = register(&mut linker, ["段建设", "1", "1985-03-12", "01", id, "", "", ""]);
+        assert_eq!(linker.person_of(next), linker.person_of(old[0]), "either number is theirs now");
+    }
+    whole(&linker);
+}
+
+#[test]
+fn a_number_that_everybody_uses_is_nobodys() {
+    let mut linker = linker();
+    let mut joined = 0;
+    let given = "芳伟娜敏静磊洋艳勇军杰娟涛超明霞平刚桂英".chars();
+    for (number, (surname, given)) in
+        "赵钱孙李周吴郑王冯陈褚卫蒋沈韩杨朱秦尤许".chars().zip(given).enumerate()
+    {
+        let (name, phone) = (format!("{surname}{given}"), format!("1391234{:04}", number * 37));
+        let row = [&name, "1", "1985-03-12", "01", ID, &phone, "", ""];
+        joined += usize::from(linker.register(features(row)).same.is_some());
+    }
+    assert!(joined <= 4, "{joined} of twenty strangers joined under a default number");
+    for number in 0..5 {
+        let row = ["李秀英", "2", &format!("19{}1-03-12", 4 + number), "99", "A00000001", "", "", ""];
+        assert_eq!(linker.register(features(row)).same, None, "a made-up document");
+    }
+    whole(&linker);
+}
+
+#[test]
+fn names_are_read_as_what_they_are() {
+    let grown = |name: &str| {
+        let mut registration = registration([name, "1", "1985-03-12", "", "", "", "", ""]);
+        registration.born_ms = 1_500_000_000_000;
+        Features::of(&registration, None).name.kind
+    };
+    for own in ["沙马拉子", "欧阳毛毛", "陈林美子"] {
+        assert_eq!(grown(own), linkage::normalise::NameKind::Han, "{own}");
+    }
+    let full = ["Renée Dupré", "2", "1979-11-03", "", "", "0612345678", "", ""];
+    assert!(same(full, ["Rene\u{301}e Dupre\u{301}", "2", "1979-11-03", "", "", "", "", ""]));
+    assert!(same(
+        ["Иван Петров", "1", "1979-11-03", "", "", "", "", ""],
+        ["ИВАН ПЕТРОВ", "1", "1979-11-03", "", "", "", "", ""]
+    ));
+    for nobody in ["无名男", "急诊无名氏之子", "张??"] {
+        assert!(
+            !same([nobody, "1", "", "", "", "", "", ""], [nobody, "1", "", "", "", "", "", ""]),
+            "{nobody}"
+        );
+    }
+}
+
+/// Every registration is in exactly one person, and their number is what it is said to be.
+fn whole(linker: &Linker) {
+    let persons: std::collections::HashSet<u32> =
+        (0..linker.len()).map(|place| linker.person_of(place as Place)).collect();
+    assert_eq!(persons.len(), linker.persons() as usize);
+    assert!(persons.iter().all(|person| linker.person_of(*person) == *person));
 }

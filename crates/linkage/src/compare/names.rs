@@ -15,10 +15,11 @@ pub(super) fn newborn(a: &Name, b: &Name) -> u8 {
 }
 
 pub(super) fn han(a: &Name, b: &Name) -> u8 {
-    if a.same_chars(b) {
+    let unreadable = a.chars.contains(&UNKNOWN_CHAR) || b.chars.contains(&UNKNOWN_CHAR);
+    if a.same_chars(b) && !unreadable {
         return NameLevel::Same as u8;
     }
-    if a.sounds_like(b) {
+    if a.sounds_like(b) && !unreadable {
         return NameLevel::SoundsSame as u8;
     }
     let (short, long) = if a.chars.len() <= b.chars.len() { (a, b) } else { (b, a) };
@@ -71,7 +72,7 @@ fn same_length(a: &Name, b: &Name, surname: usize, same_surname: bool) -> Option
     if same_surname && length - surname == 2 && exchanged() {
         return Some(NameLevel::GivenExchanged);
     }
-    let one = differing.len() == 1 && length >= 3 && (same_surname || a.surname == 0);
+    let one = differing.len() == 1 && length >= 3 && (same_surname || a.surname == 0 || b.surname == 0);
     one.then_some(if length > 4 { NameLevel::Transcription } else { NameLevel::OneCharacter })
 }
 
@@ -107,7 +108,11 @@ pub(super) fn letters(a: &Name, b: &Name) -> u8 {
     if one == other {
         return NameLevel::GivenExchanged as u8;
     }
-    let common = one.iter().filter(|word| other.contains(word)).count();
+    let mut left = other.clone();
+    let found = |word: &&String| {
+        left.iter().position(|other| other == *word).map(|at| left.swap_remove(at)).is_some()
+    };
+    let common = one.iter().filter(found).count();
     if common == one.len().min(other.len()) && common > 0 && one.len() != other.len() {
         return NameLevel::OneCharacterMore as u8;
     }

@@ -13,7 +13,7 @@ const MAX_CHARS: usize = 128;
 pub const MAX_NUMBERS: usize = 4;
 
 /// The parts of an address. Zero means not said.
-#[derive(Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Default, Hash)]
 pub struct Address {
     /// County by the first characters of its name, which stay when its other ones are shortened.
     pub county: u32,
@@ -216,7 +216,7 @@ fn chinese_number(chars: &[char]) -> u32 {
             let tens = if ten == 0 { 1 } else { digits[ten - 1] };
             tens * 10 + digits.get(ten + 1).copied().unwrap_or(0)
         }
-        None => digits.iter().fold(0, |n, digit| n * 10 + digit),
+        None => digits.iter().fold(0u32, |n, digit| n.wrapping_mul(10).wrapping_add(*digit)),
     }
 }
 

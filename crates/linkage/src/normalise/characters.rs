@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::LazyLock;
 
 use pinyin::{ToPinyin, ToPinyinMulti};
-use unicode_normalization::char::decompose_canonical;
+use unicode_normalization::char::{decompose_canonical, is_combining_mark};
 
 /// Traditional and variant characters → simplified ones. See `data/README.md`.
 static SIMPLIFIED: LazyLock<HashMap<char, char>> = LazyLock::new(|| {
@@ -70,10 +70,17 @@ pub fn fold(c: char) -> char {
     if c.is_ascii() {
         return c.to_ascii_uppercase();
     }
+    let c = c.to_uppercase().next().unwrap_or(c);
     if let Some(simplified) = SIMPLIFIED.get(&c) {
         return *simplified;
     }
     if is_han(c) { c } else { latin_base(c) }
+}
+
+/// Marks that combine with a letter, and characters without width or with a direction only: no part of what is compared.
+pub fn is_mark(c: char) -> bool {
+    is_combining_mark(c)
+        || matches!(c, '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
 }
 
 /// Whether the character is one of a Chinese name or address.

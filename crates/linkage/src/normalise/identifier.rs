@@ -102,7 +102,12 @@ impl Identifier {
 
     pub fn read(kind: &str, value: &str) -> Option<Self> {
         let key = identifier_key(if kind.is_empty() { codes::OTHER_DOCUMENT } else { kind }, value)?;
-        let telling = key.len() >= 5 && key.len() <= Self::MAX && key.bytes().any(|c| c.is_ascii_digit());
+        // A1234567 and 00000001 stand for "none" on many desks.
+        let digits: Vec<u8> = key.bytes().filter(u8::is_ascii_digit).collect();
+        let made_up = digits.windows(2).all(|pair| pair[1] == pair[0] + 1)
+            || digits.iter().rev().skip(1).all(|c| *c == b'0');
+        let telling =
+            !made_up && key.len() >= 5 && key.len() <= Self::MAX && key.bytes().any(|c| c.is_ascii_digit());
         telling.then(|| Self { value: key.into() })
     }
 

@@ -1,6 +1,6 @@
 //! Names: parts, sounds, and what is no name of the person at all (a newborn under its mother's name, a placeholder).
 
-use super::characters::{Sound, Sounds, fold, is_han};
+use super::characters::{Sound, Sounds, fold, is_han, is_mark};
 
 /// Characters of a name that are compared; the rest is cut off. Longer names exist in hostile input only.
 pub const MAX_CHARS: usize = 24;
@@ -69,11 +69,16 @@ const REMARKS: [&str; 12] =
 pub const UNKNOWN_CHAR: char = '?';
 
 impl Name {
-    /// Reads a name as written.
+    /// Reads a name as written, of somebody who may be a newborn.
     pub fn read(text: &str) -> Self {
-        let mut folded: String = text.chars().take(256).map(fold).collect();
+        Self::read_of(text, true)
+    }
+
+    /// Reads a name as written. Of whom is no infant (any more) no ending is taken for a newborn's: 沙马拉子 is a name.
+    pub fn read_of(text: &str, infant: bool) -> Self {
+        let mut folded: String = text.chars().take(256).filter(|c| !is_mark(*c)).map(fold).collect();
         strip_remarks(&mut folded);
-        let newborn = Newborn::strip(&mut folded);
+        let newborn = if infant && !starts_like_nobody(&folded) { Newborn::strip(&mut folded) } else { None };
         let latin = !folded.chars().any(is_han);
         let keep = |c: &char| c.is_alphabetic() || *c == UNKNOWN_CHAR;
         let chars: Box<[char]> = if latin {
@@ -216,7 +221,16 @@ fn strip_remarks(name: &mut String) {
 
 fn is_placeholder(chars: &[char]) -> bool {
     let text: String = chars.iter().filter(|c| **c != ' ').collect();
-    text.chars().all(|c| c == UNKNOWN_CHAR) || PLACEHOLDERS.contains(&text.as_str())
+    text.chars().all(|c| c == UNKNOWN_CHAR)
+        || PLACEHOLDERS.contains(&text.as_str())
+        || starts_like_nobody(&text)
+}
+
+/// 无名男, 未知患者2, 急诊无名氏之子: as many persons as there are registrations.
+fn starts_like_nobody(text: &str) -> bool {
+    ["无名", "未知", "不详", "三无", "急诊无名", "急诊患者", "佚名"]
+        .iter()
+        .any(|start| text.starts_with(start))
 }
 
 /// Two for a known compound, one for other names of two to four characters, zero where family names are not told apart:

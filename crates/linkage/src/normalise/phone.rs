@@ -25,12 +25,20 @@ pub fn one_slip(a: u64, b: u64) -> bool {
     super::identifier::one_slip(a.as_bytes(), b.as_bytes())
 }
 
-/// Five or more of the last digits the same, or all of them ascending.
+/// Numbers that manuals and forms show.
+const DEMONSTRATION: [&[u8]; 3] = [b"13800138000", b"12345678910", b"13812345678"];
+
+/// Seven or more of the last digits the same, or all of them ascending.
 fn is_placeholder(digits: &str) -> bool {
     let digits = digits.as_bytes();
     let last = digits[digits.len() - 1];
     let run = digits.iter().rev().take_while(|c| **c == last).count();
-    run >= 7 || digits.windows(2).all(|pair| pair[1] == pair[0] + 1)
+    let ascending =
+        |digits: &[u8]| digits.windows(2).all(|pair| (pair[1] - b'0') % 10 == (pair[0] - b'0' + 1) % 10);
+    run >= 7
+        || ascending(digits)
+        || digits.len() == 11 && ascending(&digits[3..])
+        || DEMONSTRATION.contains(&digits)
 }
 
 #[cfg(test)]

@@ -60,15 +60,12 @@ pub fn run(args: &Evaluate) -> Result<(), LinkageError> {
     if args.answered && population.truth.is_none() {
         return Err(LinkageError::NoTruth);
     }
+    if population.ids.is_empty() {
+        return Err(LinkageError::Empty);
+    }
     let run = register(&population, &model, None);
     if let Some(file) = &args.clusters {
-        let rows = population.ids.iter().zip(clusters(&run.linker));
-        write(
-            file,
-            &rows.fold("reg_id,cluster_id\n".to_owned(), |text, (id, cluster)| {
-                text + id + "," + &cluster.to_string() + "\n"
-            }),
-        )?;
+        write(file, &clusters_csv(&population, &run.linker))?;
     }
     let answered = args.answered.then(|| register(&population, &model, population.truth.as_deref()));
     let figures = figures(&population, &run, answered.as_ref());
@@ -108,6 +105,17 @@ fn register(population: &Population, model: &Model, truth: Option<&[String]>) ->
     taken.sort_unstable();
     let p99_us = taken.get(taken.len() * 99 / 100).copied().unwrap_or(0);
     Run { linker, outcomes, seconds, p99_us, questions }
+}
+
+fn clusters_csv(population: &Population, linker: &Linker) -> Vec<u8> {
+    let mut csv = csv::Writer::from_writer(Vec::new());
+    let rows =
+        population.ids.iter().cloned().zip(clusters(linker).into_iter().map(|cluster| cluster.to_string()));
+    let header = [("reg_id".to_owned(), "cluster_id".to_owned())];
+    for row in header.into_iter().chain(rows) {
+        csv.write_record([row.0, row.1]).expect("writing to memory does not fail");
+    }
+    csv.into_inner().expect("writing to memory does not fail")
 }
 
 fn clusters(linker: &Linker) -> Vec<u32> {
@@ -193,46 +201,53 @@ fn false_links_between_ids(
 pub fn dry_run(args: &DryRun) -> Result<(), LinkageError> {
     let (new, old) = (model(Some(&args.model))?, model(args.instead_of.as_deref())?);
     let population = Population::read(&args.population)?;
-    let before = companions(&register(&population, &old, None).linker);
-    let after = companions(&register(&population, &new, None).linker);
+    let before = persons(&register(&population, &old, None).linker);
+    let after = persons(&register(&population, &new, None).linker);
     let ids = |places: &[usize]| -> Vec<&str> {
         places.iter().map(|place| population.ids[*place].as_str()).collect()
     };
     let mut changes = Vec::new();
-    for (place, id) in population.ids.iter().enumerate() {
-        let (before, after) = (&before[place], &after[place]);
-        let gone: Vec<usize> = before.iter().copied().filter(|other| !after.contains(other)).collect();
-        let come: Vec<usize> = after.iter().copied().filter(|other| !before.contains(other)).collect();
-        if !gone.is_empty() || !come.is_empty() {
-            changes.push(
-                serde_json::json!({ "reg_id": id, "no_longer_with": ids(&gone), "newly_with": ids(&come) }),
-            );
+    let mut registrations = 0;
+    for person in &before.members {
+        let mut now: Vec<usize> = person.iter().map(|place| after.of[*place]).collect();
+        now.sort_unstable();
+        now.dedup();
+        // A person is one change, however many registrations it has.
+        if now.len() > 1 || after.members[now[0]].len() != person.len() {
+            let becomes: Vec<Vec<&str>> = now.iter().map(|person| ids(&after.members[*person])).collect();
+            registrations += person.len();
+            changes.push(serde_json::json!({ "person": ids(person), "becomes": becomes }));
         }
     }
     if args.json {
-        print_json(
-            &serde_json::json!({ "registrations": population.ids.len(), "changed": changes.len(), "changes": changes }),
-        );
+        print_json(&serde_json::json!({
+            "registrations": population.ids.len(), "changed": registrations, "persons_changed": changes.len(), "changes": changes,
+        }));
         return Ok(());
     }
     for change in &changes {
-        println!(
-            "{} no longer with {} newly with {}",
-            change["reg_id"], change["no_longer_with"], change["newly_with"]
-        );
+        println!("{} becomes {}", change["person"], change["becomes"]);
     }
-    println!("{} of {} registrations would be with other ones", changes.len(), population.ids.len());
+    println!("{registrations} of {} registrations would be with other ones", population.ids.len());
     Ok(())
 }
 
-/// For every registration the others of its person.
-fn companions(linker: &Linker) -> Vec<Vec<usize>> {
-    let mut members: HashMap<u32, Vec<usize>> = HashMap::new();
-    let found = clusters(linker);
-    for (place, cluster) in found.iter().enumerate() {
-        members.entry(*cluster).or_default().push(place);
+/// Who is with whom: members by person, and the person of each registration.
+struct Persons {
+    members: Vec<Vec<usize>>,
+    of: Vec<usize>,
+}
+
+fn persons(linker: &Linker) -> Persons {
+    let mut place_of: HashMap<u32, usize> = HashMap::new();
+    let mut persons = Persons { members: Vec::new(), of: Vec::new() };
+    for (place, cluster) in clusters(linker).into_iter().enumerate() {
+        let person = *place_of.entry(cluster).or_insert(persons.members.len());
+        if person == persons.members.len() {
+            persons.members.push(Vec::new());
+        }
+        persons.members[person].push(place);
+        persons.of.push(person);
     }
-    let others =
-        |place: usize| members[&found[place]].iter().copied().filter(|other| *other != place).collect();
-    (0..found.len()).map(others).collect()
+    persons
 }

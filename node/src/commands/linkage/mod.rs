@@ -5,6 +5,7 @@ mod explain;
 mod population;
 mod train;
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -34,6 +35,8 @@ enum LinkageError {
     Model(PathBuf, ModelError),
     #[error("the population has no registration with that reg_id: give two of registrations.csv")]
     NoSuchRegistration,
+    #[error("the population has no registrations")]
+    Empty,
     #[error("--answered needs truth.csv beside registrations.csv")]
     NoTruth,
     #[error("two registrations at least are needed to learn from")]
@@ -60,6 +63,8 @@ fn model(file: Option<&Path>) -> Result<Model, LinkageError> {
     Model::from_json(&text).map_err(|error| LinkageError::Model(file.into(), error))
 }
 
-fn write(file: &Path, text: &str) -> Result<(), LinkageError> {
-    std::fs::write(file, text).map_err(|error| LinkageError::File(file.into(), error))
+/// Writes a new file; one that is there already stays as it is, for it may be the population itself.
+fn write(file: &Path, bytes: &[u8]) -> Result<(), LinkageError> {
+    let create = std::fs::OpenOptions::new().write(true).create_new(true).open(file);
+    create.and_then(|mut new| new.write_all(bytes)).map_err(|error| LinkageError::File(file.into(), error))
 }

@@ -33,7 +33,7 @@ pub fn run(args: &Train) -> Result<(), LinkageError> {
     let learned = linkage::train::train(&features, &model(None)?, &args.name, &args.source);
     learned.validate().map_err(|error| LinkageError::Model(args.out.clone(), error))?;
     let text = serde_json::to_string_pretty(&learned).expect("a model is plain data");
-    write(&args.out, &(text + "\n"))?;
+    write(&args.out, (text + "\n").as_bytes())?;
     println!("learned from {} registrations: {}", features.len(), args.out.display());
     Ok(())
 }
