@@ -121,10 +121,12 @@ impl Course<'_> {
         let Route::Down(interest) = &sender.route else { return Err(closed()) };
         let directory = sender.directory.snapshot();
         let most = sender.settings.max_batch_records;
-        let keys: Vec<RecordKey> = take(&mut self.sweep.to_ship, most);
+        let missing = take(&mut self.sweep.to_ship, most);
         let mut records: Vec<Record> = Vec::new();
-        for key in keys {
-            let Some(record) = sender.store.get(&key)? else { continue };
+        for (key, version) in missing {
+            // What was written anew since it was compared has had its turn in the feed: the child itself may have written it.
+            let held = sender.store.get(&key)?.filter(|held| held.envelope().version == version);
+            let Some(record) = held else { continue };
             if is_told(&record, self.to, &**interest, &directory, &sender.store)? {
                 records.push(record);
             }
