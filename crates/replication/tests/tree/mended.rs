@@ -166,3 +166,26 @@ fn a_child_is_not_told_what_it_wrote_itself_since_it_was_asked() {
         feed.shipping.abort();
     });
 }
+
+/// Nobody there was the same person when it was asked.
+#[test]
+fn a_child_does_not_forget_whom_it_was_told_of_since_it_was_asked() {
+    run(async {
+        let (province, dali, patient) = pair().await;
+        let mut feed = Feed::of(&province).await;
+        let (came, check) = feed.until_asked(&patient.key()).await;
+        assert!(!records(&came).contains(&patient), "of no concern");
+        dali.register("H2", "P2", "Duan").await.unwrap();
+        let new = everything(&dali);
+        apply(&province, new).await;
+        let bucket = bucket_of(&patient.key());
+        let version = patient.envelope().version;
+        let held = vec![HeldVersion { key: patient.key(), version, quarantined: false }];
+        feed.acknowledge(Some(answer_to(&check, Comparison::Different, bucket, held))).await;
+        let (came, _) = feed.until_asked(&patient.key()).await;
+        assert!(records(&came).contains(&patient), "of concern now");
+        let mut retracted = came.iter().flat_map(|batch| &batch.retractions);
+        assert!(!retracted.any(|(key, _)| *key == patient.key()), "told after all");
+        feed.shipping.abort();
+    });
+}
