@@ -1,7 +1,9 @@
 //! Compares what a child holds of its down feed with what the rule tells it, and mends what differs: see [`super::sweep`].
 
+use std::collections::HashSet;
+
 use model::feed::{Batch, Check, CheckAnswer, MAX_RETRACTIONS};
-use model::{Record, RecordKey};
+use model::{Record, RecordKey, Version};
 use store::ReadError;
 use tokio::time::Instant;
 
@@ -115,21 +117,43 @@ impl Course<'_> {
         }
     }
 
+    /// The next of what the child is to forget: not what the feed told it since it was asked, because it is of concern now.
+    fn still_too_much(
+        &mut self,
+        interest: &dyn Interest,
+        view: &DirectoryView,
+    ) -> Result<Vec<(RecordKey, Version)>, ReadError> {
+        let (store, to) = (&self.sender.store, self.to);
+        let mut retractions = take(&mut self.sweep.to_retract, MAX_RETRACTIONS);
+        let mut told = HashSet::new();
+        for (key, _) in &retractions {
+            let Some(record) = store.get(key)? else { continue };
+            let outside = view.key_path(&record.envelope().key_id).is_some_and(|path| !to.contains(path));
+            if outside && is_told(&record, to, interest, view, store)? {
+                told.insert(*key);
+            }
+        }
+        retractions.retain(|(key, _)| !told.contains(key));
+        Ok(retractions)
+    }
+
     /// The next records that the child lacks, with what they need, and what it is to forget.
     pub(super) fn mending_batch(&mut self, head: u64) -> Result<Batch, LinkError> {
         let (sender, sent) = (self.sender, self.shipping.sent());
         let Route::Down(interest) = &sender.route else { return Err(closed()) };
         let directory = sender.directory.snapshot();
         let most = sender.settings.max_batch_records;
-        let keys: Vec<RecordKey> = take(&mut self.sweep.to_ship, most);
+        let missing = take(&mut self.sweep.to_ship, most);
         let mut records: Vec<Record> = Vec::new();
-        for key in keys {
-            let Some(record) = sender.store.get(&key)? else { continue };
+        for (key, version) in missing {
+            // What was written anew since it was compared has had its turn in the feed: the child itself may have written it.
+            let held = sender.store.get(&key)?.filter(|held| held.envelope().version == version);
+            let Some(record) = held else { continue };
             if is_told(&record, self.to, &**interest, &directory, &sender.store)? {
                 records.push(record);
             }
         }
-        let retractions = take(&mut self.sweep.to_retract, MAX_RETRACTIONS);
+        let retractions = self.still_too_much(&**interest, &directory)?;
         if let Some(selection) = &mut self.selection {
             selection.retracted(&retractions);
         }

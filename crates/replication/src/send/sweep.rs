@@ -131,7 +131,7 @@ pub(super) enum Found {
 /// Where the child holds something else, as far as its answer goes.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Difference {
-    missing: Vec<RecordKey>,
+    missing: Vec<(RecordKey, Version)>,
     /// Not told by the rule.
     too_much: Vec<(RecordKey, Version)>,
     /// In a higher version than is held here.
@@ -160,7 +160,7 @@ fn difference(
         if ahead {
             difference.ahead += 1;
         } else if !same && !told.either {
-            difference.missing.push(told.key);
+            difference.missing.push((told.key, told.version));
         }
     }
     for one in there.into_values().flatten() {
@@ -192,7 +192,8 @@ pub(super) struct Sweep {
     /// Of the bucket that is being looked at: surplus, and whether something explains that its sums differ.
     open_surplus: u64,
     explained: bool,
-    pub to_ship: VecDeque<RecordKey>,
+    /// What the child lacks, in the version that was compared.
+    pub to_ship: VecDeque<(RecordKey, Version)>,
     pub to_retract: VecDeque<(RecordKey, Version)>,
 }
 

@@ -3,6 +3,7 @@
 mod frames;
 mod lanes;
 mod line;
+mod mended;
 mod newer;
 mod node;
 mod properties;

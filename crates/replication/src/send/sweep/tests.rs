@@ -74,7 +74,7 @@ async fn what_differs_is_mended_and_compared_again() {
     // One is missing, one is older, and one is too much.
     let found = heard(&mut sweep, &answer(Comparison::Different, 0, &[held(2, 2), held(3, 1), held(4, 1)]));
     assert_eq!(found, Found::Mend(2, 1));
-    assert_eq!(sweep.to_ship, [key(0, 1), key(0, 2)]);
+    assert_eq!(sweep.to_ship, [(key(0, 1), version(1)), (key(0, 2), version(3))]);
     assert_eq!(sweep.to_retract, [(key(0, 4), version(1))]);
     assert_eq!(sweep.due(), None, "first that");
     (sweep.to_ship, sweep.to_retract) = Default::default();
@@ -133,7 +133,7 @@ async fn a_long_list_comes_in_pages() {
         heard(&mut sweep, &answer(Comparison::Different, 0, &[held(4, 1), held(5, 1)])),
         Found::Mend(1, 1)
     );
-    assert_eq!(sweep.to_ship, [key(0, 1), key(0, 3)]);
+    assert_eq!(sweep.to_ship, [(key(0, 1), version(1)), (key(0, 3), version(1))]);
 }
 
 #[tokio::test(start_paused = true)]
