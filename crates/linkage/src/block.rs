@@ -44,7 +44,8 @@ pub fn keys(of: &Features) -> Vec<Key> {
     let mut keys = Keys(Vec::with_capacity(16));
     if let Some(number) = &of.resident {
         keys.add(0, &number.digits);
-        // Region and birth date, or birth date and sequence: one slip leaves one of them whole.
+        // Region, year, month and the day's first digit; month, day, sequence and check. One slip leaves one of them whole unless it is in
+        // the three digits that both have; the rules of names and births are there for that.
         keys.add(1, &number.digits[..number.digits.len().min(13)]);
         keys.add(2, &number.digits[number.digits.len().saturating_sub(8)..]);
     }

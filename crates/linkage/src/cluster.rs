@@ -2,7 +2,7 @@
 //!
 //! What humans joined, what rules join and what is the same in every field is put together first, into *nodes*. Then groups of nodes grow from the
 //! strongest score on: two join when their best pair is likely enough, nothing bars them (other resident IDs, other twins, a human's decision),
-//! and no third group that one of them could as well belong to stands against it. No human's decision is ever cut off by a bound: whoever
+//! and no third group that one of them could as well belong to stands against it. No human's decision is cut off here by a bound: whoever
 //! asks with too much gets nothing, and decides otherwise.
 
 use std::collections::HashMap;
@@ -268,7 +268,8 @@ fn rule_key(of: &Features) -> Option<u64> {
     Some(hasher.finish())
 }
 
-/// All that is compared. None when that is next to nothing: two of those are not one person.
+/// What a registration says of the person: not where and when it was made, nor who a contact is to it. None when fewer than three of
+/// own name, full birth date, telephone and address are there: two of those are not one person.
 fn identity_key(of: &Features) -> Option<u64> {
     let evidence = usize::from(of.name.is_own())
         + usize::from(of.birth.is_full())

@@ -1,6 +1,7 @@
 //! Comparisons: how far two registrations agree, field by field, as one comparison level each.
 //!
-//! Levels are ordered for people, not by weight: what a level is worth is the model's to say. Names follow Splink.
+//! Levels of agreement stand first, closest first: `linker` and `train` rely on that order. What a level is worth is the model's to
+//! say. Comparison and comparison level are Splink's words; its null level is [`MISSING`] here.
 
 use crate::features::{Features, Relation};
 use crate::normalise::address::Nearness;

@@ -9,18 +9,19 @@ use crate::features::Features;
 use crate::linker::Linker;
 use crate::model::{CLASSES, Class, Frequencies, Scorer, probability};
 
-/// A pair's weight taken apart. Holds levels and weights, no value of a person.
+/// A pair's score taken apart, as the fields alone give it. Rules, human decisions, resident IDs that bar, and other registrations may
+/// decide otherwise. Holds levels and weights, no value of a person.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Explanation {
     pub model_version: String,
     /// What the two most likely are, if not the same person; the fields' weights are against that.
     pub against: &'static str,
-    /// log2 of how often the same person is to be expected, against `against`, before anything is compared.
+    /// Prior match weight: log2 of how much more often than `against` the same person is met, before anything is compared.
     pub expectation: f32,
     pub fields: Vec<Field>,
     /// log2 of what the other classes take away.
     pub others: f32,
-    /// Sum of all: log2 of the odds that the two are the same person.
+    /// Sum of all: log2 of the odds that the two are the same person, by score alone.
     pub weight: f32,
     pub probability: f32,
 }
@@ -71,7 +72,7 @@ impl fmt::Display for Explanation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut sum = self.expectation;
         writeln!(f, "{:<34} {:>8} {:>8}", format!("same person or {}?", self.against), "bits", "sum")?;
-        writeln!(f, "{:<34} {:>+8.1} {sum:>+8.1}", "to be expected", self.expectation)?;
+        writeln!(f, "{:<34} {:>+8.1} {sum:>+8.1}", "prior", self.expectation)?;
         for field in &self.fields {
             sum += field.weight;
             let bar = "█".repeat((field.weight.abs() / 2.0).round().min(12.0) as usize);

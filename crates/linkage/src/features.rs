@@ -80,7 +80,7 @@ impl Birth {
         !self.is_full() || self.month == 1 && self.day == 1
     }
 
-    /// Days since 1600, roughly: only differences of some weeks are asked for.
+    /// Days since the year 0, roughly: only differences of days and weeks are asked for, and of about a year for infants.
     pub fn days(self) -> i32 {
         let (year, month) = (i32::from(self.year), i32::from(self.month.max(1)));
         const BEFORE: [i32; 12] = [0, 31, 59, 90, 120, 151, 181, 212, 243, 273, 304, 334];

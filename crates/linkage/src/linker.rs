@@ -16,10 +16,11 @@ use crate::person::Person;
 /// A registration in the linker: its place in order of arrival.
 pub type Place = u32;
 
-/// A decision about two registrations.
+/// The other registration of a pair, and the pair's match weight.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Link {
     pub other: Place,
+    /// log2 of the odds that the two are one person, in bits; 100 by rule.
     pub weight: f32,
 }
 
@@ -51,10 +52,10 @@ pub struct Linker {
     person_of: Vec<u32>,
     /// By the place that stands for the person; empty where a registration stands for none.
     people: Vec<Person>,
-    /// Persons by how their name sounds, and by telephone number.
+    /// How many persons bear a name of each sound, and each telephone number, as they were when registered.
     names: HashMap<u64, u32>,
     phones: HashMap<u64, u32>,
-    /// Registrations by county and by prefecture (four digits) of the institution, and by county of the address.
+    /// How many registrations by county and by prefecture (four digits) of the institution, and by county of the address.
     places: HashMap<u32, u32>,
     counties: HashMap<u32, u32>,
     persons: u32,
@@ -120,7 +121,8 @@ impl Linker {
     }
 
     /// Takes in a human's decision that two registrations are the same person, or are not. It stands before every rule and score;
-    /// the latest about a pair counts. Unknown places and a pair of one registration are ignored.
+    /// the latest about a pair counts. A join that would bring together two that a human holds apart is kept but has no effect. Unknown
+    /// places and a pair of one registration are ignored.
     pub fn decide(&mut self, a: Place, b: Place, same: bool) {
         if a == b || a.max(b) as usize >= self.features.len() {
             return;
@@ -134,7 +136,7 @@ impl Linker {
         if self.try_settle(a, &near).is_some() {
             return;
         }
-        // Too many to settle anew: two whole persons join, or one registration leaves.
+        // Too many to settle anew: two whole persons join, or one registration leaves, alone even if a human joined it with others of them.
         let [one, other] = near;
         if same && one != other && !self.held_apart(one, other) {
             let members =

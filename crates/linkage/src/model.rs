@@ -58,10 +58,10 @@ pub struct Model {
     pub sure_from: f32,
 }
 
-/// Why a model is refused; the one in use stays.
+/// Why a model is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ModelError {
-    #[error("the model is not of form {FORM}")]
+    #[error("the model file is not of form {FORM}, the only one that this release reads")]
     Form,
     #[error("the model lacks probabilities of comparison {0}")]
     Comparison(&'static str),
@@ -123,7 +123,8 @@ impl Model {
     }
 }
 
-/// How common the values are on which two registrations agree: shares of all persons.
+/// How common the values are on which two registrations agree (term frequencies): name and telephone as shares of persons, place and
+/// county as shares of registrations.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Frequencies {
     /// Of the name as it sounds.
@@ -143,7 +144,7 @@ pub struct Frequencies {
 #[derive(Debug, Clone)]
 pub struct Scorer {
     model: Model,
-    /// log2 of the probabilities, of the missing level 0.
+    /// log2 of the probabilities; places beyond a comparison's last level are not used.
     logs: [[[f32; 16]; COMPARISONS.len()]; CLASSES.len()],
     expected: [f32; CLASSES.len() - 1],
     /// How often two strangers' addresses are in one county, where the model was learned.

@@ -41,14 +41,14 @@ impl Person {
         }
     }
 
-    /// Whether both have valid resident IDs of their own, and none in common.
+    /// Whether both have valid resident IDs, none in common, and of two that differ one is surely its person's own.
     pub fn excludes(&self, other: &Self) -> bool {
         let common =
             self.numbers.iter().any(|one| other.numbers.iter().any(|number| number.digits == one.digits));
         !common && other.numbers.iter().any(|number| self.excludes_number(Some(number)))
     }
 
-    /// Whether a number of one's own is none of this person's.
+    /// Whether this person has other numbers and not this one, and it or one of them is surely its holder's own.
     pub fn excludes_number(&self, number: Option<&ResidentNumber>) -> bool {
         let Some(number) = number else { return false };
         let own = |known: &ResidentNumber| known.belongs == Belongs::Own || number.belongs == Belongs::Own;

@@ -1,9 +1,11 @@
 //! Training: probabilities of the levels, learned from a population without knowing who is who.
 //!
-//! u of strangers comes from pairs drawn at random. m, and u of households and namesakes, come from expectation maximisation
-//! (Winkler 2000) over the pairs that blocking proposes. It starts from pairs whose resident IDs tell what they are: the same valid
-//! number is the same person; another one with a telephone number or a house in common is a household, with name and birth date in
-//! common a namesake.
+//! u of strangers comes from pairs picked by fixed strides; u of twins and namesakes from pairs whose resident IDs tell what they
+//! are; m and u of households from expectation maximisation (Winkler 2000) over the pairs that blocking proposes, starting from
+//! such pairs. The same number or document is the same person; another number with the same birth date and telephone or mother is
+//! a twin, with a telephone or a house in common a household, with name and birth date in common a namesake. How identifiers and
+//! the names of newborns agree is set by hand (`beforehand`): it stays so for strangers, twins and namesakes, and is where the
+//! others start.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -54,7 +56,7 @@ pub fn train(features: &[Features], base: &Model, version: &str, source: &str) -
     beforehand(&mut model);
     let registrations = features.len() as f64;
     for _ in 0..ROUNDS {
-        let (counts, totals) = maximise(&patterns, &Scorer::new(model.clone()), registrations as f32);
+        let (counts, totals) = expect(&patterns, &Scorer::new(model.clone()), registrations as f32);
         for class in [Class::Same, Class::Household] {
             model.probabilities[class as usize] = normalise(&counts[class as usize], &floor);
             model.expected[class as usize] = (totals[class as usize] / registrations).max(1e-4);
@@ -141,9 +143,9 @@ fn labelled(patterns: &Patterns) -> Counts {
     counts
 }
 
-/// Pairs of a class, counted by a field that is hardly ever missing.
+/// Labelled pairs of a class; each has an identifier level.
 fn total(counts: &Counts, class: Class) -> f64 {
-    counts[class as usize][field::PLACE].iter().sum()
+    counts[class as usize][field::IDENTIFIER].iter().sum()
 }
 
 /// What labels by identifiers cannot tell: how identifiers themselves agree, and how the names of newborns do, who have none.
@@ -174,7 +176,8 @@ fn beforehand(model: &mut Model) {
     }
 }
 
-fn maximise(patterns: &Patterns, scorer: &Scorer, registrations: f32) -> (Counts, [f64; CLASSES.len()]) {
+/// The expectation step: pairs shared out over the classes by how likely each is, counted by level.
+fn expect(patterns: &Patterns, scorer: &Scorer, registrations: f32) -> (Counts, [f64; CLASSES.len()]) {
     let mut counts: Counts = std::array::from_fn(|_| zeros());
     let mut totals = [0.0; CLASSES.len()];
     for ((levels, share), count) in patterns {

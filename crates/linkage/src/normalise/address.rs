@@ -1,7 +1,7 @@
 //! Addresses: region, town, village or estate, and the numbers at the end, from free text.
 //!
-//! Chinese addresses go from large to small, each part with its suffix, and every part may be left out or shortened. Only hashes
-//! are kept: addresses are compared part by part for equality, never shown.
+//! Chinese addresses go from large to small, each part with its suffix, and every part may be left out or shortened. Names are
+//! kept as hashes and numbers as they are: addresses are compared part by part for equality, never shown.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
@@ -34,14 +34,15 @@ impl std::fmt::Debug for Address {
 /// How far two addresses agree, closest first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Nearness {
-    /// Village or street and all numbers that both give, at least one of them.
+    /// Village or street, and every number of the one that gives fewer, in order; at least one.
     House,
-    /// Village or street; one of them gives no number, or only some.
+    /// Village; at least one of them gives no number.
     Village,
     /// Village or street, other numbers.
     OtherHouse,
     Town,
     County,
+    /// Another county, or no part that both give agrees.
     Elsewhere,
 }
 
@@ -91,7 +92,7 @@ impl Address {
         if same(self.county, other.county) { Nearness::County } else { Nearness::Elsewhere }
     }
 
-    /// Whether the street itself is the smallest part that both name.
+    /// Whether both give a number: then town or street and number say where it is, without a village.
     fn street_only(&self, other: &Self) -> bool {
         self.count > 0 && other.count > 0
     }
@@ -122,7 +123,7 @@ impl Address {
         (self.village != 0).then(|| u64::from(self.village) << 32 | u64::from(self.town))
     }
 
-    /// Letters: the longest word is the street, the numbers are numbers, the last words the town.
+    /// Letters: the first two words are the street, those from the fourth on the town, the numbers are numbers.
     fn read_letters(chars: &[char]) -> Option<Self> {
         let text: String = chars.iter().collect();
         let mut address = Self::default();

@@ -10,18 +10,20 @@ use super::name::NameKind;
 /// Whether the number of a resident ID is the registered person's own, from what the number says of its holder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Belongs {
-    /// Birth date or sex contradict: somebody else's card was shown (a child's guardian, a relative).
+    /// The birth date contradicts beyond a slip, or differs and the sex does too; or a newborn without a birth date bears it, or it goes
+    /// by many names: somebody else's card was shown (a child's guardian, a relative).
     Another,
-    /// Nothing to compare with, or a birth date that differs by what a slip or a guess explains.
+    /// No birth date to compare with, one that differs by what a slip or a guess explains, or the same one with the other sex.
     Perhaps,
-    /// Birth date and sex agree.
+    /// The birth date agrees, and so does the sex where it is known.
     Own,
 }
 
 /// The number of a resident ID as it was given.
 #[derive(Clone, PartialEq, Eq)]
 pub struct ResidentNumber {
-    /// Canonical characters when valid, otherwise what was typed: at most [`ResidentNumber::MAX`] digits and X.
+    /// Canonical characters when valid; otherwise what was typed, the old form with its century: at most [`ResidentNumber::MAX`] digits
+    /// and X.
     pub digits: Box<[u8]>,
     /// Form and check digit are right.
     pub valid: bool,
@@ -68,7 +70,7 @@ impl ResidentNumber {
         one_slip(&self.digits, &other.digits)
     }
 
-    /// Whether one of the numbers is the other with up to two slips.
+    /// Whether the numbers are equally long and differ in at most two places.
     pub fn two_slips(&self, other: &Self) -> bool {
         let differing = self.digits.iter().zip(&other.digits).filter(|(a, b)| a != b).count();
         self.digits.len() == other.digits.len() && differing <= 2

@@ -2,7 +2,7 @@
 
 use super::characters::{Sound, Sounds, fold, is_han, is_mark};
 
-/// Characters of a name that are compared; the rest is cut off. Longer names exist in hostile input only.
+/// Characters of a name that are compared; of a longer one the beginning tells enough.
 pub const MAX_CHARS: usize = 24;
 
 /// What is written in the name field.

@@ -2,7 +2,7 @@
 
 use super::characters::fold;
 
-/// Digits compared of a number. Mainland mobiles have 11, with the area code of a fixed line at most 12.
+/// Most digits of a number (E.164); longer ones are none.
 const MAX_DIGITS: usize = 15;
 
 /// The number as an integer; none for placeholders (`0`, one digit repeated, `13800000000`) and for what is too short.
@@ -28,7 +28,7 @@ pub fn one_slip(a: u64, b: u64) -> bool {
 /// Numbers that manuals and forms show.
 const DEMONSTRATION: [&[u8]; 3] = [b"13800138000", b"12345678910", b"13812345678"];
 
-/// Seven or more of the last digits the same, or all of them ascending.
+/// Seven or more of the last digits the same, all ascending, the last eight of a mobile ascending, or a demonstration number.
 fn is_placeholder(digits: &str) -> bool {
     let digits = digits.as_bytes();
     let last = digits[digits.len() - 1];

@@ -12,25 +12,27 @@ use super::population::Population;
 use super::{LinkageError, model, write};
 use crate::commands::print_json;
 
-/// Registers a population one by one in file order, and judges the persons by truth.csv.
+/// Registers a population one by one in file order and measures the result; by truth.csv where there is one.
 #[derive(Debug, clap::Args)]
 pub struct Evaluate {
-    /// Folder with registrations.csv and truth.csv.
+    /// Folder with registrations.csv (UTF-8; columns reg_id and name, and where there: county, reg_time, sex, birth_date, id_type,
+    /// id_no, phone, address, ethnicity, contact_name, contact_relation), and truth.csv (reg_id, person_id) when it is known who is who.
     population: PathBuf,
     /// A model in a file, instead of the shipped one.
     #[arg(long)]
     model: Option<PathBuf>,
-    /// Writes reg_id,cluster_id here.
+    /// Writes reg_id,cluster_id to this new file: registrations with one cluster_id are held to be one person.
     #[arg(long)]
     clusters: Option<PathBuf>,
-    /// Also with every review answered truthfully as it comes up.
+    /// Also registers all a second time, answering every question to a human from truth.csv; adds the answered_ figures.
     #[arg(long)]
     answered: bool,
+    /// One JSON object instead of lines.
     #[arg(long)]
     json: bool,
 }
 
-/// Lists which registrations another model would put with other ones.
+/// Lists the persons that another model would split or join.
 #[derive(Debug, clap::Args)]
 pub struct DryRun {
     /// Folder with registrations.csv.
@@ -41,6 +43,7 @@ pub struct DryRun {
     /// The model in use, instead of the shipped one.
     #[arg(long)]
     instead_of: Option<PathBuf>,
+    /// One JSON object instead of lines.
     #[arg(long)]
     json: bool,
 }
@@ -228,7 +231,7 @@ pub fn dry_run(args: &DryRun) -> Result<(), LinkageError> {
     for change in &changes {
         println!("{} becomes {}", change["person"], change["becomes"]);
     }
-    println!("{registrations} of {} registrations would be with other ones", population.ids.len());
+    println!("{registrations} of {} registrations are of persons that would change", population.ids.len());
     Ok(())
 }
 

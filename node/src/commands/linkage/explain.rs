@@ -9,7 +9,8 @@ use super::population::Population;
 use super::{LinkageError, model};
 use crate::commands::print_json;
 
-/// Explains how two registrations of a population are compared, after all of it was registered.
+/// Shows field by field how two registrations compare, after all of the population was registered, and whether they ended as one
+/// person. A rule (same document and name), a different resident ID or other registrations may outweigh the fields.
 #[derive(Debug, clap::Args)]
 pub struct Explain {
     /// Folder with registrations.csv.
@@ -21,6 +22,7 @@ pub struct Explain {
     /// A model in a file, instead of the shipped one.
     #[arg(long)]
     model: Option<PathBuf>,
+    /// One JSON object instead of lines.
     #[arg(long)]
     json: bool,
 }

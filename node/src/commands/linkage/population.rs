@@ -28,13 +28,17 @@ pub struct Population {
 pub enum PopulationError {
     #[error("{0}: {1}")]
     Open(PathBuf, csv::Error),
-    #[error("{file}, row {row}: not CSV in UTF-8 with as many fields as the header has")]
+    #[error(
+        "{file}, data row {row}: not CSV in UTF-8 with as many fields as the header has (a spreadsheet saves it as \"CSV UTF-8\")"
+    )]
     Row { file: PathBuf, row: usize },
     #[error("{file} has no column {column}")]
     Column { file: PathBuf, column: &'static str },
-    #[error("{file}, row {row}: reg_id is empty or stands in an earlier row")]
+    #[error("{file}, data row {row}: reg_id is empty or stands in an earlier row")]
     Id { file: PathBuf, row: usize },
-    #[error("truth.csv says nothing about {0} of the registrations")]
+    #[error(
+        "truth.csv says nothing about {0} of the registrations: each reg_id needs a row with a person_id"
+    )]
     Truth(usize),
 }
 

@@ -11,10 +11,10 @@ pub struct Train {
     /// Folders with registrations.csv; their persons must be different ones.
     #[arg(required = true)]
     populations: Vec<PathBuf>,
-    /// Where the model is written.
+    /// The file to write the model to; it must not be there yet.
     #[arg(long)]
     out: PathBuf,
-    /// What the model is called in explanations and records.
+    /// The version of the model that explanations show, such as cn-2026.2.
     #[arg(long)]
     name: String,
     /// Where it came from, for people.
