@@ -21,6 +21,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
         "tiermesh",
         &[
             "model",
+            "linkage",
             "store",
             "repository",
             "identity",
