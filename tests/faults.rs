@@ -163,6 +163,9 @@ async fn full_disks() {
         let (victim, disk) = &disks[round as usize % 2];
         let left = if (round / 2) % 2 == 0 { Left::Little } else { Left::Nothing };
         writers.advance(rng.random_range(1..60)).await;
+        // A county that was started again may still be without its link: then nothing waits for a parent that it has not met.
+        let linked = |status: &NodeStatus| status.parent.as_ref().is_some_and(|link| link.connected);
+        province.status_until(&node(COUNTY), "its link stands", linked).await;
         disk.fill(left);
         refused(&mut province, victim, "DISK_FULL", "the disk is full").await;
         if *victim == node(PREFECTURE) {
