@@ -8,34 +8,35 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use crate::features::{Birth, Features};
 use crate::normalise::{Name, NameKind};
 
-/// A rule's name, for explanations and gauges.
-pub const RULES: [&str; 13] = [
-    "resident_id",
-    "resident_id_start",
-    "resident_id_end",
-    "document",
-    "phone",
-    "name_and_year",
-    "name_and_day",
-    "name_and_village",
-    "birth_and_house",
-    "birth_and_village",
-    "mother_and_birth",
-    "birth_and_surname",
-    "name_and_place",
-];
+/// A blocking rule: what two registrations must have in common to be compared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Rule {
+    ResidentId,
+    ResidentIdStart,
+    ResidentIdEnd,
+    Document,
+    Phone,
+    NameAndYear,
+    NameAndDay,
+    NameAndVillage,
+    BirthAndHouse,
+    BirthAndVillage,
+    MotherAndBirth,
+    BirthAndSurname,
+    NameAndPlace,
+}
 
 /// A key: the rule and a hash of what it makes of the values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Key {
-    pub rule: u8,
+    pub rule: Rule,
     pub value: u64,
 }
 
 impl Key {
     /// Whether the key is that of a whole identifier: all who share it are one person, or there is one number for many.
     pub fn is_identifier(&self) -> bool {
-        matches!(self.rule, 0 | 3)
+        matches!(self.rule, Rule::ResidentId | Rule::Document)
     }
 }
 
@@ -43,17 +44,17 @@ impl Key {
 pub fn keys(of: &Features) -> Vec<Key> {
     let mut keys = Keys(Vec::with_capacity(16));
     if let Some(number) = &of.resident {
-        keys.add(0, &number.digits);
+        keys.add(Rule::ResidentId, &number.digits);
         // Region, year, month and the day's first digit; month, day, sequence and check. One slip leaves one of them whole unless it is in
         // the three digits that both have; the rules of names and births are there for that.
-        keys.add(1, &number.digits[..number.digits.len().min(13)]);
-        keys.add(2, &number.digits[number.digits.len().saturating_sub(8)..]);
+        keys.add(Rule::ResidentIdStart, &number.digits[..number.digits.len().min(13)]);
+        keys.add(Rule::ResidentIdEnd, &number.digits[number.digits.len().saturating_sub(8)..]);
     }
     for document in &of.others {
-        keys.add(3, document);
+        keys.add(Rule::Document, document);
     }
     for phone in &of.phones {
-        keys.add(4, phone);
+        keys.add(Rule::Phone, phone);
     }
     names(of, &mut keys);
     births(of, &mut keys);
@@ -61,26 +62,26 @@ pub fn keys(of: &Features) -> Vec<Key> {
 }
 
 fn names(of: &Features, keys: &mut Keys) {
-    let Some(name) = reading(&of.name) else { return };
+    let Some(name) = name_key(&of.name) else { return };
     let newborn = of.name.kind == NameKind::Newborn;
     if of.birth.is_known() {
-        keys.add(5, &(name, of.birth.year, newborn));
+        keys.add(Rule::NameAndYear, &(name, of.birth.year, newborn));
     }
     if of.birth.is_full() {
-        keys.add(6, &(name, of.birth.month, of.birth.day, newborn));
+        keys.add(Rule::NameAndDay, &(name, of.birth.month, of.birth.day, newborn));
     }
     for address in &of.addresses {
         if let Some(village) = address.village_key() {
-            keys.add(7, &(name, village));
+            keys.add(Rule::NameAndVillage, &(name, village));
         }
     }
     if of.place != 0 || !of.birth.is_known() {
         // Without a birth date only the place is left.
-        keys.add(12, &(name, of.place));
+        keys.add(Rule::NameAndPlace, &(name, of.place));
     }
     for mother in of.mother().into_iter().chain(of.contacts.iter().map(|contact| &contact.name)) {
-        if let Some(mother) = reading(mother).filter(|_| of.birth.is_full()) {
-            keys.add(10, &(mother, of.birth));
+        if let Some(mother) = name_key(mother).filter(|_| of.birth.is_full()) {
+            keys.add(Rule::MotherAndBirth, &(mother, of.birth));
         }
     }
 }
@@ -92,19 +93,19 @@ fn births(of: &Features, keys: &mut Keys) {
     }
     for address in &of.addresses {
         if let Some(house) = address.house_key() {
-            keys.add(8, &(house, year));
+            keys.add(Rule::BirthAndHouse, &(house, year));
         }
         if let Some(village) = address.village_key() {
-            keys.add(9, &(village, year, month, day));
+            keys.add(Rule::BirthAndVillage, &(village, year, month, day));
         }
     }
     if let (Some(surname), true) = (of.name.sounds.first(), of.name.is_own()) {
-        keys.add(11, &(surname.first(), year, month, day, of.sex));
+        keys.add(Rule::BirthAndSurname, &(surname.first(), year, month, day, of.sex));
     }
 }
 
 /// The name as it is read, as a number; none where it tells nobody apart.
-fn reading(name: &Name) -> Option<u64> {
+pub fn name_key(name: &Name) -> Option<u64> {
     if name.kind == NameKind::Absent {
         return None;
     }
@@ -113,11 +114,6 @@ fn reading(name: &Name) -> Option<u64> {
         sound.hash(&mut hasher);
     }
     Some(hasher.finish())
-}
-
-/// The key under which how common a name is gets counted.
-pub fn name_key(name: &Name) -> Option<u64> {
-    reading(name)
 }
 
 /// A hash that is the same in every run of one release; it is never stored.
@@ -130,11 +126,8 @@ pub(crate) fn hash(value: &(impl Hash + ?Sized)) -> u64 {
 struct Keys(Vec<Key>);
 
 impl Keys {
-    fn add(&mut self, rule: u8, value: &(impl Hash + ?Sized)) {
-        let mut hasher = DefaultHasher::new();
-        rule.hash(&mut hasher);
-        value.hash(&mut hasher);
-        let key = Key { rule, value: hasher.finish() };
+    fn add(&mut self, rule: Rule, value: &(impl Hash + ?Sized)) {
+        let key = Key { rule, value: hash(&(rule, hash(value))) };
         if !self.0.contains(&key) {
             self.0.push(key);
         }

@@ -1,6 +1,6 @@
 //! Clustering: which of a few registrations are one person.
 //!
-//! What humans joined, what rules join and what is the same in every field is put together first, into *nodes*. Then groups of nodes grow from the
+//! What humans joined, what rules join and what is the same in every field is put together first, into *bundles*. Then groups of bundles grow from the
 //! strongest score on: two join when their best pair is likely enough, nothing bars them (other resident IDs, other twins, a human's decision),
 //! and no third group that one of them could as well belong to stands against it. No human's decision is cut off here by a bound: whoever
 //! asks with too much gets nothing, and decides otherwise.
@@ -14,33 +14,36 @@ use crate::model::{Model, probability};
 use crate::person::{Person, other_twin};
 
 /// Nodes that are clustered together, and registrations compared for it.
-const MAX_NODES: usize = 48;
+const MAX_BUNDLES: usize = 48;
 const MAX_COMPARED: usize = 64;
-/// Different registrations that speak for one node.
-const MAX_PER_NODE: usize = 8;
+/// Different registrations that speak for one bundle.
+const MAX_PER_BUNDLE: usize = 8;
 
+/// Match weight in bits below which two groups are taken to be two persons.
+const TWO_PERSONS: f32 = -2.0;
 /// How much of the strongest doubt between two groups counts against their best pair (chosen on tuning seeds).
 pub(crate) const DOUBT: f32 = 0.25;
 
 /// Registrations that are one person before any score is asked.
 #[derive(Debug, Default)]
-struct Node {
+struct Bundle {
     members: Vec<usize>,
     /// Those of the members that are compared: no two the same in every field.
     speakers: Vec<usize>,
     person: Person,
 }
 
-/// Registrations to be clustered, as nodes, and all weights between these.
+/// Registrations to be clustered, as bundles, and all weights between these.
 #[derive(Debug)]
-pub struct Nodes<'a> {
+pub struct Bundles<'a> {
     linker: &'a Linker,
     places: &'a [Place],
-    all: Vec<Node>,
-    /// The node of each registration.
-    node_of: Vec<usize>,
+    all: Vec<Bundle>,
+    /// The bundle of each registration.
+    bundle_of: Vec<usize>,
     best: Vec<f32>,
     worst: Vec<f32>,
+    /// By a human, or as twins.
     barred: Vec<bool>,
 }
 
@@ -54,8 +57,8 @@ pub struct Found {
     pub possible: Vec<Link>,
 }
 
-impl<'a> Nodes<'a> {
-    /// Makes nodes of the registrations; none when there are too many.
+impl<'a> Bundles<'a> {
+    /// Makes bundles of the registrations; none when there are too many.
     pub fn of(linker: &'a Linker, places: &'a [Place]) -> Option<Self> {
         let apart = human_pairs(linker, places, false);
         let mut sets = Sets { leader: (0..places.len()).collect(), apart: &apart };
@@ -68,32 +71,32 @@ impl<'a> Nodes<'a> {
                 let Some(key) = key(linker.features(*place)) else { continue };
                 let known = first.entry(key).or_default();
                 // A human may hold two apart that are the same in every field: each then gathers its own.
-                if !known.iter().any(|other| sets.join(*other, at)) && (same || known.len() < MAX_NODES) {
+                if !known.iter().any(|other| sets.join(*other, at)) && (same || known.len() < MAX_BUNDLES) {
                     known.push(at);
                 }
             }
         }
-        let mut nodes: Vec<Node> = Vec::new();
-        let mut node_of = vec![usize::MAX; places.len()];
+        let mut bundles: Vec<Bundle> = Vec::new();
+        let mut bundle_of = vec![usize::MAX; places.len()];
         for at in 0..places.len() {
             let leader = sets.leader(at);
-            if node_of[leader] == usize::MAX {
-                node_of[leader] = nodes.len();
-                nodes.push(Node::default());
+            if bundle_of[leader] == usize::MAX {
+                bundle_of[leader] = bundles.len();
+                bundles.push(Bundle::default());
             }
-            node_of[at] = node_of[leader];
-            nodes[node_of[at]].members.push(at);
-            nodes[node_of[at]].person.add(places[at], linker.features(places[at]));
+            bundle_of[at] = bundle_of[leader];
+            bundles[bundle_of[at]].members.push(at);
+            bundles[bundle_of[at]].person.add(places[at], linker.features(places[at]));
         }
-        if nodes.len() > MAX_NODES {
+        if bundles.len() > MAX_BUNDLES {
             return None;
         }
-        let n = nodes.len();
+        let n = bundles.len();
         let mut this = Self {
             linker,
             places,
-            all: nodes,
-            node_of,
+            all: bundles,
+            bundle_of,
             best: vec![0.0; n * n],
             worst: vec![0.0; n * n],
             barred: vec![false; n * n],
@@ -104,15 +107,15 @@ impl<'a> Nodes<'a> {
     }
 
     fn choose_speakers(&mut self) {
-        let most = (MAX_COMPARED / self.all.len().max(1)).clamp(1, MAX_PER_NODE);
-        for node in &mut self.all {
+        let most = (MAX_COMPARED / self.all.len().max(1)).clamp(1, MAX_PER_BUNDLE);
+        for bundle in &mut self.all {
             let mut known: Vec<u64> = Vec::new();
             // The latest first: telephone numbers and addresses change.
-            for at in node.members.iter().rev() {
-                let key = identity_key(self.linker.features(self.places[*at])).unwrap_or_default();
+            for at in bundle.members.iter().rev() {
+                let key = fingerprint(self.linker.features(self.places[*at]));
                 if !known.contains(&key) && known.len() < most {
                     known.push(key);
-                    node.speakers.push(*at);
+                    bundle.speakers.push(*at);
                 }
             }
         }
@@ -132,11 +135,11 @@ impl<'a> Nodes<'a> {
                 }
                 let (one, other) = (&self.all[a].person, &self.all[b].person);
                 let features = |place| self.linker.features(place);
-                self.set(a, b, best, worst, one.excludes(other) || one.twin_of(other, &features));
+                self.set(a, b, best, worst, one.twin_of(other, &features));
             }
         }
         for (a, b) in apart {
-            let (a, b) = (self.node_of[*a], self.node_of[*b]);
+            let (a, b) = (self.bundle_of[*a], self.bundle_of[*b]);
             self.barred[a * n + b] = true;
             self.barred[b * n + a] = true;
         }
@@ -155,13 +158,15 @@ impl<'a> Nodes<'a> {
         }
     }
 
-    /// The weight between two groups; none when something bars them.
+    /// The weight between two groups; none when something bars them. Resident IDs are asked each time: once a human joined two of them,
+    /// either will do.
     fn between(&self, a: usize, b: usize) -> Option<f32> {
         let place = a * self.all.len() + b;
-        (!self.barred[place]).then(|| self.best[place] + DOUBT * self.worst[place])
+        let barred = self.barred[place] || self.all[a].person.excludes(&self.all[b].person);
+        (!barred).then(|| self.best[place] + DOUBT * self.worst[place])
     }
 
-    /// Groups all nodes, and says what became of the registration at `new`.
+    /// Groups all bundles, and says what became of the registration at `new`.
     pub fn cluster(mut self, new: usize, model: &Model) -> Found {
         let n = self.all.len();
         let mut group: Vec<usize> = (0..n).collect();
@@ -179,7 +184,7 @@ impl<'a> Nodes<'a> {
                 tried[a.min(other) * n + a.max(other)] = false;
             }
         }
-        let groups: Vec<usize> = self.node_of.iter().map(|node| group[*node]).collect();
+        let groups: Vec<usize> = self.bundle_of.iter().map(|bundle| group[*bundle]).collect();
         let (same, doubtful) = self.nearest(new, &groups, model);
         let possible = self.open(new, &groups, model);
         Found { groups, same, doubtful, possible }
@@ -199,7 +204,7 @@ impl<'a> Nodes<'a> {
     /// Odds that group `a` belongs to a third one which cannot be `b`'s.
     fn against(&self, group: &[usize], a: usize, b: usize) -> f32 {
         let thirds = (0..group.len()).filter(|third| group[*third] == *third && *third != a && *third != b);
-        let rivals = thirds.filter(|third| self.between(b, *third).is_none_or(|weight| weight < -2.0));
+        let rivals = thirds.filter(|third| self.between(b, *third).is_none_or(|weight| weight < TWO_PERSONS));
         rivals.filter_map(|third| self.between(a, third)).map(odds).sum()
     }
 
@@ -211,9 +216,7 @@ impl<'a> Nodes<'a> {
         for other in (0..n).filter(|other| group[*other] == *other && *other != a && *other != b) {
             let (one, two) = (a * n + other, b * n + other);
             let (best, worst) = (self.best[one].max(self.best[two]), self.worst[one].min(self.worst[two]));
-            // Resident IDs are asked again: a human may have joined two, and then either will do.
-            let numbers = self.all[a].person.excludes(&self.all[other].person);
-            let barred = self.barred[one] || self.barred[two] || numbers;
+            let barred = self.barred[one] || self.barred[two];
             self.set(a, other, best, worst, barred);
         }
     }
@@ -221,12 +224,12 @@ impl<'a> Nodes<'a> {
     /// The surest link of a registration into its group, and whether its group as a whole leaves it in doubt.
     fn nearest(&self, one: usize, groups: &[usize], model: &Model) -> (Option<Link>, bool) {
         let mates = || self.speakers().filter(|other| *other != one && groups[*other] == groups[one]);
-        let own_node = self.all[self.node_of[one]].members.iter().find(|other| **other != one);
+        let own_bundle = self.all[self.bundle_of[one]].members.iter().find(|other| **other != one);
         let nearest = mates().max_by(|a, b| self.weight(one, *a).total_cmp(&self.weight(one, *b)));
-        let Some(nearest) = nearest.or(own_node.copied()) else { return (None, false) };
+        let Some(nearest) = nearest.or(own_bundle.copied()) else { return (None, false) };
         let weight = self.weight(one, nearest);
         let worst = mates().map(|other| self.weight(one, other)).fold(0.0, f32::min);
-        let doubtful = own_node.is_none() && probability(weight + DOUBT * worst) < model.sure_from;
+        let doubtful = own_bundle.is_none() && probability(weight + DOUBT * worst) < model.sure_from;
         (Some(Link { other: self.places[nearest], weight }), doubtful)
     }
 
@@ -250,32 +253,31 @@ impl<'a> Nodes<'a> {
     }
 
     fn speakers(&self) -> impl Iterator<Item = usize> + '_ {
-        self.all.iter().flat_map(|node| node.speakers.iter().copied())
+        self.all.iter().flat_map(|bundle| bundle.speakers.iter().copied())
     }
 }
 
 type Key = fn(&Features) -> Option<u64>;
 
-/// The same valid resident ID, or another document, under one name.
+/// The same valid resident ID under one name.
 fn rule_key(of: &Features) -> Option<u64> {
     let name = of.name.is_own().then(|| crate::block::name_key(&of.name)).flatten()?;
-    let mut hasher = DefaultHasher::new();
-    match &of.resident {
-        Some(number) => number.valid.then_some(&number.digits)?.hash(&mut hasher),
-        None => of.others.first()?.hash(&mut hasher),
-    }
-    name.hash(&mut hasher);
-    Some(hasher.finish())
+    let number = of.resident.as_ref().filter(|number| number.valid)?;
+    Some(crate::block::hash(&(&number.digits, name)))
 }
 
-/// What a registration says of the person: not where and when it was made, nor who a contact is to it. None when fewer than three of
-/// own name, full birth date, telephone and address are there: two of those are not one person.
+/// What a registration says of the person, where that is enough to know somebody again. None when fewer than three of own name, full
+/// birth date, telephone and address are there: two of those are not one person.
 fn identity_key(of: &Features) -> Option<u64> {
     let evidence = usize::from(of.name.is_own())
         + usize::from(of.birth.is_full())
         + usize::from(!of.phones.is_empty())
         + usize::from(!of.addresses.is_empty());
-    (evidence >= 3).then_some(())?;
+    (evidence >= 3).then(|| fingerprint(of))
+}
+
+/// What a registration says of the person: not where and when it was made, nor who a contact is to it.
+fn fingerprint(of: &Features) -> u64 {
     let mut hasher = DefaultHasher::new();
     (&of.name.chars, of.name.birth_order, of.name.kind as u8, of.sex, of.birth, &of.phones).hash(&mut hasher);
     (of.resident.as_ref().map(|number| &number.digits), &of.others, &of.addresses, of.ethnicity)
@@ -283,7 +285,7 @@ fn identity_key(of: &Features) -> Option<u64> {
     for contact in &of.contacts {
         contact.name.chars.hash(&mut hasher);
     }
-    Some(hasher.finish())
+    hasher.finish()
 }
 
 /// Pairs among the registrations that a human joined, or holds apart; by their places among them.
@@ -335,7 +337,7 @@ impl Sets<'_> {
     }
 }
 
-/// Odds of a weight, as far as numbers go.
+/// Odds of a weight; beyond 2^60 they are all the same, and their sums far from overflow.
 fn odds(weight: f32) -> f32 {
     weight.min(60.0).exp2()
 }

@@ -153,8 +153,8 @@ levels! {
 
 /// Comparisons, in the order of [`Levels`].
 pub const COMPARISONS: [Comparison; 9] = [
-    Comparison::new("identifier", IdentifierLevel::NAMES, 9),
-    Comparison::new("name", NameLevel::NAMES, 11),
+    Comparison::new("identifier", IdentifierLevel::NAMES, IdentifierLevel::DocumentSame as usize),
+    Comparison::new("name", NameLevel::NAMES, NameLevel::NewbornSameMother as usize),
     Comparison::new("birth_date", BirthLevel::NAMES, 11),
     Comparison::new("sex", SexLevel::NAMES, 2),
     Comparison::new("phone", PhoneLevel::NAMES, 3),
@@ -258,16 +258,17 @@ fn name(a: &Features, b: &Features) -> u8 {
 fn birth(one: &Features, other: &Features) -> u8 {
     /// Days by which a date may be off without saying anything.
     const SLACK: i32 = 40;
-    let unborn = |a: &Features, b: &Features| {
-        a.seen != 0 && b.birth_days().is_some_and(|(days, _)| a.seen + SLACK < days)
-    };
+    /// Days between two stated birth dates at the level `weeks`: lunar and solar dates differ by up to 50.
+    const WEEKS: i32 = 50;
+    let unborn =
+        |a: &Features, b: &Features| a.seen != 0 && b.birth_days().is_some_and(|days| a.seen + SLACK < days);
     let (a, b) = (one.birth, other.birth);
     if !a.is_known() || !b.is_known() {
         if unborn(one, other) || unborn(other, one) {
             return BirthLevel::NotYetBorn as u8;
         }
         return match (one.birth_days(), other.birth_days()) {
-            (Some((a, _)), Some((b, _))) if (a - b).abs() <= SLACK => BirthLevel::Weeks as u8,
+            (Some(a), Some(b)) if (a - b).abs() <= SLACK => BirthLevel::Weeks as u8,
             (Some(_), Some(_)) => BirthLevel::Different as u8,
             _ => MISSING,
         };
@@ -289,7 +290,7 @@ fn birth(one: &Features, other: &Features) -> u8 {
             (true, true, false) => return BirthLevel::DaySlip as u8,
             _ => {}
         }
-        if (a.days() - b.days()).abs() <= 50 {
+        if (a.days() - b.days()).abs() <= WEEKS {
             return BirthLevel::Weeks as u8;
         }
     }

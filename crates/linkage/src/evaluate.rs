@@ -3,10 +3,8 @@
 use std::collections::HashMap;
 use std::hash::Hash;
 
-use serde::Serialize;
-
 /// Scores of a clustering against the truth; shares are between 0 and 1.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Scores {
     pub registrations: usize,
     pub persons: usize,

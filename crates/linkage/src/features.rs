@@ -148,12 +148,11 @@ impl Features {
     }
 
     /// The day of birth as far as it is known: a newborn without one was born about when it was registered.
-    pub fn birth_days(&self) -> Option<(i32, bool)> {
+    pub fn birth_days(&self) -> Option<i32> {
         if self.birth.is_full() {
-            return Some((self.birth.days(), true));
+            return Some(self.birth.days());
         }
-        (self.name.kind == NameKind::Newborn && !self.birth.is_known() && self.seen != 0)
-            .then_some((self.seen, false))
+        (self.name.kind == NameKind::Newborn && !self.birth.is_known() && self.seen != 0).then_some(self.seen)
     }
 
     /// The name of the mother, as far as it is told: a newborn bears it, a contact may be her.

@@ -3,15 +3,15 @@
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 
-use crate::block::{Key, RULES};
+use crate::block::Key;
 
 /// Registrations kept under one key. A key that more share tells nobody apart (a clinic's own telephone number, a commonest name of
 /// a year); whoever is really the same shares a rarer key of another rule. Such a key is closed: it proposes nobody. Only the keys of whole
 /// identifiers stay open with the first of theirs: a person may well be registered a hundred times.
-pub const MAX_PER_KEY: usize = 96;
+const MAX_PER_KEY: usize = 96;
 
 /// Registrations of one person under one key; the others would add nothing that these do not tell.
-pub const MAX_PER_PERSON: usize = 4;
+const MAX_PER_PERSON: usize = 4;
 
 /// Candidates compared with one registration.
 pub const MAX_CANDIDATES: usize = 400;
@@ -108,7 +108,7 @@ impl Places {
 
 /// Keys are hashes already.
 #[derive(Debug, Default)]
-pub struct KeyHasher(u64);
+struct KeyHasher(u64);
 
 impl Hasher for KeyHasher {
     fn finish(&self) -> u64 {
@@ -121,9 +121,9 @@ impl Hasher for KeyHasher {
         }
     }
 
-    fn write_u8(&mut self, rule: u8) {
-        debug_assert!(usize::from(rule) < RULES.len());
-        self.write_u64(u64::from(rule));
+    /// What an enum is hashed as.
+    fn write_isize(&mut self, rule: isize) {
+        self.write_u64(rule as u64);
     }
 
     fn write_u64(&mut self, value: u64) {

@@ -5,7 +5,7 @@
 //! field, the [model] scores them, the [linker] decides.
 
 pub mod block;
-pub mod cluster;
+mod cluster;
 pub mod compare;
 pub mod evaluate;
 pub mod explain;
@@ -14,7 +14,7 @@ pub mod index;
 pub mod linker;
 pub mod model;
 pub mod normalise;
-pub mod person;
+mod person;
 pub mod train;
 
 pub use explain::Explanation;

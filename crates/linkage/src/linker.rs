@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use crate::block;
-use crate::cluster::{self, Found, Nodes};
+use crate::cluster::{self, Bundles, Found};
 use crate::compare::{
     AddressLevel, BirthLevel, ContactLevel, IdentifierLevel, Levels, NameLevel, PhoneLevel, compare, field,
 };
@@ -65,10 +65,8 @@ pub struct Linker {
     holders: HashMap<u64, Vec<u64>>,
 }
 
-/// The weight of what a rule decides: beyond every score.
+/// The weight of what a rule decides. No score of the shipped model comes near; one that did would be as sure.
 pub(crate) const RULE: f32 = 100.0;
-/// Scores are cut here, so that none is taken for a rule.
-const MAX_SCORE: f32 = 90.0;
 /// Persons looked at for one registration, and registrations settled together.
 const MAX_NEAR: usize = 8;
 const MAX_SETTLED: usize = 512;
@@ -76,6 +74,8 @@ const MAX_SETTLED: usize = 512;
 const MAX_ASKED: usize = 48;
 /// Names under which an identifier is given before it is taken for a placeholder, or for one that everybody uses.
 const MAX_HOLDERS: usize = 4;
+/// Persons of a household who share a telephone number.
+const HOUSEHOLD: u32 = 8;
 /// Below so many persons, chance is reckoned as among these: a young index has not met the strangers yet.
 const MIN_PERSONS: f32 = 2_000.0;
 
@@ -232,7 +232,7 @@ impl Linker {
             return RULE;
         }
         let (levels, _, score) = self.compare(a, b);
-        let weight = score.weight().clamp(-MAX_SCORE, MAX_SCORE);
+        let weight = score.weight();
         // One field alone never tells who somebody is: a human may.
         if is_supported(&levels) { weight } else { weight.min(UNSUPPORTED) }
     }
@@ -294,7 +294,7 @@ impl Linker {
         members.dedup();
         let new = members.binary_search(&place).expect("the registration is among them");
         let Found { groups, same, doubtful, possible } =
-            Nodes::of(self, &members)?.cluster(new, self.scorer.model());
+            Bundles::of(self, &members)?.cluster(new, self.scorer.model());
         self.regroup(&members, &groups);
         Some(Outcome { place, same, doubtful, possible })
     }
@@ -355,8 +355,7 @@ impl Linker {
         Frequencies {
             // One person with this name is known: the one compared with. Another half is for those not met yet.
             name: (name as f32 - 0.5).max(0.5) / persons,
-            // Up to eight of a household share a number.
-            phone: phone.saturating_sub(8) as f32 / persons,
+            phone: phone.saturating_sub(HOUSEHOLD) as f32 / persons,
             place,
             county: county(a).max(county(b)),
             twin: a.name.birth_order != 0 || b.name.birth_order != 0,
@@ -389,16 +388,17 @@ impl Linker {
     }
 }
 
-/// Whether two registrations are one person, whatever else differs: the same valid resident ID, or the same other document, under
-/// the same name.
+/// Whether two registrations are one person, whatever else differs: the same valid resident ID under the same name. Numbers of other
+/// documents are short and given out by many, so there the birth dates must not differ either.
 fn same_by_rule(a: &Features, b: &Features) -> bool {
     if !a.name.is_own() || !b.name.is_own() || !a.name.sounds_like(&b.name) {
         return false;
     }
-    match (&a.resident, &b.resident) {
-        (Some(one), Some(other)) => one.valid && one.digits == other.digits,
-        _ => a.others.iter().any(|document| b.others.contains(document)),
+    if let (Some(one), Some(other)) = (&a.resident, &b.resident) {
+        return one.valid && one.digits == other.digits;
     }
+    let document = a.others.iter().any(|document| b.others.contains(document));
+    document && a.birth.is_full() && a.birth == b.birth
 }
 
 /// The most that one agreeing field weighs: less than even odds.
@@ -409,7 +409,8 @@ fn is_supported(levels: &Levels) -> bool {
     let agrees = |place: usize, last: u8| levels[place] <= last;
     let supports = [
         agrees(field::IDENTIFIER, IdentifierLevel::TwoSlips as u8)
-            || matches!(levels[field::IDENTIFIER], level if level == IdentifierLevel::DocumentSame as u8 || level == IdentifierLevel::DocumentSlip as u8),
+            || levels[field::IDENTIFIER] == IdentifierLevel::DocumentSame as u8
+            || levels[field::IDENTIFIER] == IdentifierLevel::DocumentSlip as u8,
         agrees(field::NAME, NameLevel::Transcription as u8)
             || levels[field::NAME] == NameLevel::NewbornSameMother as u8,
         agrees(field::BIRTH, BirthLevel::Weeks as u8),

@@ -36,6 +36,9 @@ pub const FORM: u32 = 1;
 /// The probabilities of a class: one list per comparison, one number per level.
 pub type Probabilities = Vec<Vec<f64>>;
 
+/// Most levels of a comparison.
+const MAX_LEVELS: usize = 16;
+
 /// The least probability of a level: rarer ones are not learned from any population, and nothing must be impossible.
 const LEAST: f64 = 1e-9;
 
@@ -145,7 +148,7 @@ pub struct Frequencies {
 pub struct Scorer {
     model: Model,
     /// log2 of the probabilities; places beyond a comparison's last level are not used.
-    logs: [[[f32; 16]; COMPARISONS.len()]; CLASSES.len()],
+    logs: [[[f32; MAX_LEVELS]; COMPARISONS.len()]; CLASSES.len()],
     expected: [f32; CLASSES.len() - 1],
     /// How often two strangers' addresses are in one county, where the model was learned.
     same_county: f32,
@@ -178,7 +181,7 @@ pub fn probability(weight: f32) -> f32 {
 
 impl Scorer {
     pub fn new(model: Model) -> Self {
-        let mut logs = [[[0.0; 16]; COMPARISONS.len()]; CLASSES.len()];
+        let mut logs = [[[0.0; MAX_LEVELS]; COMPARISONS.len()]; CLASSES.len()];
         for (class, comparisons) in model.probabilities.iter().enumerate() {
             for (comparison, levels) in comparisons.iter().enumerate() {
                 for (level, probability) in levels.iter().enumerate() {

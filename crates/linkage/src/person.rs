@@ -2,7 +2,7 @@
 
 use crate::features::Features;
 use crate::linker::Place;
-use crate::normalise::{Belongs, ResidentNumber};
+use crate::normalise::ResidentNumber;
 
 /// Twins remembered of a person; they are registered as such in their first days only.
 const MAX_TWINS: usize = 8;
@@ -11,7 +11,7 @@ const MAX_TWINS: usize = 8;
 #[derive(Debug, Clone, Default)]
 pub struct Person {
     pub members: Vec<Place>,
-    /// Valid resident IDs of its own, each once. More than one when a human joined them, or a number changed.
+    /// Valid resident IDs that are, or may be, its own, each once. More than one only when a human joined them.
     numbers: Vec<ResidentNumber>,
     /// Members that are numbered children of one birth.
     twins: Vec<Place>,
@@ -35,24 +35,22 @@ impl Person {
     }
 
     fn add_number(&mut self, number: &ResidentNumber) {
-        match self.numbers.iter_mut().find(|known| known.digits == number.digits) {
-            Some(known) => known.belongs = known.belongs.max(number.belongs),
-            None => self.numbers.push(number.clone()),
+        if !self.numbers.iter().any(|known| known.digits == number.digits) {
+            self.numbers.push(number.clone());
         }
     }
 
-    /// Whether both have valid resident IDs, none in common, and of two that differ one is surely its person's own.
+    /// Whether both have valid resident IDs, and none in common.
     pub fn excludes(&self, other: &Self) -> bool {
         let common =
             self.numbers.iter().any(|one| other.numbers.iter().any(|number| number.digits == one.digits));
-        !common && other.numbers.iter().any(|number| self.excludes_number(Some(number)))
+        !common && !self.numbers.is_empty() && !other.numbers.is_empty()
     }
 
-    /// Whether this person has other numbers and not this one, and it or one of them is surely its holder's own.
+    /// Whether this person has other numbers and not this one.
     pub fn excludes_number(&self, number: Option<&ResidentNumber>) -> bool {
         let Some(number) = number else { return false };
-        let own = |known: &ResidentNumber| known.belongs == Belongs::Own || number.belongs == Belongs::Own;
-        !self.numbers.iter().any(|known| known.digits == number.digits) && self.numbers.iter().any(own)
+        !self.numbers.is_empty() && !self.numbers.iter().any(|known| known.digits == number.digits)
     }
 
     pub fn twins(&self) -> impl Iterator<Item = Place> + '_ {

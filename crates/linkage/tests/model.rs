@@ -22,6 +22,7 @@ fn a_model_that_fails_validation_is_refused() {
     assert_eq!(change(&|model| model.probabilities[2][3][0] += 0.1), ModelError::Probability("sex"));
     assert_eq!(change(&|model| model.probabilities[1][0].truncate(3)), ModelError::Comparison("identifier"));
     assert_eq!(change(&|model| model.probabilities[4].truncate(8)), ModelError::Comparison("place"));
+    assert_eq!(change(&|model| model.probabilities[0].push(vec![0.5, 0.5])), ModelError::Form);
     assert_eq!(change(&|model| model.expected[0] = -1.0), ModelError::Expected);
     assert_eq!(change(&|model| model.expected[3] = f64::INFINITY), ModelError::Expected);
     assert_eq!(change(&|model| model.possible_from = 0.9), ModelError::Thresholds);

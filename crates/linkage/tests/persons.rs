@@ -319,6 +319,93 @@ fn a_number_that_everybody_uses_is_nobodys() {
 }
 
 #[test]
+fn numbered_twins_are_not_joined_by_one_without_a_number() {
+    let mut linker = linker();
+    let mut newborn =
+        |name| register(&mut linker, [name, "2", "2020-05-02", "", "", "13987654321", HOME, "段秀英"]);
+    let (one, two) = (newborn("段秀英之女大双"), newborn("段秀英之女小双"));
+    newborn("段秀英之女");
+    newborn("段秀英之女");
+    assert_ne!(linker.person_of(one), linker.person_of(two));
+    whole(&linker);
+}
+
+#[test]
+fn one_field_tells_nobody_apart() {
+    let mut linker = linker();
+    let rare = || {
+        let mut registration = registration(["尉迟㛃祎", "1", "", "", "", "", "", ""]);
+        registration.ethnicity = "41".into();
+        Features::of(&registration, "530102".parse().ok().as_ref())
+    };
+    linker.register(rare());
+    let outcome = linker.register(rare());
+    assert_eq!((outcome.same, outcome.possible.len()), (None, 1), "a human may know");
+}
+
+#[test]
+fn two_vast_persons_with_a_separated_pair_are_not_joined() {
+    let mut linker = linker();
+    let mut many = |id: &str, name: &str| -> Vec<Place> {
+        (0..300)
+            .map(|_| register(&mut linker, [name, "1", "1985-03-12", "01", id, "13987654321", HOME, ""]))
+            .collect()
+    };
+    let (a, b) = (many(ID, "段正明"), many(OTHER_ID, "段建设"));
+    linker.decide(a[0], b[0], false);
+    linker.decide(a[1], b[1], true);
+    assert_ne!(
+        linker.person_of(a[0]),
+        linker.person_of(b[0]),
+        "both decisions cannot be, so the pair stays apart"
+    );
+    linker.decide(a[0], b[0], true);
+    assert_eq!(linker.person_of(a[0]), linker.person_of(b[0]), "taken back");
+    assert!(a.iter().chain(&b).all(|place| linker.person_of(*place) == linker.person_of(a[0])));
+    whole(&linker);
+}
+
+#[test]
+fn nobody_hides_a_person_by_using_its_number() {
+    let mut linker = linker();
+    let victim = register(&mut linker, ["段正明", "1", "1985-03-12", "01", ID, "13987654321", HOME, ""]);
+    for number in 0..150 {
+        let name: String = ["赵钱孙李周吴郑王冯陈", "芳伟娜敏静磊洋艳勇军", "杰娟涛超明霞平刚桂英"]
+            .iter()
+            .enumerate()
+            .map(|(place, chars)| chars.chars().nth(number / 10usize.pow(place as u32) % 10).unwrap())
+            .collect();
+        let birth = format!("{}-{:02}-{:02}", 1930 + number % 60, 1 + number % 12, 1 + number % 28);
+        register(&mut linker, [&name, "2", &birth, "01", ID, &format!("1391234{number:04}"), "", ""]);
+    }
+    // Without birth date, telephone, address or place: only the number leads there.
+    let again = Features::of(&registration(["段正明", "", "", "01", ID, "", "", ""]), None);
+    let again = linker.register(again).place;
+    assert_eq!(linker.person_of(again), linker.person_of(victim));
+}
+
+#[test]
+fn no_registration_is_compared_with_more_than_the_bound() {
+    let mut linker = linker();
+    let phones: Vec<String> = (0..4).map(|group| format!("1385550{group}{group}17")).collect();
+    for number in 0..450 {
+        let (group, birth) = (number / 90, format!("1970-{:02}-{:02}", 1 + number % 12, 1 + number % 28));
+        let name = if group == 4 {
+            "段正明".to_owned()
+        } else {
+            format!("{}{}", char::from_u32(0x5000 + number as u32 * 3).unwrap(), '铭')
+        };
+        let phone = phones.get(group).cloned().unwrap_or_default();
+        register(&mut linker, [&name, "1", &birth, "", "", &phone, "", ""]);
+    }
+    let mut probe = registration(["段正明", "1", "1970-06-15", "", "", "", "", ""]);
+    probe.phones = phones;
+    let keys = linkage::block::keys(&Features::of(&probe, "530102".parse().ok().as_ref()));
+    let compared = linker.candidates(&keys);
+    assert!((200..=linkage::index::MAX_CANDIDATES).contains(&compared), "{compared}");
+}
+
+#[test]
 fn names_are_read_as_what_they_are() {
     let grown = |name: &str| {
         let mut registration = registration([name, "1", "1985-03-12", "", "", "", "", ""]);

@@ -356,6 +356,13 @@ mod tests {
     }
 
     #[test]
+    fn absurd_numbers_are_read_without_harm() {
+        for digits in ["九九九九九九九九九九九九九九", "十十十十", "99999999999999999999"] {
+            assert!(Address::read(&format!("昆明市五华区永安镇水井村{digits}组1号")).is_some());
+        }
+    }
+
+    #[test]
     fn towns_whose_names_start_like_suffixes() {
         let full = "云南省昭通市镇雄县中和镇大坪村委会3组7号";
         assert_eq!(near(full, "镇雄县中和镇大坪3组7号"), Nearness::House);
