@@ -29,6 +29,8 @@ mod reclaim;
 mod recover;
 mod retrieve;
 mod scrub;
+#[cfg(test)]
+mod stand_in;
 mod status;
 mod succession;
 mod terms;

@@ -4,16 +4,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use model::body::{Flow, Kind};
-use model::fetch::Fetched;
-use model::query::{ContentQuery, DocumentAnswer, DocumentQuery, PatientAnswer, PatientQuery};
 use model::record::Unsigned;
 use model::{EpochId, OriginId, Record, RecordId, RecordKey, SigningKey, Version};
-use replication::{Fact, Links, NodeIdentity, Receiver};
-use repository::{ContentLimits, Repository};
-use store::{Apply, Draft, Expect, IndexChoice, Limits, Memory, MemoryIndex, Options, Run};
+use replication::Fact;
+use store::{Apply, Draft, Expect, Memory};
 
 use super::*;
-use crate::{Acknowledge, Content, Deadline, Hop, Node, PeerError, Role, TermKey, Terms};
+use crate::stand_in::{self, Fake, Neighbour};
+use crate::{Hop, Role, TermKey};
 
 const SEGMENT: &str = "00000000000000000001.seg";
 const NODE: OriginId = OriginId([2; 16]);
@@ -37,85 +35,6 @@ fn own_key() -> SigningKey {
 
 fn county_key() -> SigningKey {
     SigningKey::from_seed(&[3; 32])
-}
-
-#[derive(Debug)]
-struct Seams;
-
-impl Clock for Seams {
-    fn now_ms(&self) -> u64 {
-        77
-    }
-}
-
-impl Entropy for Seams {
-    fn fill(&self, bytes: &mut [u8]) {
-        bytes.fill(128);
-    }
-}
-
-impl replication::Keyring for Seams {
-    fn admit(&self, _: &model::body::SigningKeyEntry) -> Result<replication::AdmittedKey, String> {
-        Err("no certificates here".into())
-    }
-}
-
-/// What one neighbour does when it is asked.
-#[derive(Debug, Clone, Default)]
-enum Neighbour {
-    #[default]
-    Away,
-    /// Gives those of these that are asked for, at most so many at once.
-    Holds(Vec<Record>, usize),
-    /// Gives these whatever is asked for.
-    Gives(Vec<Record>),
-}
-
-#[derive(Debug, Default)]
-struct Fake {
-    parent: Mutex<Neighbour>,
-    child: Mutex<Neighbour>,
-    asked: Mutex<Vec<(Hop, Vec<RecordKey>)>>,
-}
-
-#[async_trait::async_trait]
-impl Peers for Fake {
-    fn callable(&self, _: &Hop) -> bool {
-        true
-    }
-
-    async fn find_patients(&self, _: &Hop, _: PatientQuery, _: Deadline) -> Result<PatientAnswer, PeerError> {
-        unreachable!("nothing is looked for")
-    }
-
-    async fn find_documents(
-        &self,
-        _: &Hop,
-        _: DocumentQuery,
-        _: Deadline,
-    ) -> Result<DocumentAnswer, PeerError> {
-        unreachable!("nothing is looked for")
-    }
-
-    async fn retrieve(&self, _: &Hop, _: ContentQuery, _: Deadline) -> Result<Content, PeerError> {
-        unreachable!("nothing is retrieved")
-    }
-
-    async fn fetch(&self, to: &Hop, keys: Vec<RecordKey>, _: Deadline) -> Result<Fetched, PeerError> {
-        self.asked.lock().push((to.clone(), keys.clone()));
-        let neighbour = if *to == Hop::Parent { &self.parent } else { &self.child };
-        match neighbour.lock().clone() {
-            Neighbour::Away => Err(PeerError::NotConnected { to: "n".into(), since_ms: 0 }),
-            Neighbour::Gives(records) => Ok(Fetched { records, incomplete: false }),
-            Neighbour::Holds(held, most) => {
-                let mut records: Vec<Record> =
-                    held.into_iter().filter(|record| keys.contains(&record.key())).collect();
-                let incomplete = records.len() > most;
-                records.truncate(most);
-                Ok(Fetched { records, incomplete })
-            }
-        }
-    }
 }
 
 struct Fixture {
@@ -148,51 +67,12 @@ fn marker(at: usize) -> String {
 }
 
 fn exchange_over(store: Store, peers: Arc<Fake>, terms: TermKey) -> Exchange {
-    let (directory, links, clock) = (Directory::default(), Links::new(), Arc::new(Seams));
+    let directory = Directory::default();
     directory.publish([
         Fact::Key { node: NODE, key: own_key().verifying_key(), path: Some(own()) },
         Fact::Key { node: COUNTY, key: county_key().verifying_key(), path: Some(county()) },
     ]);
-    let trust_domain: model::TrustDomain = "test.mesh".parse().unwrap();
-    let identity = NodeIdentity {
-        path: own(),
-        origin: NODE,
-        trust_domain: trust_domain.clone(),
-        software: String::new(),
-        protocols: model::feed::PROTOCOLS.to_vec(),
-    };
-    let receiver = Receiver::new(
-        store.clone(),
-        directory.clone(),
-        clock.clone(),
-        links.clone(),
-        clock.clone(),
-        identity,
-    );
-    let exchange = Exchange::new(Parts {
-        node: Node {
-            path: own(),
-            name: String::new(),
-            tier: "prefecture".into(),
-            origin: NODE,
-            trust_domain,
-            software: String::new(),
-        },
-        store: store.clone(),
-        repository: Repository::in_memory(ContentLimits::default()),
-        directory,
-        links,
-        receiver,
-        confirmations: None,
-        acknowledge: Acknowledge::Local,
-        peers: peers.clone(),
-        terms,
-        clock: clock.clone(),
-        entropy: clock,
-        opened: String::new(),
-        open_ms: 0,
-        certificate_not_after_ms: 0,
-    });
+    let exchange = stand_in::exchange(store, directory, peers, terms, NODE, own());
     exchange.writing.store(true, std::sync::atomic::Ordering::SeqCst);
     exchange
 }
@@ -204,19 +84,8 @@ impl Fixture {
 
     /// With so many records in one commit.
     async fn with(count: usize, together: usize) -> Self {
-        let (storage, terms, clock) = (Memory::new(1), TermKey::new([5; 32]), Arc::new(Seams));
-        let (store, _) = Store::open(Options {
-            storage: Arc::new(storage.clone()),
-            index: IndexChoice::Memory(MemoryIndex::default()),
-            derivation: Arc::new(Terms::new(terms.clone())),
-            clock: clock.clone(),
-            boot_id: "test".into(),
-            node: NODE,
-            signing: own_key(),
-            run: Run::Inline,
-            limits: Limits { reserve_bytes: 0, ..Limits::default() },
-        })
-        .unwrap();
+        let (storage, terms) = (Memory::new(1), TermKey::new([5; 32]));
+        let store = stand_in::store(&storage, &terms, NODE, own_key());
         let mut records: Vec<Record> = (0..count).map(|at| record(at, &marker(at), &county_key())).collect();
         for records in records.chunks(together) {
             let apply = Apply { records: records.to_vec(), ..Apply::default() };

@@ -7,9 +7,9 @@ use model::Clock;
 use model::body::EpochEntry;
 use model::feed::{
     Ack, Batch, BucketSum, Comparison, Compression, Direction, FromReceiver, FromSender, Head, Hello, Proof,
-    Refused, Welcome,
+    Welcome,
 };
-use model::{OriginId, Record, Version};
+use model::{Record, Version};
 use replication::batch::{Place, encode};
 use replication::{LinkError, LinkRefusal};
 use store::FeedId;
@@ -17,6 +17,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use crate::node::{Machine, Node, TestClock, door, until};
+use crate::played::{self, run};
 
 /// A province and a prefecture that has written, not connected.
 async fn pair() -> (Node, Node) {
@@ -105,12 +106,6 @@ fn greet(hello: Hello) -> FromSender {
 
 fn batch(records: &[Record], after: u64, upto: u64) -> Batch {
     encode(records, Place { after, upto, head: upto, now_ms: 0 })
-}
-
-fn run(test: impl Future<Output = ()>) {
-    let runtime =
-        tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
-    runtime.block_on(test);
 }
 
 #[test]
@@ -304,31 +299,8 @@ fn a_sender_follows_only_answers_that_make_sense() {
         let (_, dali) = pair().await;
         dali.register("H1", "P1", "").await.unwrap();
         let head = dali.store.head();
-        let welcome = Welcome {
-            protocol: 1,
-            position: 1,
-            now_ms: 0,
-            path: "530000".parse().unwrap(),
-            origin: OriginId([1; 16]),
-            max_batch_bytes: 1 << 20,
-            max_in_flight: 8,
-            max_bytes_per_s: None,
-            software: String::new(),
-            refused: Refused::default(),
-        };
-        let ack = |position| {
-            FromReceiver::Ack(Ack {
-                position,
-                applied: 0,
-                repeated: 0,
-                quarantined: 0,
-                now_ms: 0,
-                quarantined_total: 0,
-                refused: Refused::default(),
-                verdict: None,
-                check: None,
-            })
-        };
+        let welcome = played::welcome("530000", 1);
+        let ack = |position| FromReceiver::Ack(played::ack(position));
         let welcomed = || FromReceiver::Welcome(welcome.clone());
         let with = |change: &dyn Fn(&mut Welcome)| {
             let mut welcome = welcome.clone();

@@ -3,16 +3,15 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use futures_util::stream;
 use model::body::DocumentEntry;
-use model::feed::{Ack, FromReceiver, FromSender, Refused, Welcome};
+use model::feed::{FromSender, Welcome};
 use model::{Clock, Flow, Record, RecordId, RecordKey};
 use prost::Message;
-use replication::{LinkError, batch};
+use replication::batch;
 use store::Draft;
-use tokio::sync::mpsc;
 
 use crate::node::{Machine, Node, TestClock, door};
+use crate::played::{Played, run, welcome};
 
 /// What came, in order: which batch, whether it moved the position, and the record.
 struct Came {
@@ -22,50 +21,21 @@ struct Came {
 
 /// Takes a whole feed, on a line of this rate.
 async fn take(dali: &Node, max_bytes_per_s: Option<u64>) -> Vec<Came> {
-    let (answer, answers) = mpsc::channel(4);
-    let (outgoing, mut frames) = mpsc::channel(2);
-    let answers = stream::unfold(answers, async |mut answers: mpsc::Receiver<FromReceiver>| {
-        answers.recv().await.map(|frame| (Ok::<_, LinkError>(frame), answers))
-    });
-    let welcome = Welcome {
-        protocol: 1,
-        position: 0,
-        now_ms: 0,
-        path: "530000".parse().unwrap(),
-        origin: model::OriginId([1; 16]),
-        max_batch_bytes: 1 << 20,
-        max_in_flight: 4,
-        max_bytes_per_s,
-        software: String::new(),
-        refused: Refused::default(),
-    };
-    let (sender, head) = (dali.sender.clone(), dali.store.head());
-    let shipping = tokio::spawn(async move { sender.ship(Box::pin(answers), outgoing).await });
-    answer.send(FromReceiver::Welcome(welcome)).await.unwrap();
-    let (mut came, mut position) = (Vec::new(), 0);
-    while position < head {
-        let frame = frames.recv().await.expect("the feed goes on");
-        if let FromSender::Batch(batch) = frame {
+    let welcome = Welcome { max_in_flight: 4, max_bytes_per_s, ..welcome("530000", 0) };
+    let head = dali.store.head();
+    let mut session = Played::of(dali.sender.clone(), welcome, 2).await;
+    let mut came = Vec::new();
+    while session.position < head {
+        if let FromSender::Batch(batch) = session.next().await {
             let moves = batch.upto > batch.after;
             for raw in batch::decode(&batch).unwrap() {
                 came.push(Came { moves, record: Record::from_raw(raw).unwrap() });
             }
-            position = batch.upto;
+            session.position = batch.upto;
         }
-        let ack = Ack {
-            position,
-            applied: 0,
-            repeated: 0,
-            quarantined: 0,
-            now_ms: 0,
-            quarantined_total: 0,
-            refused: Refused::default(),
-            verdict: None,
-            check: None,
-        };
-        answer.send(FromReceiver::Ack(ack)).await.unwrap();
+        session.acknowledge(None).await;
     }
-    shipping.abort();
+    session.shipping.abort();
     came
 }
 
@@ -107,12 +77,6 @@ async fn backlog() -> (Node, [RecordKey; 4]) {
         dali.store.commit(vec![draft]).await.unwrap();
     }
     (dali, keys)
-}
-
-fn run(test: impl Future<Output = ()>) {
-    let runtime =
-        tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
-    runtime.block_on(test);
 }
 
 fn places(came: &[Came], keys: [RecordKey; 4]) -> [usize; 4] {

@@ -2,77 +2,33 @@
 
 use std::sync::Arc;
 
-use futures_util::stream;
 use model::Clock;
-use model::feed::{Ack, FromReceiver, FromSender, Refused, Welcome};
+use model::feed::{FromSender, Welcome};
 use replication::LinkError;
-use tokio::sync::mpsc;
-use tokio::task::JoinHandle;
 
 use crate::node::{Machine, Node, TestClock, door};
+use crate::played::{Played, run, welcome};
 
-/// A session of the down feed whose receiver is the test.
-struct Session {
-    answer: mpsc::Sender<FromReceiver>,
-    frames: mpsc::Receiver<FromSender>,
-    shipping: JoinHandle<Result<(), LinkError>>,
-}
-
-async fn begin(province: &Node, position: u64, max_in_flight: u32) -> Session {
-    let (answer, answers) = mpsc::channel(4);
-    let (outgoing, frames) = mpsc::channel(1);
-    let answers = stream::unfold(answers, async |mut answers: mpsc::Receiver<FromReceiver>| {
-        answers.recv().await.map(|frame| (Ok::<_, LinkError>(frame), answers))
-    });
-    let welcome = Welcome {
-        protocol: 1,
-        position,
-        now_ms: 0,
-        path: "530000/532900".parse().unwrap(),
-        origin: model::OriginId([1; 16]),
-        max_batch_bytes: 1 << 20,
-        max_in_flight,
-        max_bytes_per_s: None,
-        software: String::new(),
-        refused: Refused::default(),
-    };
-    let sender = province.children.down(&welcome.path);
-    let shipping = tokio::spawn(async move { sender.ship(Box::pin(answers), outgoing).await });
-    answer.send(FromReceiver::Welcome(welcome)).await.unwrap();
-    Session { answer, frames, shipping }
+/// The down feed of a child that has this much, over a line that holds one frame.
+async fn begin(province: &Node, position: u64, max_in_flight: u32) -> Played {
+    let welcome = Welcome { max_in_flight, ..welcome("530000/532900", position) };
+    Played::of(province.children.down(&welcome.path), welcome, 1).await
 }
 
 /// Takes the down feed of a child up to its head; how many batches came.
 async fn batches(province: &Node, position: u64) -> usize {
-    let Session { answer, mut frames, shipping } = begin(province, position, 1).await;
-    let (mut came, mut position) = (0, position);
-    while position < province.store.head() {
-        if let FromSender::Batch(batch) = frames.recv().await.expect("the feed goes on") {
+    let mut session = begin(province, position, 1).await;
+    let mut came = 0;
+    while session.position < province.store.head() {
+        if let FromSender::Batch(batch) = session.next().await {
             came += 1;
-            assert!(batch.after <= position && batch.upto >= position);
-            position = batch.upto;
+            assert!(batch.after <= session.position && batch.upto >= session.position);
+            session.position = batch.upto;
         }
-        let ack = Ack {
-            position,
-            applied: 0,
-            repeated: 0,
-            quarantined: 0,
-            now_ms: 0,
-            quarantined_total: 0,
-            refused: Refused::default(),
-            verdict: None,
-            check: None,
-        };
-        answer.send(FromReceiver::Ack(ack)).await.unwrap();
+        session.acknowledge(None).await;
     }
-    shipping.abort();
+    session.shipping.abort();
     came
-}
-
-fn run(test: impl Future<Output = ()>) {
-    let runtime =
-        tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
-    runtime.block_on(test);
 }
 
 async fn province() -> Node {

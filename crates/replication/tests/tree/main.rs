@@ -6,6 +6,7 @@ mod line;
 mod mended;
 mod newer;
 mod node;
+mod played;
 mod properties;
 mod scripts;
 mod wire;

@@ -2,91 +2,42 @@
 
 use std::sync::Arc;
 
-use futures_util::stream;
 use model::body::{InstitutionEntry, Kind};
-use model::feed::{
-    Ack, Batch, Check, CheckAnswer, Comparison, FromReceiver, FromSender, HeldVersion, Refused, Welcome,
-};
+use model::feed::{Batch, Check, CheckAnswer, Comparison, FromSender, HeldVersion};
 use model::{Clock, Record, RecordKey};
-use replication::{LinkError, batch};
+use replication::batch;
 use store::{Apply, Draft, bucket_of};
-use tokio::sync::mpsc;
-use tokio::task::JoinHandle;
 
 use crate::node::{Machine, Node, TestClock, door};
+use crate::played::{Played, run, welcome};
 
-/// A down feed to 530000/532900.
-struct Feed {
-    answer: mpsc::Sender<FromReceiver>,
-    frames: mpsc::Receiver<FromSender>,
-    shipping: JoinHandle<Result<(), LinkError>>,
-    position: u64,
+async fn down_feed(province: &Node) -> Played {
+    let welcome = welcome("530000/532900", 0);
+    Played::of(province.children.down(&welcome.path), welcome, 1).await
 }
 
-impl Feed {
-    async fn of(province: &Node) -> Self {
-        let (answer, answers) = mpsc::channel(4);
-        let (outgoing, frames) = mpsc::channel(1);
-        let answers = stream::unfold(answers, async |mut answers: mpsc::Receiver<FromReceiver>| {
-            answers.recv().await.map(|frame| (Ok::<_, LinkError>(frame), answers))
-        });
-        let welcome = Welcome {
-            protocol: 1,
-            position: 0,
-            now_ms: 0,
-            path: "530000/532900".parse().unwrap(),
-            origin: model::OriginId([1; 16]),
-            max_batch_bytes: 1 << 20,
-            max_in_flight: 8,
-            max_bytes_per_s: None,
-            software: String::new(),
-            refused: Refused::default(),
-        };
-        let sender = province.children.down(&welcome.path);
-        let shipping = tokio::spawn(async move { sender.ship(Box::pin(answers), outgoing).await });
-        answer.send(FromReceiver::Welcome(welcome)).await.unwrap();
-        Self { answer, frames, shipping, position: 0 }
-    }
-
-    async fn acknowledge(&self, check: Option<CheckAnswer>) {
-        let ack = Ack {
-            position: self.position,
-            applied: 0,
-            repeated: 0,
-            quarantined: 0,
-            now_ms: 0,
-            quarantined_total: 0,
-            refused: Refused::default(),
-            verdict: None,
-            check,
-        };
-        self.answer.send(FromReceiver::Ack(ack)).await.unwrap();
-    }
-
-    /// Takes what comes, and finds all equal, until it is asked about the bucket of this record: what came, and the question.
-    async fn until_asked(&mut self, key: &RecordKey) -> (Vec<Batch>, Check) {
-        let mut came = Vec::new();
-        loop {
-            let mut answer = None;
-            match self.frames.recv().await.expect("the feed goes on") {
-                FromSender::Batch(batch) => {
-                    self.position = batch.upto;
-                    came.push(batch);
-                }
-                FromSender::Head(head) => {
-                    if let Some(check) = head.check {
-                        if check.buckets.iter().any(|one| one.bucket == bucket_of(key)) {
-                            return (came, check);
-                        }
-                        answer =
-                            Some(answer_to(&check, Comparison::Equal, check.buckets[0].bucket, Vec::new()));
-                    }
-                }
-                // It was welcomed before.
-                FromSender::Hello(_) => continue,
+/// Takes what comes, and finds all equal, until it is asked about the bucket of this record: what came, and the question.
+async fn until_asked(feed: &mut Played, key: &RecordKey) -> (Vec<Batch>, Check) {
+    let mut came = Vec::new();
+    loop {
+        let mut answer = None;
+        match feed.next().await {
+            FromSender::Batch(batch) => {
+                feed.position = batch.upto;
+                came.push(batch);
             }
-            self.acknowledge(answer).await;
+            FromSender::Head(head) => {
+                if let Some(check) = head.check {
+                    if check.buckets.iter().any(|one| one.bucket == bucket_of(key)) {
+                        return (came, check);
+                    }
+                    answer = Some(answer_to(&check, Comparison::Equal, check.buckets[0].bucket, Vec::new()));
+                }
+            }
+            // It was welcomed before.
+            FromSender::Hello(_) => continue,
         }
+        feed.acknowledge(answer).await;
     }
 }
 
@@ -139,20 +90,14 @@ async fn hand_over(province: &Node, dali: &Node) {
     }
 }
 
-fn run(test: impl Future<Output = ()>) {
-    let runtime =
-        tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
-    runtime.block_on(test);
-}
-
 /// It wrote that while it was asked, so it said that it was not told of the patient; and what it wrote comes up before its answer.
 #[test]
 fn a_child_is_not_told_what_it_wrote_itself_since_it_was_asked() {
     run(async {
         let (province, dali, patient) = pair().await;
         hand_over(&province, &dali).await;
-        let mut feed = Feed::of(&province).await;
-        let (came, check) = feed.until_asked(&patient.key()).await;
+        let mut feed = down_feed(&province).await;
+        let (came, check) = until_asked(&mut feed, &patient.key()).await;
         assert!(records(&came).contains(&patient), "what was filed before");
         let draft = Draft { term: 2, ..dali.registration_draft("H1", "P1", "Duan Yu") };
         let own = dali.store.commit(vec![draft]).await.unwrap().records;
@@ -160,7 +105,7 @@ fn a_child_is_not_told_what_it_wrote_itself_since_it_was_asked() {
         apply(&province, own.clone()).await;
         let bucket = bucket_of(&patient.key());
         feed.acknowledge(Some(answer_to(&check, Comparison::Different, bucket, Vec::new()))).await;
-        let (came, _) = feed.until_asked(&patient.key()).await;
+        let (came, _) = until_asked(&mut feed, &patient.key()).await;
         let came = records(&came);
         assert!(!came.contains(&own[0]), "nobody above sends that");
         feed.shipping.abort();
@@ -172,8 +117,8 @@ fn a_child_is_not_told_what_it_wrote_itself_since_it_was_asked() {
 fn a_child_does_not_forget_whom_it_was_told_of_since_it_was_asked() {
     run(async {
         let (province, dali, patient) = pair().await;
-        let mut feed = Feed::of(&province).await;
-        let (came, check) = feed.until_asked(&patient.key()).await;
+        let mut feed = down_feed(&province).await;
+        let (came, check) = until_asked(&mut feed, &patient.key()).await;
         assert!(!records(&came).contains(&patient), "of no concern");
         dali.register("H2", "P2", "Duan").await.unwrap();
         let new = everything(&dali);
@@ -182,7 +127,7 @@ fn a_child_does_not_forget_whom_it_was_told_of_since_it_was_asked() {
         let version = patient.envelope().version;
         let held = vec![HeldVersion { key: patient.key(), version, quarantined: false }];
         feed.acknowledge(Some(answer_to(&check, Comparison::Different, bucket, held))).await;
-        let (came, _) = feed.until_asked(&patient.key()).await;
+        let (came, _) = until_asked(&mut feed, &patient.key()).await;
         assert!(records(&came).contains(&patient), "of concern now");
         let mut retracted = came.iter().flat_map(|batch| &batch.retractions);
         assert!(!retracted.any(|(key, _)| *key == patient.key()), "told after all");
