@@ -15,6 +15,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         "tiermesh.v1.Address",
         "tiermesh.v1.Contact",
         "tiermesh.v1.DocumentEntry",
+        "tiermesh.v1.PersonLink",
+        "tiermesh.v1.PastDecision",
     ]);
     config.compile_fds(files)?;
     Ok(())

@@ -24,6 +24,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         ("DocumentEntry", "DocumentEntry"),
         ("Availability", "Availability"),
         ("EpochEntry", "EpochEntry"),
+        ("PersonLink", "PersonLink"),
+        ("PastDecision", "PastDecision"),
     ];
     let mut builder = tonic_prost_build::configure().build_transport(false);
     for (message, ours) in record_types {

@@ -12,8 +12,9 @@ mod generated {
 /// The wire form of [`crate::Record`].
 pub use generated::Record as RawRecord;
 pub use generated::{
-    Address, Availability, Contact, DocumentEntry, EpochEntry, Flow, Header, Identifier, InstitutionEntry,
-    Kind, NodeEntry, RecordList, Registration, SigningKeyEntry, SuccessionEntry, TermEndEntry,
+    Address, Availability, Contact, DocumentEntry, EpochEntry, FieldWeight, Flow, Header, Identifier,
+    InstitutionEntry, Kind, LinkBasis, LinkDecision, LinkLayer, NodeEntry, PastDecision, PersonLink,
+    RecordList, Registration, RegistrationRef, SigningKeyEntry, SuccessionEntry, TermEndEntry,
 };
 
 macro_rules! redacted {
@@ -25,4 +26,4 @@ macro_rules! redacted {
         }
     )*};
 }
-redacted!(Registration, Identifier, Address, Contact, DocumentEntry, RawRecord);
+redacted!(Registration, Identifier, Address, Contact, DocumentEntry, PersonLink, PastDecision, RawRecord);

@@ -13,6 +13,7 @@ pub mod institution_code;
 pub mod normalise;
 pub mod path;
 pub mod person;
+pub mod person_link;
 pub mod query;
 pub mod record;
 pub mod resident_id;

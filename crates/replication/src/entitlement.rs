@@ -5,7 +5,8 @@
 //! 2. that key's node stands in the sender's subtree,
 //! 3. its origin is that node, or an institution whose writer that node was in the record's term,
 //! 4. its epoch is known of that node and its seq can have been committed in it,
-//! 5. flow, id, subject and body of a known kind say the same as its envelope.
+//! 5. flow, id, subject and body of a known kind say the same as its envelope,
+//! 6. a link between persons was decided by a node whose pair it is.
 //!
 //! Directory records are judged first, keys before epochs before nodes before institutions before successions, and count for
 //! the records after them ([`Staged`]), so the order inside a batch does not matter. Unknown kinds and flows need only 1 to 4.
@@ -16,6 +17,7 @@
 mod body;
 mod directory;
 mod moves;
+mod person_link;
 mod reason;
 mod succession;
 #[cfg(test)]
@@ -26,6 +28,7 @@ use std::sync::Arc;
 use model::body::Kind;
 use model::{Flow, NodePath, OriginId, Record, TrustDomain, VerifyingKey, signing};
 
+pub use person_link::may_decide;
 pub use reason::Reason;
 
 use crate::{DirectoryView, Fact, Keyring, epoch};
@@ -199,6 +202,7 @@ impl<'a> Judging<'a> {
                     }
                     entitled(record, &signer, view)?;
                     moves::end(record, &signer, view)?;
+                    person_link::check(record, &signer, view)?;
                     body::check(record, self.rules.trust_domain)
                 });
                 verdict.map_or_else(Verdict::Quarantine, |()| Verdict::Admit)
@@ -302,6 +306,7 @@ fn known_kind(record: &Record) -> Option<Kind> {
         kind,
         Kind::Registration
             | Kind::DocumentEntry
+            | Kind::Link
             | Kind::Node
             | Kind::Institution
             | Kind::SigningKey

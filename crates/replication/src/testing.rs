@@ -2,8 +2,8 @@
 
 use bytes::Bytes;
 use model::body::{
-    DocumentEntry, EpochEntry, Flow, InstitutionEntry, Kind, NodeEntry, Registration, SigningKeyEntry,
-    SuccessionEntry, TermEndEntry,
+    DocumentEntry, EpochEntry, Flow, InstitutionEntry, Kind, LinkBasis, LinkDecision, LinkLayer, NodeEntry,
+    PersonLink, Registration, RegistrationRef, SigningKeyEntry, SuccessionEntry, TermEndEntry,
 };
 use model::record::Unsigned;
 use model::{NodePath, Number, OriginId, Record, RecordId, RecordKey, SigningKey, TrustDomain, Version};
@@ -222,6 +222,39 @@ impl Writer {
             id: RecordId::of(&[document_id.as_bytes()]),
             body: body.encode_to_vec(),
             ..Self::registration_parts(code, local_id)
+        }
+    }
+
+    /// A decision in a layer about two registrations, given as institution and local id.
+    pub fn link_parts(&self, layer: LinkLayer, decision: LinkDecision, pair: [(&str, &str); 2]) -> Parts {
+        let mut ends = pair.map(|(code, local_id)| {
+            let parts = Self::registration_parts(code, local_id);
+            let version = Version { term: 1, epoch: 1, seq: 1 }.to_string();
+            let (origin, id) = (parts.origin.0.to_vec().into(), parts.id.0.to_vec().into());
+            (
+                RecordKey::of(parts.kind, parts.origin, parts.id),
+                RegistrationRef { origin, id, born_ms: 1, version },
+            )
+        });
+        ends.sort_by_key(|(key, _)| *key);
+        let [(a, ref_a), (b, ref_b)] = ends;
+        let body = PersonLink {
+            a: Some(ref_a),
+            b: Some(ref_b),
+            layer: layer as i32,
+            decision: decision as i32,
+            basis: LinkBasis::Score as i32,
+            ..PersonLink::default()
+        };
+        Parts {
+            flow: Flow::Link,
+            kind: Kind::Link as u32,
+            id: RecordId::of(&[&[layer as i32 as u8], a.as_bytes(), b.as_bytes()]),
+            origin: self.origin,
+            term: 1,
+            subject: Some(a),
+            tombstone: false,
+            body: body.encode_to_vec(),
         }
     }
 

@@ -61,6 +61,10 @@ pub enum Reason {
     WrongOrigin,
     #[error("directory records are not withdrawn")]
     Withdrawn,
+    #[error("links are not withdrawn, they are taken back")]
+    LinkWithdrawn,
+    #[error("{0} is not the lowest node above both registrations, nor may it overrule what that one decides")]
+    NotTheJudge(NodePath),
     #[error("the body is not well formed: {0}")]
     Body(&'static str),
     #[error("the signing key is refused: {0}")]

@@ -5,6 +5,7 @@ use model::body::{Flow, RawRecord};
 use model::{RecordId, RecordKey, Version};
 
 mod moves;
+mod person_link;
 
 use super::*;
 use crate::testing::{Parts, PlainKeyring, Writer, epoch_entry, institution, path, trust_domain};

@@ -1,0 +1,196 @@
+//! Links between registrations: what nodes and humans decided about pairs, and which pairs are joined by it (design.md, *Identity*).
+//!
+//! A pair's state depends on the records about it and on its two registrations only, never on the order in which they came; so nodes
+//! that hold the same records have the same persons.
+
+use std::cmp::Reverse;
+
+use crate::body::{LinkBasis, LinkDecision, LinkLayer, PersonLink, RegistrationRef};
+use crate::{Kind, OriginId, Record, RecordId, RecordKey, Version};
+
+/// Most fields of a link's explanation.
+pub const MAX_FIELDS: usize = 16;
+/// Most decisions before this one that a link remembers.
+pub const MAX_PAST: usize = 16;
+/// Most characters of the model's version and of the operator's name.
+pub const MAX_NAME: usize = 64;
+/// Most characters of a human's reason.
+pub const MAX_REASON: usize = 256;
+/// Furthest that a weight goes either way, in thousandths of a bit.
+pub const MAX_WEIGHT: i32 = 1_000_000;
+
+/// A registration in one of its lives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct End {
+    pub key: RecordKey,
+    /// When that life was recorded first.
+    pub born_ms: u64,
+}
+
+/// What one node decided about one pair in one layer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Decided {
+    /// The smaller key.
+    pub a: End,
+    pub b: End,
+    /// Their institutions.
+    pub origins: [OriginId; 2],
+    pub layer: LinkLayer,
+    pub decision: LinkDecision,
+    pub basis: LinkBasis,
+    pub weight_millibits: i32,
+    pub doubtful: bool,
+    /// The node that decided.
+    pub by: OriginId,
+}
+
+/// Why the body of a link is no good.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum LinkError {
+    #[error("link")]
+    Form,
+    #[error("ends of a link")]
+    Ends,
+    #[error("a link's id or subject is not that of its ends")]
+    Id,
+    #[error("a link's text or list is too long")]
+    TooLong,
+    #[error("a link's weight")]
+    Weight,
+}
+
+impl Decided {
+    /// Reads a link. A layer, decision or basis of a later release is read as unspecified, which decides nothing.
+    pub fn of(record: &Record) -> Result<Self, LinkError> {
+        let envelope = record.envelope();
+        if envelope.kind != Kind::Link as u32 || envelope.tombstone {
+            return Err(LinkError::Form);
+        }
+        let body: PersonLink = record.decode_body().map_err(|_| LinkError::Form)?;
+        let this = Self::read(&body, envelope.origin)?;
+        let named = envelope.subject == Some(this.a.key)
+            && envelope.id == link_id(body.layer, &this.a.key, &this.b.key);
+        if named { Ok(this) } else { Err(LinkError::Id) }
+    }
+
+    /// The same for a body and the node that decided.
+    pub fn read(body: &PersonLink, by: OriginId) -> Result<Self, LinkError> {
+        let (a, origin_a) = end(body.a.as_ref())?;
+        let (b, origin_b) = end(body.b.as_ref())?;
+        if a.key >= b.key {
+            return Err(LinkError::Ends);
+        }
+        let long = |text: &str, most: usize| text.chars().count() > most;
+        let past =
+            body.past.iter().any(|past| long(&past.operator, MAX_NAME) || long(&past.reason, MAX_REASON));
+        if body.fields.len() > MAX_FIELDS
+            || body.past.len() > MAX_PAST
+            || long(&body.model, MAX_NAME)
+            || long(&body.operator, MAX_NAME)
+            || long(&body.reason, MAX_REASON)
+            || past
+        {
+            return Err(LinkError::TooLong);
+        }
+        if body.weight_millibits.unsigned_abs() > MAX_WEIGHT.unsigned_abs() {
+            return Err(LinkError::Weight);
+        }
+        Ok(Self {
+            a,
+            b,
+            origins: [origin_a, origin_b],
+            layer: body.layer(),
+            decision: body.decision(),
+            basis: body.basis(),
+            weight_millibits: body.weight_millibits,
+            doubtful: body.doubtful,
+            by,
+        })
+    }
+
+    /// The id of its record.
+    pub fn id(&self) -> RecordId {
+        link_id(self.layer as i32, &self.a.key, &self.b.key)
+    }
+
+    /// The other end than the one with this key.
+    pub fn other(&self, key: &RecordKey) -> &End {
+        if self.a.key == *key { &self.b } else { &self.a }
+    }
+
+    /// Whether it says anything about who is the same person, so that it can stand against others. `None` overrules nothing.
+    fn is_opinion(&self) -> bool {
+        let decides = match self.layer {
+            LinkLayer::Machine => {
+                matches!(self.basis, LinkBasis::Rule | LinkBasis::Score | LinkBasis::Conflict)
+            }
+            LinkLayer::Human => self.basis == LinkBasis::Human,
+            LinkLayer::Suspension | LinkLayer::Unspecified => false,
+        };
+        decides
+            && matches!(self.decision, LinkDecision::Same | LinkDecision::Possible | LinkDecision::Different)
+    }
+
+    /// What comes first decides: human, rule, score; then the higher tier; different before same before possible; the weight; the node.
+    fn strength(&self, depth: usize) -> impl Ord + use<> {
+        let basis = match self.basis {
+            LinkBasis::Human => 0,
+            LinkBasis::Rule | LinkBasis::Conflict => 1,
+            LinkBasis::Score | LinkBasis::Unspecified => 2,
+        };
+        let decision = match self.decision {
+            LinkDecision::Different => 0,
+            LinkDecision::Same => 1,
+            _ => 2,
+        };
+        (basis, depth, decision, Reverse(self.weight_millibits), self.by)
+    }
+}
+
+/// The id of the link record of a pair in the layer of this number; `a` is the smaller key.
+fn link_id(layer: i32, a: &RecordKey, b: &RecordKey) -> RecordId {
+    RecordId::of(&[&layer.to_be_bytes()[3..], a.as_bytes(), b.as_bytes()])
+}
+
+/// Refers to a registration, as its record says it.
+pub fn reference(record: &Record, born_ms: u64) -> RegistrationRef {
+    let envelope = record.envelope();
+    RegistrationRef {
+        origin: envelope.origin.as_bytes().to_vec().into(),
+        id: envelope.id.0.to_vec().into(),
+        born_ms,
+        version: envelope.version.to_string(),
+    }
+}
+
+/// The decision that counts of those about one pair, each with how many nodes stand above the one that made it (the root's is 0).
+pub fn strongest<'a>(decided: impl IntoIterator<Item = (&'a Decided, usize)>) -> Option<&'a Decided> {
+    let opinions = decided.into_iter().filter(|(one, _)| one.is_opinion());
+    opinions.min_by_key(|(one, depth)| one.strength(*depth)).map(|(one, _)| one)
+}
+
+/// Whether a pair is joined by what was decided about it; none when nothing was, so that something else may tell. The registrations must
+/// live, with the `born_ms` that the decisions name: whoever asks has looked.
+pub fn joined<'a>(decided: impl IntoIterator<Item = (&'a Decided, usize)> + Clone) -> Option<bool> {
+    let suspended =
+        |one: &Decided| one.layer == LinkLayer::Suspension && one.decision == LinkDecision::Suspended;
+    if decided.clone().into_iter().any(|(one, _)| suspended(one)) {
+        return Some(false);
+    }
+    match strongest(decided)?.decision {
+        LinkDecision::Same => Some(true),
+        LinkDecision::Different => Some(false),
+        _ => None,
+    }
+}
+
+fn end(of: Option<&RegistrationRef>) -> Result<(End, OriginId), LinkError> {
+    let of = of.ok_or(LinkError::Ends)?;
+    let origin = OriginId::try_from(&of.origin[..]).map_err(|_| LinkError::Ends)?;
+    let id = RecordId::try_from(&of.id[..]).map_err(|_| LinkError::Ends)?;
+    of.version.parse::<Version>().map_err(|_| LinkError::Ends)?;
+    Ok((End { key: RecordKey::of(Kind::Registration as u32, origin, id), born_ms: of.born_ms }, origin))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,111 @@
+//! Which decision counts, and what is no link.
+
+use super::*;
+use crate::body::PastDecision;
+
+const BY: OriginId = OriginId([7; 16]);
+
+fn of(byte: u8) -> RegistrationRef {
+    RegistrationRef {
+        origin: vec![byte; 16].into(),
+        id: vec![byte; 16].into(),
+        born_ms: u64::from(byte),
+        version: "1.1.1".into(),
+    }
+}
+
+/// References whose keys ascend.
+fn pair() -> (RegistrationRef, RegistrationRef) {
+    let (one, other) = (of(1), of(2));
+    let key = |of: &RegistrationRef| end(Some(of)).unwrap().0.key;
+    if key(&one) < key(&other) { (one, other) } else { (other, one) }
+}
+
+fn link(layer: LinkLayer, decision: LinkDecision, basis: LinkBasis) -> PersonLink {
+    let (a, b) = pair();
+    PersonLink {
+        a: Some(a),
+        b: Some(b),
+        layer: layer as i32,
+        decision: decision as i32,
+        basis: basis as i32,
+        ..PersonLink::default()
+    }
+}
+
+fn decided(layer: LinkLayer, decision: LinkDecision, basis: LinkBasis) -> Decided {
+    Decided::read(&link(layer, decision, basis), BY).unwrap()
+}
+
+#[test]
+fn the_strongest_decision_counts_whatever_the_order() {
+    use LinkBasis::{Human, Rule, Score};
+    use LinkDecision::{Different, None as TakenBack, Possible, Same, Suspended};
+    let machine = |decision, basis| decided(LinkLayer::Machine, decision, basis);
+    let human = |decision| decided(LinkLayer::Human, decision, Human);
+    let suspension = decided(LinkLayer::Suspension, Suspended, LinkBasis::Conflict);
+    let lifted = Decided { decision: TakenBack, ..suspension };
+    let (heavy, light) = (
+        Decided { weight_millibits: 9, by: OriginId([8; 16]), ..machine(Same, Score) },
+        machine(Possible, Score),
+    );
+    let cases: &[(&[(Decided, usize)], Option<bool>)] = &[
+        (&[], None),
+        (&[(machine(Same, Score), 2)], Some(true)),
+        (&[(machine(Possible, Score), 2)], None),
+        (&[(machine(TakenBack, Score), 0), (machine(Same, Score), 2)], Some(true)),
+        (&[(machine(Same, Score), 2), (machine(Different, Score), 1)], Some(false)),
+        (&[(machine(Same, Score), 1), (machine(Different, Score), 2)], Some(true)),
+        (&[(machine(Same, Score), 1), (machine(Different, Score), 1)], Some(false)),
+        (&[(machine(Same, Rule), 2), (machine(Different, Score), 0)], Some(true)),
+        (&[(machine(Same, Rule), 0), (human(Different), 2)], Some(false)),
+        (&[(human(Same), 1), (human(Different), 2)], Some(true)),
+        (&[(human(Same), 0), (suspension, 2)], Some(false)),
+        (&[(human(Same), 0), (lifted, 2)], Some(true)),
+        (&[(heavy, 1), (light, 1)], Some(true)),
+        (&[(Decided { basis: LinkBasis::Unspecified, ..heavy }, 0)], None),
+        (&[(Decided { layer: LinkLayer::Unspecified, ..heavy }, 0)], None),
+    ];
+    for (decisions, wanted) in cases {
+        let forwards = joined(decisions.iter().map(|(one, depth)| (one, *depth)));
+        let backwards = joined(decisions.iter().rev().map(|(one, depth)| (one, *depth)));
+        assert_eq!((forwards, backwards), (*wanted, *wanted), "{decisions:?}");
+    }
+}
+
+#[test]
+fn what_is_not_well_formed_is_no_link() {
+    let good = || link(LinkLayer::Machine, LinkDecision::Same, LinkBasis::Score);
+    assert!(Decided::read(&good(), BY).is_ok());
+    let (a, b) = pair();
+    let mut swapped = good();
+    (swapped.a, swapped.b) = (Some(b.clone()), Some(a.clone()));
+    let past = PastDecision { reason: "长".repeat(MAX_REASON + 1), ..PastDecision::default() };
+    let wrong = [
+        (swapped, LinkError::Ends),
+        (PersonLink { b: Some(a.clone()), ..good() }, LinkError::Ends),
+        (PersonLink { a: None, ..good() }, LinkError::Ends),
+        (
+            PersonLink { a: Some(RegistrationRef { id: vec![0; 15].into(), ..a.clone() }), ..good() },
+            LinkError::Ends,
+        ),
+        (PersonLink { a: Some(RegistrationRef { version: "x".into(), ..a }), ..good() }, LinkError::Ends),
+        (PersonLink { weight_millibits: i32::MIN, ..good() }, LinkError::Weight),
+        (PersonLink { fields: vec![Default::default(); MAX_FIELDS + 1], ..good() }, LinkError::TooLong),
+        (PersonLink { past: vec![PastDecision::default(); MAX_PAST + 1], ..good() }, LinkError::TooLong),
+        (PersonLink { past: vec![past], ..good() }, LinkError::TooLong),
+        (PersonLink { model: "m".repeat(MAX_NAME + 1), ..good() }, LinkError::TooLong),
+        (PersonLink { operator: "o".repeat(MAX_NAME + 1), ..good() }, LinkError::TooLong),
+    ];
+    for (body, error) in wrong {
+        assert_eq!(Decided::read(&body, BY), Err(error));
+    }
+}
+
+#[test]
+fn layers_have_records_of_their_own() {
+    let machine = decided(LinkLayer::Machine, LinkDecision::Same, LinkBasis::Score);
+    assert_ne!(machine.id(), Decided { layer: LinkLayer::Human, ..machine }.id());
+    assert_eq!(machine.other(&machine.a.key), &machine.b);
+    assert_eq!(machine.other(&machine.b.key), &machine.a);
+}

@@ -1,0 +1,54 @@
+//! Who may decide about a pair of registrations: the lowest node above both, or for what overrules, one above that.
+
+use model::body::{LinkDecision, LinkLayer};
+use model::person_link::{Decided, LinkError};
+use model::{Flow, Kind, NodePath, OriginId, Record};
+
+use super::{Reason, Signer, known_kind};
+use crate::DirectoryView;
+
+/// Whether a record is no link, or a good one.
+pub(super) fn check(record: &Record, signer: &Signer<'_>, view: &DirectoryView) -> Result<(), Reason> {
+    if known_kind(record) != Some(Kind::Link) {
+        return Ok(());
+    }
+    let envelope = record.envelope();
+    if envelope.known_flow() != Some(Flow::Link) {
+        return Err(Reason::WrongFlow);
+    }
+    if envelope.tombstone {
+        return Err(Reason::LinkWithdrawn);
+    }
+    let decided = Decided::of(record).map_err(|error| match error {
+        LinkError::Id => Reason::WrongId,
+        LinkError::Form => Reason::Body("link"),
+        LinkError::Ends => Reason::Body("ends of a link"),
+        LinkError::TooLong => Reason::Body("link: a text or list is too long"),
+        LinkError::Weight => Reason::Body("link: weight"),
+    })?;
+    // Else the writer of an institution could decide in its name.
+    if envelope.origin != signer.node {
+        return Err(Reason::WrongOrigin);
+    }
+    // Of an institution that is not known here its entry may still be on its way.
+    match may_decide(&decided, signer.path, view) {
+        Some(false) => Err(Reason::NotTheJudge(signer.path.clone())),
+        _ => Ok(()),
+    }
+}
+
+/// Whether the node at `path` may decide this; none while an institution is not known here. All terms of both institutions count, so a
+/// move makes no link bad. Whoever reads links asks again: an earlier release admitted them unread.
+pub fn may_decide(decided: &Decided, path: &NodePath, view: &DirectoryView) -> Option<bool> {
+    let writers = |origin: &OriginId| -> Vec<&NodePath> {
+        view.terms(origin).filter_map(|term| view.path_of(&term.writer)).collect()
+    };
+    let [a, b] = decided.origins.each_ref().map(writers);
+    if a.is_empty() || b.is_empty() {
+        return None;
+    }
+    // What overrules a link may come from above; a link of a machine may not, or two nodes would judge one pair.
+    let overrules = decided.layer != LinkLayer::Machine || decided.decision == LinkDecision::Different;
+    let may = |lowest: NodePath| lowest == *path || overrules && path.contains(&lowest);
+    Some(a.iter().any(|a| b.iter().any(|b| a.common(b).is_some_and(may))))
+}
