@@ -13,7 +13,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("wire", &["model"]),
     ("repository", &["model", "store"]),
     ("replication", &["model", "store"]),
-    ("exchange", &["model", "store", "repository", "replication"]),
+    ("exchange", &["model", "store", "repository", "replication", "linkage"]),
     ("rpc", &["exchange", "model", "wire", "identity"]),
     ("cli", &["model", "wire", "identity"]),
     ("demo", &["model", "wire", "identity", "cli"]),

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use exchange::{Exchange, Parts, QueryTimeInterest, Terms};
+use exchange::{Exchange, Parts, Persons, Terms};
 use identity::{Alpn, Identity, Name, Seams};
 use model::{Clock, Entropy};
 use replication::{Children, Directory, Links, NodeIdentity, Receiver, ReceiverSettings, Sender};
@@ -127,7 +127,7 @@ pub fn build_with(
     let neighbours = Neighbours::new(identity.path.clone(), clock.clone());
     let parent = parent_config(config, &identity, &Seams::new(clock.clone()))?;
     let up = Sender::new(store.clone(), directory.clone(), keyring, links.clone(), clock.clone(), own);
-    let interest = Arc::new(QueryTimeInterest::new(store.clone(), local.terms.clone()));
+    let interest = Arc::new(Persons::new(store.clone(), local.terms.clone(), directory.clone()));
     let children = Children::new(&up, interest, receiver.restores());
     let sender = parent.as_ref().map(|_| up.with_line(bulk));
     let exchange = Exchange::new(Parts {

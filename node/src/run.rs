@@ -112,6 +112,7 @@ async fn live(
     built.drain.spawn(built.listener.clone().run(socket));
     scrub(config, &built);
     reclaim(config, &built);
+    judge(&built);
     end_terms(&built);
     take_over(&built);
     if first {
@@ -167,6 +168,17 @@ fn scrub(config: &Config, built: &Built) {
         tokio::select! {
             () = drain.stopping() => {}
             () = scrubber.run(ScrubSettings { every }) => {}
+        }
+    });
+}
+
+/// Decides which registrations are one person, until the node stops.
+fn judge(built: &Built) {
+    let (judge, drain) = (built.exchange.judge().clone(), built.drain.clone());
+    built.drain.spawn(async move {
+        tokio::select! {
+            () = drain.stopping() => {}
+            () = judge.run() => {}
         }
     });
 }

@@ -75,13 +75,20 @@ impl Mesh {
     }
 }
 
-/// The person, registered with this resident ID.
+/// The person who has this resident ID, registered.
 pub fn patient(local_id: &str, resident_id: &str) -> Registration {
+    // Another ID is another person: another name, and the birth date that the ID tells.
+    let digits: String = resident_id.chars().filter(|c| !c.is_whitespace()).collect();
+    let name = match digits.as_bytes().last() {
+        Some(b'0') => "和丽萍",
+        Some(b'1'..=b'5') => "李国强",
+        _ => "段·金花",
+    };
     Registration {
         local_id: local_id.into(),
-        name: "段·金花".into(),
+        name: name.into(),
         sex: "2".into(),
-        birth_date: "1987-05-01".into(),
+        birth_date: format!("{}-{}-{}", &digits[6..10], &digits[10..12], &digits[12..14]),
         identifiers: vec![identifier(resident_id)],
         ..Default::default()
     }

@@ -9,7 +9,7 @@ use replication::DirectoryView;
 use store::ReadError;
 
 use crate::caller::{Action, Caller, permit};
-use crate::{Exchange, ExchangeError, QueryTimeInterest};
+use crate::{Exchange, ExchangeError};
 
 impl Exchange {
     /// The records held under these keys that are for the caller, a parent or child, as they are stored.
@@ -57,7 +57,6 @@ impl Exchange {
         if directory.key_path(&record.envelope().key_id).is_some_and(|path| within.contains(path)) {
             return Ok(true);
         }
-        let interest = QueryTimeInterest::new(store.clone(), self.parts.terms.clone());
-        Ok(to_child && replication::is_told(record, &caller.path, &interest, directory, store)?)
+        Ok(to_child && replication::is_told(record, &caller.path, &self.persons, directory, store)?)
     }
 }

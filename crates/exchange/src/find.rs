@@ -1,14 +1,15 @@
 //! Finding persons: here, and up the tree.
 //!
 //! A node answers from its own store and, unless asked for that alone, from its parent's; both answers are merged by record
-//! version, so a writer always reads its own writes and everybody else sees what replication has brought. Until the linker
-//! issue, registrations are grouped into persons at query time ([`model::person`]).
+//! version, so a writer always reads its own writes and everybody else sees what replication has brought. Which registrations are
+//! one person, [`crate::persons`] says here; of what the parent tells, its word counts ([`merge`]).
+
+mod merge;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use model::body::{Identifier, Kind, Registration};
+use model::body::{Identifier, Registration};
 use model::normalise::name_key;
-use model::person::{ResidentIdGrouping, group};
 use model::query::{
     AnswerScope, FoundRegistration, LocalPatient, MAX_HOPS, PatientAnswer, PatientBy, PatientQuery, Person,
     QueryContext, Reach, Source, SourceState,
@@ -17,6 +18,7 @@ use model::{NodePath, Number, Record, RecordKey, Version};
 
 use crate::caller::{Action, Caller, Role, permit};
 use crate::patients::registration_key;
+use crate::persons::Member;
 use crate::terms::{identifier_value, space};
 use crate::{Deadline, Exchange, ExchangeError, Hop, PeerError};
 
@@ -25,6 +27,8 @@ const MAX_CANDIDATES: usize = 1000;
 
 /// Registrations found, by key.
 pub(crate) type Found = BTreeMap<RecordKey, FoundRegistration>;
+/// The same, a person each.
+pub(crate) type Groups = Vec<Found>;
 
 impl Exchange {
     /// Finds persons by identifier, number, local id or demographics.
@@ -40,32 +44,21 @@ impl Exchange {
             own_institution(caller, local)?;
         }
         check_demographics(&query.by)?;
-        let (mut found, mut truncated) = self.find_here(&query.by)?;
-        let mut scope = self.local_scope(found.values());
+        self.judge.catch_up().await;
+        let (mut groups, mut truncated) = self.find_here(&query.by)?;
+        let mut scope = self.local_scope(groups.iter().flat_map(BTreeMap::values));
         if let Some(asked) = self.ask_parent(caller, query.reach) {
             let forwarded = PatientQuery { reach: asked, ..query.clone() };
             match self.parts.peers.find_patients(&Hop::Parent, forwarded, deadline.shrink()).await {
                 Ok(answer) => {
                     truncated |= answer.truncated;
-                    if !answer.truncated {
-                        let told = answer.persons.iter().flat_map(|person| &person.registrations);
-                        let told: BTreeSet<RecordKey> = told.map(|one| one.key).collect();
-                        // What came down once and is not told above any more is another person's by now.
-                        found.retain(|key, one| self.is_own(&one.node_path) || told.contains(key));
-                    }
-                    for registration in answer.persons.into_iter().flat_map(|person| person.registrations) {
-                        let newer = |held: &FoundRegistration| held.version < registration.version;
-                        let unknown = found.get(&registration.key).is_none_or(newer);
-                        if unknown && self.is_news(&registration.key, registration.version)? {
-                            found.insert(registration.key, registration);
-                        }
-                    }
                     scope = merge_scopes(answer.scope, scope);
+                    groups = self.merge(groups, answer.persons, answer.truncated)?;
                 }
                 Err(error) => self.note_no_reply(&mut scope, error)?,
             }
         }
-        let mut persons = persons(found);
+        let mut persons = persons(groups);
         if persons.len() > query.limit {
             persons.truncate(query.limit);
             truncated = true;
@@ -133,8 +126,8 @@ impl Exchange {
         Ok(())
     }
 
-    /// The registrations held here that match, and those of the same persons.
-    pub(crate) fn find_here(&self, by: &PatientBy) -> Result<(Found, bool), ExchangeError> {
+    /// The persons held here of whom a registration matches.
+    pub(crate) fn find_here(&self, by: &PatientBy) -> Result<(Groups, bool), ExchangeError> {
         let mut found = Found::new();
         let truncated = match by {
             PatientBy::Identifier(identifier) => self.find_identifier(identifier, &mut found)?,
@@ -154,9 +147,8 @@ impl Exchange {
                 self.find_term(space::NAME, &name_key(name), matches, &mut found)?
             }
         };
-        let expanded = self.expand(&mut found)?;
-        self.keep_concerning(&mut found);
-        Ok((found, truncated || expanded))
+        let (groups, expanded) = self.persons_of(found.keys())?;
+        Ok((groups, truncated || expanded))
     }
 
     fn find_identifier(&self, identifier: &Identifier, found: &mut Found) -> Result<bool, ExchangeError> {
@@ -207,26 +199,26 @@ impl Exchange {
         Ok(())
     }
 
-    /// Adds the registrations held here that belong to the same persons as those found.
-    pub(crate) fn expand(&self, found: &mut Found) -> Result<bool, ExchangeError> {
-        let mut truncated = false;
-        let mut identifiers: Vec<Identifier> =
-            found.values().flat_map(|one| resident_ids(&one.registration)).collect();
-        identifiers.sort_by(|a, b| a.value.cmp(&b.value));
-        identifiers.dedup();
-        let seeds: Vec<RecordKey> = found.keys().copied().collect();
-        for identifier in identifiers {
-            truncated |= self.find_identifier(&identifier, found)?;
-        }
-        // A shared number with another name and birth date is another person: keep only groups that hold a match.
-        let all: Vec<(RecordKey, FoundRegistration)> = std::mem::take(found).into_iter().collect();
-        let registrations: Vec<Registration> = all.iter().map(|(_, one)| one.registration.clone()).collect();
-        for members in group(&registrations, &ResidentIdGrouping) {
-            if members.iter().any(|member| seeds.contains(&all[*member].0)) {
-                found.extend(members.iter().map(|member| all[*member].clone()));
+    /// The persons of these registrations, as they are held here, but for those without a registration from this node's subtree: what
+    /// came down of a person stays in the log when the interest in that person ends, and is no longer this node's to tell.
+    pub(crate) fn persons_of<'a>(
+        &self,
+        keys: impl IntoIterator<Item = &'a RecordKey>,
+    ) -> Result<(Groups, bool), ExchangeError> {
+        let (mut walk, mut met, mut truncated) = (self.persons.walk(), BTreeSet::new(), false);
+        let mut groups = Groups::new();
+        for key in keys {
+            let start = if met.contains(key) { None } else { walk.registration(key)? };
+            let Some(start) = start else { continue };
+            let known = walk.person(start)?;
+            truncated |= known.truncated;
+            let group: Found = known.members.iter().map(|member| self.found(member)).collect();
+            met.extend(group.keys().copied());
+            if self.parts.node.is_root() || group.values().any(|one| self.is_own(&one.node_path)) {
+                groups.push(group);
             }
         }
-        Ok(truncated)
+        Ok((groups, truncated))
     }
 
     /// Whether a record of this writer is of this node's subtree.
@@ -234,38 +226,22 @@ impl Exchange {
         writer.parse::<NodePath>().is_ok_and(|path| self.parts.node.path.contains(&path))
     }
 
-    /// Leaves out persons without a registration from this node's subtree. What came down of a person stays in the log when
-    /// the interest in that person ends; it is no longer this node's to tell.
-    pub(crate) fn keep_concerning(&self, found: &mut Found) {
-        let inside = |one: &FoundRegistration| self.is_own(&one.node_path);
-        if self.parts.node.is_root() || found.values().all(inside) {
-            return;
-        }
-        let all: Vec<(RecordKey, FoundRegistration)> = std::mem::take(found).into_iter().collect();
-        let registrations: Vec<&Registration> = all.iter().map(|(_, one)| &one.registration).collect();
-        for members in group(&registrations, &ResidentIdGrouping) {
-            if members.iter().any(|member| inside(&all[*member].1)) {
-                found.extend(members.iter().map(|member| all[*member].clone()));
-            }
-        }
-    }
-
     /// The living registration with this key.
     fn registration(&self, key: &RecordKey) -> Result<Option<FoundRegistration>, ExchangeError> {
-        let Some(record) = self.parts.store.get(key)? else { return Ok(None) };
-        let envelope = *record.envelope();
-        if envelope.tombstone || envelope.kind != Kind::Registration as u32 {
-            return Ok(None);
-        }
-        let registration =
-            record.decode_body().map_err(|error| ExchangeError::internal(error.to_string()))?;
-        Ok(Some(FoundRegistration {
-            registration,
+        let member = self.parts.store.get(key)?.and_then(Member::of);
+        Ok(member.map(|member| self.found(&member).1))
+    }
+
+    fn found(&self, member: &Member) -> (RecordKey, FoundRegistration) {
+        let (key, envelope) = (member.record.key(), member.record.envelope());
+        let found = FoundRegistration {
+            registration: member.body.clone(),
             version: envelope.version,
             recorded_ms: envelope.recorded_ms,
-            node_path: self.writer_path(&record),
-            key: *key,
-        }))
+            node_path: self.writer_path(&member.record),
+            key,
+        };
+        (key, found)
     }
 
     /// Whether a neighbour's version of a record tells more than what is held here. What this node's subtree wrote and did not
@@ -290,10 +266,6 @@ impl Exchange {
         let (directory, envelope) = (&self.parts.directory, record.envelope());
         directory.writer_path(&envelope.origin).or_else(|| directory.key_path(&envelope.key_id))
     }
-}
-
-fn resident_ids(registration: &Registration) -> Vec<Identifier> {
-    registration.identifiers.iter().filter(|identifier| identifier.r#type == "01").cloned().collect()
 }
 
 /// Fills in the calling institution where the query leaves it out.
@@ -322,22 +294,22 @@ fn check_demographics(by: &PatientBy) -> Result<(), ExchangeError> {
     }
 }
 
-/// Registrations grouped into persons, in the order of their numbers.
-pub(crate) fn persons(found: Found) -> Vec<Person> {
-    let all: Vec<FoundRegistration> = found.into_values().collect();
-    let registrations: Vec<Registration> = all.iter().map(|one| one.registration.clone()).collect();
-    let mut persons: Vec<Person> = group(&registrations, &ResidentIdGrouping)
+/// Persons in the order of their numbers. A number is the smallest of its registrations' by (recorded birth of the record, number).
+fn persons(groups: Groups) -> Vec<Person> {
+    let mut persons: Vec<Person> = groups
         .into_iter()
-        .filter_map(|members| {
-            let registrations: Vec<FoundRegistration> =
-                members.iter().map(|member| all[*member].clone()).collect();
-            let oldest =
-                registrations.iter().min_by_key(|one| (one.registration.born_ms, Number::of(one.key)))?;
-            Some(Person { number: Number::of(oldest.key), registrations })
+        .filter_map(|group| {
+            let oldest = oldest(&group)?;
+            Some(Person { number: oldest.1, registrations: group.into_values().collect() })
         })
         .collect();
     persons.sort_by_key(|person| person.number);
     persons
+}
+
+/// Birth and number of the registration that gives its person the number.
+fn oldest(group: &Found) -> Option<(u64, Number)> {
+    group.values().map(|one| (one.registration.born_ms, Number::of(one.key))).min()
 }
 
 /// The scope of an answer made from the parent's and this node's: the parent's word on the tree, this node's on itself.

@@ -83,14 +83,10 @@ impl Exchange {
             DocumentsOf::Number(number) => PatientBy::Number(*number),
             DocumentsOf::Local(local) => PatientBy::Local(local.clone()),
             DocumentsOf::Registration(key) => {
-                let mut found = Found::new();
-                self.find_key(key, &mut found)?;
-                self.expand(&mut found)?;
-                self.keep_concerning(&mut found);
-                return Ok(found);
+                return Ok(self.persons_of([key])?.0.into_iter().flatten().collect());
             }
         };
-        Ok(self.find_here(&by)?.0)
+        Ok(self.find_here(&by)?.0.into_iter().flatten().collect())
     }
 
     fn documents_here(

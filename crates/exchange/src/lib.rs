@@ -20,11 +20,12 @@ mod find;
 mod find_documents;
 mod freshness;
 mod institutions;
-mod interest;
+mod judge;
 mod moves;
 mod origin;
 mod patients;
 mod peers;
+mod persons;
 mod reclaim;
 mod recover;
 mod retrieve;
@@ -51,10 +52,11 @@ pub use deadline::Deadline;
 pub use documents::{ChangeStatus, DocumentSubmission, SubmitOutcome, Submitted};
 pub use error::ExchangeError;
 pub use institutions::{InstitutionAt, Institutions, MAX_INSTITUTIONS};
-pub use interest::QueryTimeInterest;
+pub use judge::{Judge, JudgeStatus};
 pub use moves::{InstitutionMove, MoveInstitution, MoveLink, MoveOutcome};
 pub use patients::{RegisterOutcome, RegisterPatient, Registered};
 pub use peers::{Content, Hop, PeerError, Peers};
+pub use persons::Persons;
 pub use reclaim::Reclaimer;
 pub use recover::{Fate, Survivor, TakenIn};
 /// What the edges need of replication.
@@ -130,12 +132,16 @@ pub struct Exchange {
     taking_over: Arc<succession::TakingOver>,
     scrubber: Scrubber,
     reclaimer: Reclaimer,
+    persons: Persons,
+    judge: Judge,
 }
 
 impl Exchange {
     pub fn new(parts: Parts) -> Self {
         let started_ms = parts.clock.now_ms();
         let (scrubber, reclaimer) = (Scrubber::new(&parts), Reclaimer::new(&parts));
+        let judge = Judge::new(&parts);
+        let persons = Persons::new(parts.store.clone(), parts.terms.clone(), parts.directory.clone());
         Self {
             parts: Arc::new(parts),
             started_ms,
@@ -146,6 +152,8 @@ impl Exchange {
             taking_over: Arc::default(),
             scrubber,
             reclaimer,
+            persons,
+            judge,
         }
     }
 
@@ -166,6 +174,11 @@ impl Exchange {
     /// What frees the log of superseded records, to be run beside everything else.
     pub fn reclaimer(&self) -> &Reclaimer {
         &self.reclaimer
+    }
+
+    /// What decides which registrations are one person, to be run beside everything else.
+    pub fn judge(&self) -> &Judge {
+        &self.judge
     }
 
     /// The receiving end of the children's feeds.

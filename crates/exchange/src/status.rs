@@ -6,7 +6,7 @@ use model::NodePath;
 use replication::{Health, LinkView};
 
 use crate::caller::{Action, Caller, Role, permit};
-use crate::{Exchange, ExchangeError, Hop, Node, ScrubStatus, TakeOver};
+use crate::{Exchange, ExchangeError, Hop, JudgeStatus, Node, ScrubStatus, TakeOver};
 
 /// The node now.
 #[derive(Debug, Clone)]
@@ -24,6 +24,7 @@ pub struct Status {
     pub reason: String,
     pub store: store::StoreStatus,
     pub scrub: ScrubStatus,
+    pub linker: JudgeStatus,
     /// This node's clock when there was last nothing more to reclaim; 0 before the first time.
     pub reclaimed_ms: u64,
     /// What the store found at its start.
@@ -135,6 +136,7 @@ impl Exchange {
             epoch: parts.store.last_epoch().map_or(0, |epoch| epoch.counter),
             store,
             scrub,
+            linker: self.judge.status(),
             reclaimed_ms: self.reclaimer.looked_ms(),
             opened: parts.opened.clone(),
             open_ms: parts.open_ms,

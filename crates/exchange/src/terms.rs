@@ -5,12 +5,13 @@
 
 use model::body::{DocumentEntry, Kind, Registration};
 use model::normalise::{identifier_key, name_key};
+use model::person_link::Decided;
 use model::{Number, Record};
 use sha2::{Digest, Sha256};
 use store::{Derivation, Term};
 
 /// Version of the terms below; raise it when they change, and every node rebuilds its index at its next start.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// Spaces of terms. `replication` has 1 for the directory.
 pub mod space {
@@ -20,6 +21,8 @@ pub mod space {
     pub const NAME: u8 = 17;
     /// Person index number a registration was born with → that registration.
     pub const NUMBER: u8 = 18;
+    /// Key of the second registration of a link → that link; the first one is its subject. The key is a hash already.
+    pub const LINK: u8 = 19;
 }
 
 /// The node's key for lookup terms. Kept outside the data directory; another key means another index.
@@ -100,6 +103,11 @@ impl Derivation for Terms {
         let envelope = record.envelope();
         if envelope.kind == Kind::Registration as u32 && !envelope.tombstone {
             self.registration(record, out);
+        }
+        if envelope.kind == Kind::Link as u32
+            && let Ok(decided) = Decided::of(record)
+        {
+            out.push(Term { space: space::LINK, term: decided.b.key.0 });
         }
     }
 }

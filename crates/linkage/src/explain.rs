@@ -36,6 +36,19 @@ pub struct Field {
     pub weight: f32,
 }
 
+/// The fields of a pair as numbers: comparison and level, counted through the lists of the model's [form](crate::model::FORM), and bits
+/// for or against; what is missing is left out.
+pub fn numbers(linker: &Linker, a: &Features, b: &Features) -> Vec<(u8, u8, f32)> {
+    let (levels, frequencies, score) = linker.compare(a, b);
+    let (scorer, rival) = (linker.scorer(), score.rival());
+    let told = levels.iter().enumerate().filter(|(_, level)| **level != MISSING);
+    let weight = |place, level| {
+        let log = |class| scorer.log(class, place, level, &frequencies);
+        log(CLASSES[0]) - log(rival)
+    };
+    told.map(|(place, level)| (place as u8, *level, weight(place, *level))).collect()
+}
+
 impl Explanation {
     /// Explains two registrations as this linker compares them.
     pub fn of(linker: &Linker, a: &Features, b: &Features) -> Self {

@@ -67,6 +67,18 @@ impl BlockingIndex {
         }
     }
 
+    /// Removes a registration. A key that is closed stays so.
+    pub fn remove(&mut self, keys: &[Key], place: u32) {
+        for key in keys {
+            if let Some(places) = self.keys.get_mut(key) {
+                places.remove(place);
+                if places.as_slice().is_empty() && !matches!(places, Places::Closed) {
+                    self.keys.remove(key);
+                }
+            }
+        }
+    }
+
     /// Number of keys, and how many of them are closed.
     pub fn sizes(&self) -> (usize, usize) {
         (self.keys.len(), self.closed)
@@ -79,6 +91,20 @@ impl Places {
             Self::Few(places, count) => &places[..usize::from(*count)],
             Self::Many(places) => places,
             Self::Closed => &[],
+        }
+    }
+
+    fn remove(&mut self, place: u32) {
+        match self {
+            Self::Few(places, count) => {
+                let held = &mut places[..usize::from(*count)];
+                if let Some(at) = held.iter().position(|other| *other == place) {
+                    held.copy_within(at + 1.., at);
+                    *count -= 1;
+                }
+            }
+            Self::Many(places) => places.retain(|other| *other != place),
+            Self::Closed => {}
         }
     }
 

@@ -19,5 +19,5 @@ pub mod train;
 
 pub use explain::Explanation;
 pub use features::Features;
-pub use linker::{Link, Linker, Outcome};
+pub use linker::{Link, Linker, Outcome, Place, Proposal};
 pub use model::{Model, ModelError, Scorer};

@@ -63,6 +63,19 @@ pub struct Linker {
     humans: HashMap<Place, Vec<(Place, bool)>>,
     /// Names under which each identifier was given, each once.
     holders: HashMap<u64, Vec<u64>>,
+    /// Places of registrations that were removed, to be given again.
+    free: Vec<Place>,
+}
+
+/// Who a registration belongs together with, before anybody acts on it.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Proposal {
+    /// With nobody that it is not with already.
+    Alone,
+    /// With this person, as that is.
+    Join(u32),
+    /// All members of some persons, by place, and the group of each of them.
+    Settle { members: Vec<Place>, groups: Vec<usize> },
 }
 
 /// The weight of what a rule decides. No score of the shipped model comes near; one that did would be as sure.
@@ -94,30 +107,88 @@ impl Linker {
             persons: 0,
             humans: HashMap::new(),
             holders: HashMap::new(),
+            free: Vec::new(),
         }
     }
 
     /// Takes in a registration and decides who it is.
-    pub fn register(&mut self, mut features: Features) -> Outcome {
+    pub fn register(&mut self, features: Features) -> Outcome {
+        let place = self.take(features);
+        let (proposal, outcome) = self.judge(place);
+        match proposal {
+            Proposal::Alone => {}
+            Proposal::Join(person) => self.join(place, person),
+            Proposal::Settle { members, groups } => self.regroup(&members, &groups),
+        }
+        self.enter(place);
+        outcome
+    }
+
+    /// Takes in a registration as a person of its own that nobody finds yet.
+    pub fn take(&mut self, mut features: Features) -> Place {
         self.note_holders(&mut features);
-        let keys = block::keys(&features);
-        let places = self.blocks.candidates(&keys);
-        let place = self.features.len() as Place;
-        let near = self.near(&features, &places);
+        let place = self.free.pop().unwrap_or(self.features.len() as Place);
         let mut person = Person::default();
         person.add(place, &features);
-        self.person_of.push(place);
-        self.people.push(person);
-        self.features.push(features);
+        if place as usize == self.features.len() {
+            self.person_of.push(place);
+            self.people.push(person);
+            self.features.push(features);
+        } else {
+            self.person_of[place as usize] = place;
+            self.people[place as usize] = person;
+            self.features[place as usize] = features;
+        }
         self.persons += 1;
-        let outcome = match near[..] {
-            [] => Outcome { place, ..Outcome::default() },
-            [person] => self.join(place, person).unwrap_or_else(|| self.settle(place, &near)),
-            _ => self.settle(place, &near),
-        };
+        place
+    }
+
+    /// From now on others are compared with the registration. To be called once, when its person is known: keys count persons.
+    pub fn enter(&mut self, place: Place) {
+        let keys = block::keys(&self.features[place as usize]);
         self.blocks.insert(&keys, place, &self.person_of);
         self.count(place);
-        outcome
+    }
+
+    /// Forgets a registration that was entered; its place may be given to another. Names that its identifiers were given under stay noted.
+    pub fn remove(&mut self, place: Place) {
+        let members = self.people[self.person_of(place) as usize].members.clone();
+        let groups: Vec<usize> = members.iter().map(|member| usize::from(*member == place)).collect();
+        self.uncount(place, &members);
+        self.regroup(&members, &groups);
+        let keys = block::keys(&self.features[place as usize]);
+        self.blocks.remove(&keys, place);
+        self.people[place as usize] = Person::default();
+        self.persons -= 1;
+        for (other, _) in self.humans.remove(&place).unwrap_or_default() {
+            self.humans.entry(other).or_default().retain(|(known, _)| *known != place);
+        }
+        self.free.push(place);
+    }
+
+    /// Who a registration that was taken in belongs together with, as far as can be told now. Changes nothing.
+    pub fn judge(&self, place: Place) -> (Proposal, Outcome) {
+        let features = &self.features[place as usize];
+        let mut places = self.blocks.candidates(&block::keys(features));
+        places.retain(|other| *other != place);
+        let mut near = self.near(features, &places);
+        let own = self.person_of(place);
+        if self.people[own as usize].members.len() > 1 {
+            if !near.contains(&own) {
+                near.push(own);
+            }
+            return self.settle(place, &near);
+        }
+        match near[..] {
+            [] => (Proposal::Alone, Outcome { place, ..Outcome::default() }),
+            [person] => self.joins(place, person).unwrap_or_else(|| self.settle(place, &near)),
+            _ => self.settle(place, &near),
+        }
+    }
+
+    /// Registrations of a person.
+    pub fn members(&self, person: u32) -> &[Place] {
+        &self.people[person as usize].members
     }
 
     /// Takes in a human's decision that two registrations are the same person, or are not. It stands before every rule and score;
@@ -133,7 +204,8 @@ impl Linker {
             decisions.push((other, same));
         }
         let near = [self.person_of(a), self.person_of(b)];
-        if self.try_settle(a, &near).is_some() {
+        if let Some((Proposal::Settle { members, groups }, _)) = self.try_settle(a, &near) {
+            self.regroup(&members, &groups);
             return;
         }
         // Too many to settle anew: two whole persons join, or one registration leaves, alone even if a human joined it with others of them.
@@ -176,8 +248,9 @@ impl Linker {
         &self.features[place as usize]
     }
 
+    /// Registrations taken in and not removed.
     pub fn len(&self) -> usize {
-        self.features.len()
+        self.features.len() - self.free.len()
     }
 
     /// How many registrations would be compared with one of these keys.
@@ -196,7 +269,7 @@ impl Linker {
     }
 
     pub fn is_empty(&self) -> bool {
-        self.features.is_empty()
+        self.len() == 0
     }
 
     /// Compares and scores two registrations as they stand.
@@ -226,6 +299,12 @@ impl Linker {
         persons.into_iter().map(|(_, person)| person).collect()
     }
 
+    /// What is said about a pair of registrations: whether a rule joins them, and their match weight in bits.
+    pub fn pair(&self, a: Place, b: Place) -> (bool, f32) {
+        let weight = self.weight(self.features(a), self.features(b));
+        (weight >= RULE, weight)
+    }
+
     /// The weight of a pair: by rule, or by score.
     pub(crate) fn weight(&self, a: &Features, b: &Features) -> f32 {
         if same_by_rule(a, b) {
@@ -237,9 +316,9 @@ impl Linker {
         if is_supported(&levels) { weight } else { weight.min(UNSUPPORTED) }
     }
 
-    /// Adds a new registration to the only person that it may belong to, if none of the members is against it: the usual case,
-    /// which settles nothing anew.
-    fn join(&mut self, place: Place, person: u32) -> Option<Outcome> {
+    /// That a registration without others joins the only person that it may belong to, if none of the members is against it: the usual
+    /// case, which settles nothing anew.
+    fn joins(&self, place: Place, person: u32) -> Option<(Proposal, Outcome)> {
         let (features, known) = (self.features(place), &self.people[person as usize]);
         if cluster::is_barred(self, features, known) {
             return None;
@@ -256,32 +335,37 @@ impl Linker {
         }
         let same = Some(Link { other: asked[nearest], weight });
         let outcome = Outcome { place, same, doubtful: sure < model.sure_from, possible: Vec::new() };
+        Some((Proposal::Join(person), outcome))
+    }
+
+    fn join(&mut self, place: Place, person: u32) {
         let added = std::mem::take(&mut self.people[place as usize]);
         self.people[person as usize].merge(&added);
         self.person_of[place as usize] = person;
         self.persons -= 1;
-        Some(outcome)
     }
 
-    /// Decides anew who of the members of these persons and the new registration belong together.
-    fn settle(&mut self, place: Place, near: &[u32]) -> Outcome {
-        if let Some(outcome) = self.try_settle(place, near) {
-            return outcome;
+    /// Who of the members of these persons and the registration belong together.
+    fn settle(&self, place: Place, near: &[u32]) -> (Proposal, Outcome) {
+        if let Some(settled) = self.try_settle(place, near) {
+            return settled;
         }
         // Too many to settle anew: the likeliest person takes it as it is, or it stays alone and a human is asked.
-        for person in near {
-            if let Some(outcome) = self.join(place, *person) {
-                return outcome;
-            }
+        let own = self.person_of(place);
+        let alone = self.people[own as usize].members.len() == 1;
+        let others = || near.iter().filter(|person| **person != own);
+        if let Some(joined) = others().filter(|_| alone).find_map(|person| self.joins(place, *person)) {
+            return joined;
         }
         let first = |person: &u32| self.people[*person as usize].members.last().copied();
         let link =
             |other: Place| Link { other, weight: self.weight(self.features(place), self.features(other)) };
-        Outcome { place, possible: near.iter().filter_map(first).map(link).collect(), ..Outcome::default() }
+        let possible = others().filter_map(first).map(link).collect();
+        (Proposal::Alone, Outcome { place, possible, ..Outcome::default() })
     }
 
     /// As `settle`, unless they are too many.
-    fn try_settle(&mut self, place: Place, near: &[u32]) -> Option<Outcome> {
+    fn try_settle(&self, place: Place, near: &[u32]) -> Option<(Proposal, Outcome)> {
         let count: usize = near.iter().map(|person| self.people[*person as usize].members.len()).sum();
         if count > MAX_SETTLED {
             return None;
@@ -295,12 +379,11 @@ impl Linker {
         let new = members.binary_search(&place).expect("the registration is among them");
         let Found { groups, same, doubtful, possible } =
             Bundles::of(self, &members)?.cluster(new, self.scorer.model());
-        self.regroup(&members, &groups);
-        Some(Outcome { place, same, doubtful, possible })
+        Some((Proposal::Settle { members, groups }, Outcome { place, same, doubtful, possible }))
     }
 
-    /// Makes the groups persons. The members are all of the persons that they are of.
-    fn regroup(&mut self, members: &[Place], groups: &[usize]) {
+    /// Makes the groups persons. The members must be all of the persons that they are of.
+    pub fn regroup(&mut self, members: &[Place], groups: &[usize]) {
         for place in members {
             let before = std::mem::take(&mut self.people[self.person_of[*place as usize] as usize]);
             self.persons -= u32::from(!before.members.is_empty());
@@ -342,7 +425,7 @@ impl Linker {
         let name = count(a).max(count(b));
         let shared = a.phones.iter().filter(|phone| b.phones.contains(phone));
         let phone = shared.filter_map(|phone| self.phones.get(phone)).min().copied().unwrap_or(0);
-        let seen = self.features.len().max(1) as f32;
+        let seen = self.len().max(1) as f32;
         let share =
             |counts: &HashMap<u32, u32>, key: u32| counts.get(&key).map_or(0.0, |count| *count as f32 / seen);
         let place = if a.place == b.place {
@@ -364,26 +447,38 @@ impl Linker {
 
     /// Counts place and county, and name and telephone number once per person.
     fn count(&mut self, place: Place) {
+        let person = self.person_of(place) as usize;
+        let members = std::mem::take(&mut self.people[person].members);
+        self.add(place, &members, 1);
+        self.people[person].members = members;
+    }
+
+    /// Takes back what was counted. A split or join since then is not made up for: the counts are what chance is reckoned from.
+    fn uncount(&mut self, place: Place, members: &[Place]) {
+        self.add(place, members, -1);
+    }
+
+    fn add(&mut self, place: Place, members: &[Place], by: i32) {
         let features = &self.features[place as usize];
+        let add = |count: &mut u32| *count = count.saturating_add_signed(by);
         if features.place != 0 {
-            *self.places.entry(features.place).or_insert(0) += 1;
-            *self.places.entry(features.place / 100).or_insert(0) += 1;
+            add(self.places.entry(features.place).or_insert(0));
+            add(self.places.entry(features.place / 100).or_insert(0));
         }
         if let Some(address) = features.addresses.first().filter(|address| address.county != 0) {
-            *self.counties.entry(address.county).or_insert(0) += 1;
+            add(self.counties.entry(address.county).or_insert(0));
         }
-        let person = &self.people[self.person_of[place as usize] as usize].members;
         // Of a person of very many, the latest are asked.
-        let others = &person[person.len().saturating_sub(MAX_ASKED)..];
+        let others = &members[members.len().saturating_sub(MAX_ASKED)..];
         let key = block::name_key(&features.name);
         let known = |has: &dyn Fn(&Features) -> bool| {
             others.iter().any(|other| *other != place && has(&self.features[*other as usize]))
         };
         if let Some(key) = key.filter(|key| !known(&|other| block::name_key(&other.name) == Some(*key))) {
-            *self.names.entry(key).or_insert(0) += 1;
+            add(self.names.entry(key).or_insert(0));
         }
         for phone in features.phones.iter().filter(|phone| !known(&|other| other.phones.contains(phone))) {
-            *self.phones.entry(*phone).or_insert(0) += 1;
+            add(self.phones.entry(*phone).or_insert(0));
         }
     }
 }

@@ -10,6 +10,8 @@
 //!                                                         if its institution is of the subtree
 //!                                                         if the version before was signed there: the change
 //! registration of anywhere                                who is no more the same person as it, and of no concern: forgotten
+//! link of elsewhere                                       if both its registrations are of concern; with it whom it joins: an interest
+//!                                                         may be new; and whom it parts, and who is of no concern: forgotten
 //! institution moves into the subtree                      all that it has filed so far (`send::backfill`)
 //! ```
 //! A record is *of* the subtree in which its institution's writer stands now, whoever signed it. What was signed in the subtree
@@ -22,6 +24,7 @@
 //! The rule looks at what is held now and not at what was held when the record was committed. That is right in both
 //! directions: whatever changes an interest later is itself a record that comes later in the feed.
 
+mod links;
 mod moves;
 
 use std::collections::HashSet;
@@ -40,13 +43,15 @@ const MAX_HISTORY: usize = 64;
 /// Most records remembered as sent in a session; past it everything is forgotten and may be sent again.
 const MAX_REMEMBERED: usize = 64 * 1024;
 
-/// Which registrations are one person: the query-time rule for now, the linker later.
+/// Which registrations are one person.
 pub trait Interest: std::fmt::Debug + Send + Sync {
     /// The living registrations held to be the same person as this one, which is among them unless it is dead. It may be an
     /// earlier version of its record.
     fn person(&self, registration: &Record) -> Result<Vec<Record>, ReadError>;
     /// The document entries about a registration.
     fn documents(&self, registration: &RecordKey) -> Result<Vec<Record>, ReadError>;
+    /// The links about a registration, whichever end it is and whatever they decide.
+    fn links(&self, registration: &RecordKey) -> Result<Vec<Record>, ReadError>;
 }
 
 /// Whether the rule needs to see a record with this envelope at all.
@@ -87,6 +92,11 @@ pub fn is_told(
             Some(subject) => store.get(&subject)?.map_or(Ok(false), |patient| concerns(&patient)),
             None => Ok(false),
         },
+        Some(Flow::Link) => {
+            let Some([a, b]) = links::ends(record, store)? else { return Ok(false) };
+            let of_concern = |end: &Record| Ok(inside(end) || concerns(end)?);
+            Ok(of_concern(&a)? && of_concern(&b)?)
+        }
         flow => Ok(is_for_everybody(flow)),
     }
 }
@@ -240,7 +250,8 @@ impl Selection {
             flow if is_for_everybody(flow) && !signed_inside && self.may_know(&record, view) => {
                 Ok(Selected::tell(vec![record]))
             }
-            // Links and consents come with the linker and the policy issue.
+            Some(Flow::Link) => self.because_of_link(record, view, store),
+            // Consents come with the policy issue.
             _ => Ok(Selected::default()),
         }
     }
@@ -269,15 +280,7 @@ impl Selection {
         }
         let person = if record.envelope().tombstone { Vec::new() } else { self.interest.person(&record)? };
         if person.iter().any(|member| self.is_of_subtree(member, view)) {
-            for member in person {
-                let documents = self.interest.documents(&member.key())?;
-                if !self.is_signed_inside(&member, view) {
-                    selected.records.push(member);
-                }
-                selected
-                    .records
-                    .extend(documents.into_iter().filter(|one| !self.is_signed_inside(one, view)));
-            }
+            self.tell_person(person, view, store, &mut selected)?;
         } else if !signed_inside {
             // A child that signed an earlier version itself does not forget it, so it is told what became of it.
             if self.is_stale_inside(&record, &history, after, view) {
@@ -314,7 +317,25 @@ impl Selection {
         Ok(selected)
     }
 
-    /// Retracts a registration and its documents, but for what is the subtree's own.
+    /// Tells all of a person that is of concern, with documents and links.
+    fn tell_person(
+        &self,
+        person: Vec<Record>,
+        view: &DirectoryView,
+        store: &Store,
+        selected: &mut Selected,
+    ) -> Result<(), ReadError> {
+        let links = self.links_of(&person, view, store)?;
+        let outside = |one: &Record| !self.is_signed_inside(one, view);
+        for member in person {
+            let documents = self.interest.documents(&member.key())?;
+            selected.records.extend(std::iter::once(member).chain(documents).filter(outside));
+        }
+        selected.records.extend(links.into_iter().filter(outside));
+        Ok(())
+    }
+
+    /// Retracts a registration with its documents and links, but for what is the subtree's own.
     fn retract_all(
         &self,
         registration: &Record,
@@ -322,7 +343,8 @@ impl Selection {
         selected: &mut Selected,
     ) -> Result<(), ReadError> {
         let documents = self.interest.documents(&registration.key())?;
-        for record in documents.iter().chain([registration]) {
+        let links = self.interest.links(&registration.key())?;
+        for record in documents.iter().chain(&links).chain([registration]) {
             if !self.stays(record, view) {
                 selected.retract(record);
             }

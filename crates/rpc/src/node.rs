@@ -129,7 +129,7 @@ fn move_link(link: MoveLink) -> v1::MoveLink {
 }
 
 fn node_status(status: NodeState) -> v1::NodeStatus {
-    let NodeState { node, store, scrub, .. } = status;
+    let NodeState { node, store, scrub, linker, .. } = status;
     v1::NodeStatus {
         path: node.path.to_string(),
         name: node.name,
@@ -156,6 +156,17 @@ fn node_status(status: NodeState) -> v1::NodeStatus {
         certificate_not_after_ms: status.certificate_not_after_ms,
         health: health(status.health).into(),
         reason: status.reason,
+        linker: Some(v1::LinkerStatus {
+            judged: linker.judged,
+            registrations: linker.registrations,
+            persons: linker.persons,
+            loading: !linker.loaded,
+            links: store.live(Kind::Link as u32),
+            written: linker.written,
+            refused: linker.refused,
+            held_up: linker.held_up,
+            model: linker.model,
+        }),
     }
 }
 

@@ -215,7 +215,8 @@ impl Seat {
         let config = self.parent_config(&Seams::new(clock.clone()))?;
         let up = Sender::new(store.clone(), directory.clone(), keyring, links.clone(), clock.clone(), own)
             .with_settings(self.settings.sender.clone());
-        let interest = Arc::new(exchange::QueryTimeInterest::new(store.clone(), member.terms.clone()));
+        let interest =
+            Arc::new(exchange::Persons::new(store.clone(), member.terms.clone(), directory.clone()));
         let children = exchange::feed::Children::new(&up, interest, receiver.restores());
         let sender = config.as_ref().map(|_| up);
         let exchange = Exchange::new(Parts {

@@ -22,12 +22,27 @@ pub(crate) struct Status {
     pub reason: String,
     pub store: Store,
     pub content: Content,
+    pub linker: Linker,
     /// Null on a root, and for callers that may not see links.
     pub parent: Option<Link>,
     pub children: Vec<Link>,
     /// The down feed from the parent, and those to the children.
     pub parent_down: Option<Link>,
     pub children_down: Vec<Link>,
+}
+
+/// What decides which registrations are one person.
+#[derive(Serialize)]
+pub(crate) struct Linker {
+    pub judged: u64,
+    pub registrations: u64,
+    pub persons: u64,
+    pub loading: bool,
+    pub links: u64,
+    pub written: u64,
+    pub refused: u64,
+    pub held_up: String,
+    pub model: String,
 }
 
 #[derive(Serialize)]
@@ -105,6 +120,7 @@ impl From<v1::NodeStatus> for Status {
         let health_now = health(status.health());
         let store = status.store.unwrap_or_default();
         let content = status.content.unwrap_or_default();
+        let linker = status.linker.unwrap_or_default();
         Self {
             health: health_now,
             reason: status.reason,
@@ -122,10 +138,27 @@ impl From<v1::NodeStatus> for Status {
             certificate_not_after_ms: status.certificate_not_after_ms,
             store: store.into(),
             content: Content { objects: content.objects, bytes: content.bytes },
+            linker: linker.into(),
             parent: status.parent.map(Link::from),
             children: status.children.into_iter().map(Link::from).collect(),
             parent_down: status.parent_down.map(Link::from),
             children_down: status.children_down.into_iter().map(Link::from).collect(),
+        }
+    }
+}
+
+impl From<v1::LinkerStatus> for Linker {
+    fn from(linker: v1::LinkerStatus) -> Self {
+        Self {
+            judged: linker.judged,
+            registrations: linker.registrations,
+            persons: linker.persons,
+            loading: linker.loading,
+            links: linker.links,
+            written: linker.written,
+            refused: linker.refused,
+            held_up: linker.held_up,
+            model: linker.model,
         }
     }
 }

@@ -50,6 +50,7 @@ fn lines(status: &Status) -> Vec<(&'static str, String)> {
             store.head
         ),
     ));
+    lines.extend(persons_line(status));
     let full = if store.disk_full { "; DISK FULL: make room, writes resume by themselves" } else { "" };
     lines.push((
         "store",
@@ -116,6 +117,31 @@ fn scrub_lines(status: &Status) -> Vec<(&'static str, String)> {
     lines.extend(store.corrupt.iter().map(|place| ("CORRUPT", place.clone())));
     lines.extend(store.mended.iter().map(|place| ("mended", place.clone())));
     lines
+}
+
+/// Nothing to say of a node without a linker, which an earlier release is.
+fn persons_line(status: &Status) -> Option<(&'static str, String)> {
+    let linker = &status.linker;
+    if linker.model.is_empty() {
+        return None;
+    }
+    let persons = format!(
+        "{} of {} under this node, {}",
+        count(linker.persons, "person", "persons"),
+        count(linker.registrations, "registration", "registrations"),
+        count(linker.links, "link", "links")
+    );
+    let now = match (linker.loading, status.store.head.saturating_sub(linker.judged)) {
+        _ if !linker.held_up.is_empty() => format!("HELD UP: {}", linker.held_up),
+        (true, _) => "taking in what was there at the start".to_owned(),
+        (false, 0) => "all judged".to_owned(),
+        (false, behind) => format!("{} behind", count(behind, "commit", "commits")),
+    };
+    let refused = match linker.refused {
+        0 => String::new(),
+        refused => format!("; {refused} joins refused: more than 256 registrations of one person"),
+    };
+    Some(("persons", format!("{persons}; {now}; model {}{refused}", linker.model)))
 }
 
 /// Nothing to say of a log that has nothing superseded and never had.

@@ -80,6 +80,10 @@ impl Interest for ByName {
     fn documents(&self, _registration: &RecordKey) -> Result<Vec<Record>, ReadError> {
         Ok(Vec::new())
     }
+
+    fn links(&self, _registration: &RecordKey) -> Result<Vec<Record>, ReadError> {
+        Ok(Vec::new())
+    }
 }
 
 /// What a node is and what its disk holds; outlives its processes.

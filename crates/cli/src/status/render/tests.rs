@@ -45,6 +45,14 @@ fn prefecture() -> v1::NodeStatus {
             scrub_passes: 1,
             ..Default::default()
         }),
+        linker: Some(v1::LinkerStatus {
+            judged: 120,
+            registrations: 3,
+            persons: 2,
+            links: 1,
+            model: "cn-2026.1".into(),
+            ..Default::default()
+        }),
         content: Some(v1::ContentStatus { objects: 0, bytes: 0 }),
         parent: Some(link("530000", v1::Health::Green, "")),
         children: vec![
@@ -63,6 +71,7 @@ node         530000/532900 大理白族自治州 (prefecture) in tiermesh.exampl
 software     tiermesh 0.1.0, up 10 min, epoch 3, clock 1970-01-01 08:16:40
 writing      yes
 records      1 registration, 20 document entries, 5 of the directory; 0 quarantined; head 120
+persons      2 persons of 3 registrations under this node, 1 link; all judged; model cn-2026.1
 store        log 1.2 MB, records 1.0 MB, index 400 kB (sled); opened in 0.4 s: replayed 12 commits
 scrub        last full pass 5 min ago; every 7 days
 content      0 objects, 0 B

@@ -1,0 +1,523 @@
+//! The linker's desk: registrations of the subtree, what was decided about them, and the links to be written.
+//!
+//! *The linker proposes, records dispose*: whom the linker holds to be one person is written as links, and then persons are what the links
+//! say, here as everywhere. So a restart, an order of arrival or another node's decision can never leave two opinions.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+use linkage::{Features, Linker, Place, Proposal, Scorer};
+use model::body::{
+    FieldWeight, Flow, Kind, LinkBasis, LinkDecision, LinkLayer, PastDecision, PersonLink, Registration,
+    RegistrationRef,
+};
+use model::person_link::{Decided, End, MAX_PAST, MAX_WEIGHT};
+use model::{NodePath, OriginId, Record, RecordId, RecordKey, Version};
+use prost::Message;
+use replication::{DirectoryView, may_decide};
+use store::{Draft, Expect, ReadError, Store};
+
+use super::graph::Graph;
+
+/// Registrations of a person beyond which the linker joins no more to it: nobody is at so many desks, it is somebody's test data.
+const MAX_JOINED: usize = 256;
+/// Registrations of one side, of one branch of the tree, that a link may end at.
+const MAX_SPEAKERS: usize = 4;
+
+/// A registration of the subtree.
+#[derive(Debug, Clone, Copy)]
+struct Held {
+    end: End,
+    origin: OriginId,
+    id: RecordId,
+    version: Version,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Desk {
+    own: NodePath,
+    origin: OriginId,
+    store: Store,
+    view: Arc<DirectoryView>,
+    linker: Linker,
+    graph: Graph,
+    places: HashMap<RecordKey, Place>,
+    held: Vec<Option<Held>>,
+    /// By the id of the link's record; what the latest one says.
+    drafts: BTreeMap<RecordId, Draft>,
+    /// Registrations whose institution is not known here yet, and links by the ends that are not.
+    strangers: BTreeSet<RecordKey>,
+    waiting: HashMap<RecordKey, Vec<RecordKey>>,
+    /// Joins refused because the person would have become too large.
+    pub refused: u64,
+}
+
+impl Desk {
+    pub fn new(
+        own: NodePath,
+        origin: OriginId,
+        store: Store,
+        view: Arc<DirectoryView>,
+        scorer: Scorer,
+    ) -> Self {
+        Self {
+            own,
+            origin,
+            store,
+            view,
+            linker: Linker::new(scorer),
+            graph: Graph::default(),
+            places: HashMap::new(),
+            held: Vec::new(),
+            drafts: BTreeMap::new(),
+            strangers: BTreeSet::new(),
+            waiting: HashMap::new(),
+            refused: 0,
+        }
+    }
+
+    /// The directory as it is known now. What a moment ago was of an institution that nobody knew is taken in; whether all is.
+    pub fn see(&mut self, view: Arc<DirectoryView>) -> Result<bool, ReadError> {
+        self.view = view;
+        for key in std::mem::take(&mut self.strangers) {
+            if let Some(record) = self.store.get(&key)? {
+                self.meet(&record)?;
+            }
+        }
+        Ok(self.strangers.is_empty())
+    }
+
+    pub fn registrations(&self) -> usize {
+        self.places.len()
+    }
+
+    pub fn persons(&self) -> u32 {
+        self.linker.persons()
+    }
+
+    /// The links to be written.
+    pub fn drafts(&mut self) -> Vec<Draft> {
+        std::mem::take(&mut self.drafts).into_values().collect()
+    }
+
+    /// Takes in a record that was judged before, without judging anything.
+    pub fn load(&mut self, record: &Record) {
+        if record.envelope().kind == Kind::Link as u32 {
+            self.note(record);
+        } else if let Some((held, features)) = self.read(record) {
+            self.take(held, features);
+        }
+    }
+
+    /// Makes persons of all that was loaded, as the links say.
+    pub fn loaded(&mut self) {
+        let all: Vec<Place> = self.places.values().copied().collect::<BTreeSet<_>>().into_iter().collect();
+        let groups = self.components(&all);
+        self.linker.regroup(&all, &groups);
+        for place in all {
+            self.linker.enter(place);
+        }
+    }
+
+    /// Takes in the next record of the log, and decides what it makes necessary.
+    pub fn meet(&mut self, record: &Record) -> Result<(), ReadError> {
+        if record.envelope().kind == Kind::Link as u32 {
+            if let Some(decided) = self.note(record) {
+                self.refresh(&[decided.a.key, decided.b.key]);
+            }
+            return Ok(());
+        }
+        let key = record.key();
+        let known = self.places.get(&key).and_then(|place| self.held[*place as usize]);
+        if known.is_some_and(|held| held.version == record.envelope().version) {
+            return Ok(());
+        }
+        let was_with = self.remove(&key);
+        if !record.envelope().tombstone && self.view.writer_path(&record.envelope().origin).is_none() {
+            // A directory record counts a moment after it is in the log.
+            self.strangers.insert(key);
+        }
+        let Some((held, features)) = self.read(record) else {
+            // It may have been what held its person together.
+            for other in was_with {
+                self.judge(&other)?;
+            }
+            return Ok(());
+        };
+        let place = self.take(held, features);
+        for link in self.waiting.remove(&key).unwrap_or_default() {
+            if let Some(link) = self.store.get(&link)? {
+                self.note(&link);
+            }
+        }
+        self.refresh(&[key]);
+        self.judge(&key)?;
+        self.linker.enter(place);
+        Ok(())
+    }
+
+    /// A record that is not held any more.
+    pub fn forget(&mut self, key: &RecordKey) -> Result<(), ReadError> {
+        let record_key = |one: &Decided| RecordKey::of(Kind::Link as u32, one.by, one.id());
+        if let Some((a, b)) = self.graph.forget(key, record_key) {
+            self.refresh(&[a, b]);
+        }
+        for other in self.remove(key) {
+            self.judge(&other)?;
+        }
+        Ok(())
+    }
+
+    /// A link that has been written.
+    pub fn written(&mut self, record: &Record) {
+        self.note(record);
+    }
+
+    /// A living registration of the subtree, and what the linker knows of it.
+    fn read(&self, record: &Record) -> Option<(Held, Features)> {
+        let envelope = record.envelope();
+        if envelope.tombstone || envelope.kind != Kind::Registration as u32 {
+            return None;
+        }
+        let writer = self.view.writer_path(&envelope.origin).filter(|path| self.own.contains(path))?;
+        let body: Registration = record.decode_body().ok()?;
+        let end = End { key: record.key(), born_ms: body.born_ms };
+        let held = Held { end, origin: envelope.origin, id: envelope.id, version: envelope.version };
+        Some((held, Features::of(&body, Some(&writer.region()))))
+    }
+
+    fn take(&mut self, held: Held, features: Features) -> Place {
+        let place = self.linker.take(features);
+        if self.held.len() <= place as usize {
+            self.held.resize(place as usize + 1, None);
+        }
+        self.held[place as usize] = Some(held);
+        self.places.insert(held.end.key, place);
+        place
+    }
+
+    /// Takes a registration away; those that it was linked to are persons without it now.
+    fn remove(&mut self, key: &RecordKey) -> Vec<RecordKey> {
+        let Some(place) = self.places.remove(key) else { return Vec::new() };
+        let held = self.held[place as usize];
+        let was_with: Vec<RecordKey> = self
+            .graph
+            .others(key)
+            .iter()
+            .copied()
+            .filter(|other| {
+                let known = self.end_of(other);
+                held.zip(known)
+                    .is_some_and(|(held, other)| self.graph.joined(&held.end, &other) == Some(true))
+            })
+            .collect();
+        self.held[place as usize] = None;
+        self.linker.remove(place);
+        self.refresh(&was_with);
+        was_with
+    }
+
+    fn end_of(&self, key: &RecordKey) -> Option<End> {
+        self.places.get(key).and_then(|place| self.held[*place as usize]).map(|held| held.end)
+    }
+
+    /// Takes in a link, if it is one and who decided it may.
+    fn note(&mut self, record: &Record) -> Option<Decided> {
+        let decided = Decided::of(record).ok()?;
+        let path = self.view.path_of(&decided.by)?;
+        match may_decide(&decided, path, &self.view) {
+            Some(true) => {}
+            Some(false) => return None,
+            None => {
+                for end in [decided.a.key, decided.b.key] {
+                    self.waiting.entry(end).or_default().push(record.key());
+                }
+                return None;
+            }
+        }
+        let changed = self.graph.note(record.key(), decided, path.depth());
+        changed.then_some(decided)
+    }
+
+    /// Makes the persons of these registrations, and all whom they touch, what the links say.
+    fn refresh(&mut self, keys: &[RecordKey]) {
+        let mut members: BTreeSet<Place> = BTreeSet::new();
+        let mut todo: Vec<Place> = keys.iter().filter_map(|key| self.places.get(key)).copied().collect();
+        while let Some(place) = todo.pop() {
+            if members.contains(&place) {
+                continue;
+            }
+            for member in self.linker.members(self.linker.person_of(place)) {
+                if members.insert(*member) {
+                    todo.extend(self.joined_to(*member));
+                }
+            }
+        }
+        let members: Vec<Place> = members.into_iter().collect();
+        let groups = self.components(&members);
+        self.linker.regroup(&members, &groups);
+    }
+
+    fn joined_to(&self, place: Place) -> Vec<Place> {
+        let Some(held) = self.held[place as usize] else { return Vec::new() };
+        let joined = |key: &RecordKey| {
+            let other = self.end_of(key)?;
+            (self.graph.joined(&held.end, &other) == Some(true)).then(|| self.places[key])
+        };
+        self.graph.others(&held.end.key).iter().filter_map(joined).collect()
+    }
+
+    /// The component of each place, over the links among them.
+    fn components(&self, members: &[Place]) -> Vec<usize> {
+        let mut sets = Sets((0..members.len()).collect());
+        for (at, place) in members.iter().enumerate() {
+            for other in self.joined_to(*place) {
+                if let Ok(other) = members.binary_search(&other) {
+                    sets.join(at, other);
+                }
+            }
+        }
+        (0..members.len()).map(|at| sets.leader(at)).collect()
+    }
+
+    /// Asks the linker about a registration, and drafts the links that make its answer true, as far as they are this node's to write.
+    fn judge(&mut self, key: &RecordKey) -> Result<(), ReadError> {
+        let Some(place) = self.places.get(key).copied() else { return Ok(()) };
+        let groups: BTreeMap<usize, Vec<Place>> = match self.linker.judge(place).0 {
+            Proposal::Alone => return Ok(()),
+            Proposal::Join(person) => {
+                let members = self.linker.members(person).iter().copied().chain([place]);
+                BTreeMap::from([(0, members.collect())])
+            }
+            Proposal::Settle { members, groups } => {
+                let mut by_group = BTreeMap::<usize, Vec<Place>>::new();
+                for (place, group) in members.into_iter().zip(groups) {
+                    by_group.entry(group).or_default().push(place);
+                }
+                by_group
+            }
+        };
+        let mut changed = self.part(&groups)?;
+        for members in groups.values() {
+            changed |= self.connect(members)?;
+        }
+        if changed {
+            let keys: Vec<RecordKey> =
+                groups.values().flatten().filter_map(|place| self.key(*place)).collect();
+            self.refresh(&keys);
+        }
+        Ok(())
+    }
+
+    fn key(&self, place: Place) -> Option<RecordKey> {
+        self.held[place as usize].map(|held| held.end.key)
+    }
+
+    /// Takes back this node's links between groups.
+    fn part(&mut self, groups: &BTreeMap<usize, Vec<Place>>) -> Result<bool, ReadError> {
+        let group_of: HashMap<Place, usize> =
+            groups.iter().flat_map(|(group, members)| members.iter().map(|place| (*place, *group))).collect();
+        let mut wrong: Vec<(Place, Place)> = Vec::new();
+        for (place, group) in &group_of {
+            let Some(held) = self.held[*place as usize] else { continue };
+            for key in self.graph.others(&held.end.key) {
+                let Some((other, end)) = self.places.get(key).zip(self.end_of(key)) else { continue };
+                let apart = group_of.get(other).is_some_and(|of_other| of_other != group);
+                if place < other && apart && self.graph.own_same(&held.end, &end, self.origin) {
+                    wrong.push((*place, *other));
+                }
+            }
+        }
+        wrong.sort_unstable();
+        for (a, b) in &wrong {
+            self.draft(*a, *b, LinkDecision::None)?;
+        }
+        Ok(!wrong.is_empty())
+    }
+
+    /// Links the persons that the members of a group are of now, each pair of them by the best pair of registrations that is this
+    /// node's to judge. Where there is none, it is a node's below.
+    fn connect(&mut self, members: &[Place]) -> Result<bool, ReadError> {
+        let mut persons: BTreeMap<u32, Vec<Place>> = BTreeMap::new();
+        for place in members {
+            persons.entry(self.linker.person_of(*place)).or_default().push(*place);
+        }
+        if persons.len() < 2 {
+            return Ok(false);
+        }
+        if members.len() > MAX_JOINED {
+            self.refused += 1;
+            return Ok(false);
+        }
+        let units: Vec<&Vec<Place>> = persons.values().collect();
+        let mut pairs: Vec<(f32, Place, Place, usize, usize)> = Vec::new();
+        for (at, unit) in units.iter().enumerate() {
+            for (other_at, other_unit) in units.iter().enumerate().skip(at + 1) {
+                if self.held_apart(unit, other_unit) {
+                    continue;
+                }
+                for a in self.speakers(unit) {
+                    for b in self.speakers(other_unit) {
+                        if self.is_mine(a, b) {
+                            pairs.push((self.linker.pair(a, b).1, a, b, at, other_at));
+                        }
+                    }
+                }
+            }
+        }
+        pairs.sort_by(|one, two| two.0.total_cmp(&one.0).then((one.1, one.2).cmp(&(two.1, two.2))));
+        let mut sets = Sets((0..units.len()).collect());
+        let mut drafted = false;
+        for (_, a, b, one, other) in pairs {
+            if sets.join(one, other) {
+                self.draft(a, b, LinkDecision::Same)?;
+                drafted = true;
+            }
+        }
+        Ok(drafted)
+    }
+
+    /// Whether somebody decided that a registration of one person is not the same as one of the other.
+    fn held_apart(&self, unit: &[Place], other: &[Place]) -> bool {
+        unit.iter().filter_map(|place| self.held[*place as usize]).any(|held| {
+            self.graph.others(&held.end.key).iter().any(|key| {
+                let known = self.places.get(key).filter(|place| other.contains(place)).and(self.end_of(key));
+                known.is_some_and(|end| self.graph.joined(&held.end, &end) == Some(false))
+            })
+        })
+    }
+
+    /// The latest registrations of a person, some of each branch under this node.
+    fn speakers(&self, unit: &[Place]) -> Vec<Place> {
+        let mut by_branch: BTreeMap<Option<NodePath>, usize> = BTreeMap::new();
+        let mut speakers = Vec::new();
+        for place in unit.iter().rev() {
+            let branch = self.writer(*place).and_then(|path| self.own.child_towards(path));
+            let count = by_branch.entry(branch).or_default();
+            if *count < MAX_SPEAKERS {
+                *count += 1;
+                speakers.push(*place);
+            }
+        }
+        speakers
+    }
+
+    fn writer(&self, place: Place) -> Option<&NodePath> {
+        self.view.writer_path(&self.held[place as usize]?.origin)
+    }
+
+    /// Whether this node is the lowest one above both.
+    fn is_mine(&self, a: Place, b: Place) -> bool {
+        let common = self.writer(a).zip(self.writer(b)).and_then(|(a, b)| a.common(b));
+        common.is_some_and(|common| common == self.own)
+    }
+
+    /// Drafts what the linker decided about a pair, and holds it to be so from now on.
+    fn draft(&mut self, a: Place, b: Place, decision: LinkDecision) -> Result<(), ReadError> {
+        let (Some(one), Some(two)) = (self.held[a as usize], self.held[b as usize]) else { return Ok(()) };
+        let ((a, one), (b, two)) =
+            if one.end.key < two.end.key { ((a, one), (b, two)) } else { ((b, two), (a, one)) };
+        let (by_rule, weight) = self.linker.pair(a, b);
+        let model = self.linker.scorer().model();
+        let doubtful = decision == LinkDecision::Same
+            && !by_rule
+            && linkage::model::probability(weight) < model.sure_from;
+        let (features_a, features_b) = (self.linker.features(a), self.linker.features(b));
+        let fields = linkage::explain::numbers(&self.linker, features_a, features_b);
+        let mut body = PersonLink {
+            a: Some(reference(&one)),
+            b: Some(reference(&two)),
+            layer: LinkLayer::Machine as i32,
+            decision: decision as i32,
+            basis: if by_rule { LinkBasis::Rule } else { LinkBasis::Score } as i32,
+            weight_millibits: millibits(weight),
+            doubtful,
+            model: model.version.clone(),
+            form: linkage::model::FORM,
+            fields: fields
+                .into_iter()
+                .map(|(comparison, level, weight)| FieldWeight {
+                    comparison: u32::from(comparison),
+                    level: u32::from(level),
+                    weight_millibits: millibits(weight),
+                })
+                .collect(),
+            ..PersonLink::default()
+        };
+        let decided = Decided::read(&body, self.origin).expect("a link of this node's own making");
+        let (id, key) = (decided.id(), RecordKey::of(Kind::Link as u32, self.origin, decided.id()));
+        let before = self.store.get(&key)?;
+        body.past = before.as_ref().map(past).unwrap_or_default();
+        let draft = Draft {
+            flow: Flow::Link,
+            kind: Kind::Link as u32,
+            id,
+            origin: self.origin,
+            term: 1,
+            subject: Some(one.end.key),
+            tombstone: false,
+            body: body.encode_to_vec().into(),
+            expect: before.map_or(Expect::Absent, |record| Expect::Version(record.envelope().version)),
+        };
+        self.drafts.insert(id, draft);
+        self.graph.note(key, decided, self.own.depth());
+        Ok(())
+    }
+}
+
+fn reference(held: &Held) -> RegistrationRef {
+    RegistrationRef {
+        origin: held.origin.as_bytes().to_vec().into(),
+        id: held.id.as_bytes().to_vec().into(),
+        born_ms: held.end.born_ms,
+        version: held.version.to_string(),
+    }
+}
+
+/// Bits as a record holds them.
+fn millibits(bits: f32) -> i32 {
+    (bits * 1000.0).round().clamp(-(MAX_WEIGHT as f32), MAX_WEIGHT as f32) as i32
+}
+
+/// What a link remembers of its earlier decisions: those of the record before, and that one's own.
+fn past(before: &Record) -> Vec<PastDecision> {
+    let Ok(body) = before.decode_body::<PersonLink>() else { return Vec::new() };
+    let envelope = before.envelope();
+    let last = PastDecision {
+        version: envelope.version.to_string(),
+        recorded_ms: envelope.recorded_ms,
+        decision: body.decision,
+        basis: body.basis,
+        weight_millibits: body.weight_millibits,
+        operator: body.operator,
+        reason: body.reason,
+    };
+    let mut past = body.past;
+    past.push(last);
+    // The first one stays, of the others the latest.
+    if past.len() > MAX_PAST {
+        past.drain(1..past.len() - MAX_PAST + 1);
+    }
+    past
+}
+
+/// Union-find; a set is named by its smallest.
+struct Sets(Vec<usize>);
+
+impl Sets {
+    fn leader(&mut self, mut one: usize) -> usize {
+        while self.0[one] != one {
+            self.0[one] = self.0[self.0[one]];
+            one = self.0[one];
+        }
+        one
+    }
+
+    /// Joins two sets; whether they were two.
+    fn join(&mut self, a: usize, b: usize) -> bool {
+        let (a, b) = (self.leader(a), self.leader(b));
+        self.0[a.max(b)] = a.min(b);
+        a != b
+    }
+}

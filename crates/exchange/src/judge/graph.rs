@@ -1,0 +1,88 @@
+//! What has been decided about pairs of registrations, as the log tells it.
+
+use std::collections::HashMap;
+
+use model::body::{LinkDecision, LinkLayer};
+use model::person_link::{Decided, End, joined};
+use model::{OriginId, RecordKey};
+
+/// A decision, and where it stands.
+#[derive(Debug, Clone, Copy)]
+struct Noted {
+    decided: Decided,
+    /// Nodes above the one that decided.
+    depth: usize,
+}
+
+/// All decisions that were met.
+#[derive(Debug, Default)]
+pub(super) struct Graph {
+    pairs: HashMap<(RecordKey, RecordKey), Vec<Noted>>,
+    others: HashMap<RecordKey, Vec<RecordKey>>,
+    /// Whom a link record is about.
+    about: HashMap<RecordKey, (RecordKey, RecordKey)>,
+}
+
+impl Graph {
+    /// Takes in a decision in place of the same node's earlier one in the same layer; whether it changes what is joined.
+    pub fn note(&mut self, link: RecordKey, decided: Decided, depth: usize) -> bool {
+        let (a, b) = (decided.a, decided.b);
+        let before = self.joined(&a, &b);
+        let all = self.pairs.entry((a.key, b.key)).or_default();
+        let noted = Noted { decided, depth };
+        match all.iter_mut().find(|one| one.decided.by == decided.by && one.decided.layer == decided.layer) {
+            Some(known) => *known = noted,
+            None => {
+                all.push(noted);
+                self.about.insert(link, (a.key, b.key));
+                for (one, other) in [(a.key, b.key), (b.key, a.key)] {
+                    let others = self.others.entry(one).or_default();
+                    if !others.contains(&other) {
+                        others.push(other);
+                    }
+                }
+            }
+        }
+        self.joined(&a, &b) != before
+    }
+
+    /// Forgets a link that is not held any more; whom it was about.
+    pub fn forget(
+        &mut self,
+        link: &RecordKey,
+        by: impl Fn(&Decided) -> RecordKey,
+    ) -> Option<(RecordKey, RecordKey)> {
+        let pair = self.about.remove(link)?;
+        if let Some(all) = self.pairs.get_mut(&pair) {
+            all.retain(|one| by(&one.decided) != *link);
+        }
+        Some(pair)
+    }
+
+    /// Registrations about which and this one something was decided.
+    pub fn others(&self, of: &RecordKey) -> &[RecordKey] {
+        self.others.get(of).map_or(&[], Vec::as_slice)
+    }
+
+    /// Whether two registrations in these lives are joined; none when nothing was decided about them.
+    pub fn joined(&self, one: &End, other: &End) -> Option<bool> {
+        let (a, b) = if one.key < other.key { (one, other) } else { (other, one) };
+        let all = self.pairs.get(&(a.key, b.key))?;
+        let living = all.iter().filter(|noted| noted.decided.a == *a && noted.decided.b == *b);
+        joined(living.map(|noted| (&noted.decided, noted.depth)))
+    }
+
+    /// What this node's linker decided about them.
+    fn own(&self, one: &RecordKey, other: &RecordKey, own: OriginId) -> Option<&Noted> {
+        let all = self.pairs.get(&(*one.min(other), *one.max(other)))?;
+        all.iter().find(|noted| noted.decided.by == own && noted.decided.layer == LinkLayer::Machine)
+    }
+
+    /// Whether this node's linker holds them to be the same, in these lives.
+    pub fn own_same(&self, one: &End, other: &End, own: OriginId) -> bool {
+        let (a, b) = if one.key < other.key { (one, other) } else { (other, one) };
+        self.own(&a.key, &b.key, own).is_some_and(|noted| {
+            noted.decided.decision == LinkDecision::Same && (noted.decided.a, noted.decided.b) == (*a, *b)
+        })
+    }
+}

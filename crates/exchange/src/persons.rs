@@ -1,0 +1,211 @@
+//! Which registrations held here are one person: for queries, and for what goes down to children.
+//!
+//! A person is connected over pairs of registrations. What links say of a pair counts ([`model::person_link`]); where none says
+//! anything yet, the same valid resident ID with an agreeing name or birth date does ([`model::person`]), so that a node
+//! whose linker is behind answers as one without. Everything is read from the store as it is now: nothing here can be out of date.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use model::body::{Kind, Registration};
+use model::person::{Grouping, ResidentIdGrouping};
+use model::person_link::{Decided, End, joined};
+use model::{Record, RecordKey};
+use replication::{Directory, DirectoryView, Interest, may_decide};
+use store::{ReadError, Store};
+
+use crate::terms::{TermKey, identifier_value, space};
+
+/// Most registrations that one resident ID may join without a link. A number that more of them carry is a placeholder ("no card") and
+/// nobody's: comparing all of them with each other for every one of them would hold a down feed up. Nobody is at so many hospitals.
+const MAX_SHARING: usize = 200;
+/// Most registrations of a person, and most links of a registration, that are looked at.
+const MAX_PERSON: usize = 1000;
+/// Documents and links of a registration read at a time.
+const PAGE: usize = 1000;
+
+/// Answers from the node's own store. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Persons {
+    store: Store,
+    terms: TermKey,
+    directory: Directory,
+}
+
+/// A registration as it is held.
+#[derive(Debug, Clone)]
+pub(crate) struct Member {
+    pub record: Record,
+    pub body: Registration,
+}
+
+impl Member {
+    /// None when it is dead or no registration: a body that cannot be read would not have been admitted.
+    pub fn of(record: Record) -> Option<Self> {
+        let envelope = record.envelope();
+        if envelope.tombstone || envelope.kind != Kind::Registration as u32 {
+            return None;
+        }
+        record.decode_body().ok().map(|body| Self { record, body })
+    }
+
+    fn end(&self) -> End {
+        End { key: self.record.key(), born_ms: self.body.born_ms }
+    }
+}
+
+/// A person as this node knows it.
+#[derive(Debug, Default)]
+pub(crate) struct Known {
+    pub members: Vec<Member>,
+    /// There are more than were looked at.
+    pub truncated: bool,
+}
+
+impl Persons {
+    pub fn new(store: Store, terms: TermKey, directory: Directory) -> Self {
+        Self { store, terms, directory }
+    }
+
+    /// Begins to look for persons; what was read once is not read again.
+    pub(crate) fn walk(&self) -> Walk<'_> {
+        Walk {
+            persons: self,
+            view: self.directory.snapshot(),
+            held: BTreeMap::new(),
+            sharing: BTreeMap::new(),
+        }
+    }
+
+    /// Records of links about a registration, whichever end it is.
+    pub(crate) fn links(&self, registration: &RecordKey) -> Result<Vec<Record>, ReadError> {
+        let mut keys = self.store.about(registration, Kind::Link as u32, None, PAGE)?;
+        keys.extend(self.store.lookup(space::LINK, registration.as_bytes(), None, PAGE)?);
+        let mut links = Vec::with_capacity(keys.len());
+        for key in keys {
+            links.extend(self.store.get(&key)?.filter(|record| record.envelope().kind == Kind::Link as u32));
+        }
+        Ok(links)
+    }
+}
+
+/// A search for persons.
+#[derive(Debug)]
+pub(crate) struct Walk<'a> {
+    persons: &'a Persons,
+    view: Arc<DirectoryView>,
+    held: BTreeMap<RecordKey, Option<Member>>,
+    sharing: BTreeMap<String, Vec<RecordKey>>,
+}
+
+/// What was decided about one registration and others, by the other one's key; each with how many nodes stand above who decided.
+type Opinions = BTreeMap<RecordKey, Vec<(Decided, usize)>>;
+
+impl Walk<'_> {
+    /// The living registration under this key.
+    pub fn registration(&mut self, key: &RecordKey) -> Result<Option<Member>, ReadError> {
+        if let Some(known) = self.held.get(key) {
+            return Ok(known.clone());
+        }
+        let member = self.persons.store.get(key)?.and_then(Member::of);
+        self.held.insert(*key, member.clone());
+        Ok(member)
+    }
+
+    /// The person of a registration, which comes first; it may be in an earlier version than the one held.
+    pub fn person(&mut self, start: Member) -> Result<Known, ReadError> {
+        let mut met = BTreeSet::from([start.record.key()]);
+        let mut known = Known { members: vec![start], truncated: false };
+        let mut at = 0;
+        while let Some(member) = known.members.get(at).cloned() {
+            at += 1;
+            for other in self.joined_to(&member, &met)? {
+                if known.members.len() == MAX_PERSON {
+                    known.truncated = true;
+                    return Ok(known);
+                }
+                met.insert(other.record.key());
+                known.members.push(other);
+            }
+        }
+        Ok(known)
+    }
+
+    /// Living registrations that are joined to this one, but for those met already.
+    fn joined_to(&mut self, this: &Member, met: &BTreeSet<RecordKey>) -> Result<Vec<Member>, ReadError> {
+        let opinions = self.opinions(&this.record.key())?;
+        let mut candidates: BTreeSet<RecordKey> = opinions.keys().copied().collect();
+        candidates.extend(self.sharing(&this.body)?);
+        let mut found = Vec::new();
+        for key in candidates.difference(met) {
+            let Some(other) = self.registration(key)? else { continue };
+            let pair = opinions.get(key).map_or(&[][..], Vec::as_slice);
+            let living = pair.iter().filter(|(one, _)| {
+                *one.other(key) == this.end() && *one.other(&this.record.key()) == other.end()
+            });
+            let linked = joined(living.map(|(one, depth)| (one, *depth)));
+            if linked.unwrap_or_else(|| ResidentIdGrouping.same_person(&this.body, &other.body)) {
+                found.push(other);
+            }
+        }
+        Ok(found)
+    }
+
+    fn opinions(&self, of: &RecordKey) -> Result<Opinions, ReadError> {
+        let mut opinions = Opinions::new();
+        for record in self.persons.links(of)? {
+            let Ok(decided) = Decided::of(&record) else { continue };
+            let Some(path) = self.view.path_of(&decided.by) else { continue };
+            if may_decide(&decided, path, &self.view) == Some(true) {
+                opinions.entry(decided.other(of).key).or_default().push((decided, path.depth()));
+            }
+        }
+        Ok(opinions)
+    }
+
+    /// Registrations that carry one of its resident IDs, itself as well.
+    fn sharing(&mut self, registration: &Registration) -> Result<Vec<RecordKey>, ReadError> {
+        let mut keys = Vec::new();
+        for identifier in registration.identifiers.iter().filter(|identifier| identifier.r#type == "01") {
+            let Some(value) = identifier_value(&identifier.r#type, &identifier.value) else { continue };
+            if let Some(known) = self.sharing.get(&value) {
+                keys.extend_from_slice(known);
+                continue;
+            }
+            let term = self.persons.terms.term(space::IDENTIFIER, &value);
+            let mut found = self.persons.store.lookup(space::IDENTIFIER, &term, None, MAX_SHARING + 1)?;
+            if found.len() > MAX_SHARING {
+                found.clear();
+            }
+            keys.extend_from_slice(&found);
+            self.sharing.insert(value, found);
+        }
+        Ok(keys)
+    }
+}
+
+impl Interest for Persons {
+    fn person(&self, registration: &Record) -> Result<Vec<Record>, ReadError> {
+        let Some(start) = Member::of(registration.clone()) else { return Ok(Vec::new()) };
+        let known = self.walk().person(start)?;
+        Ok(known.members.into_iter().map(|member| member.record).collect())
+    }
+
+    fn documents(&self, registration: &RecordKey) -> Result<Vec<Record>, ReadError> {
+        let (mut documents, mut after) = (Vec::new(), None);
+        loop {
+            let page = self.store.about(registration, Kind::DocumentEntry as u32, after, PAGE)?;
+            for key in &page {
+                documents.extend(self.store.get(key)?);
+            }
+            if page.len() < PAGE {
+                return Ok(documents);
+            }
+            after = page.last().copied();
+        }
+    }
+
+    fn links(&self, registration: &RecordKey) -> Result<Vec<Record>, ReadError> {
+        Self::links(self, registration)
+    }
+}

@@ -1,0 +1,86 @@
+//! What goes to a child because of links: the links themselves, whom they join and whom they part.
+
+use std::collections::HashSet;
+
+use model::person_link::Decided;
+use model::{Record, RecordKey};
+use store::{ReadError, Store};
+
+use super::{Selected, Selection, is_told};
+use crate::DirectoryView;
+
+/// The living registrations that a link is about; none if it is no link, or one of them is not held.
+pub(super) fn ends(link: &Record, store: &Store) -> Result<Option<[Record; 2]>, ReadError> {
+    let Ok(decided) = Decided::of(link) else { return Ok(None) };
+    let living = |key: &RecordKey| Ok(store.get(key)?.filter(|record| !record.envelope().tombstone));
+    let (a, b) = (living(&decided.a.key)?, living(&decided.b.key)?);
+    Ok(a.zip(b).map(|(a, b)| [a, b]))
+}
+
+impl Selection {
+    /// Whatever a link says now: the persons of its two registrations, told or forgotten as they are of concern now, and the link to
+    /// whom both are. What was told already is not sent again; what was never told is forgotten without harm.
+    pub(super) fn because_of_link(
+        &self,
+        link: Record,
+        view: &DirectoryView,
+        store: &Store,
+    ) -> Result<Selected, ReadError> {
+        let mut selected = Selected::default();
+        let Ok(decided) = Decided::of(&link) else { return Ok(selected) };
+        let mut met: HashSet<RecordKey> = HashSet::new();
+        let mut of_concern = 0;
+        for end in [decided.a.key, decided.b.key] {
+            let Some(registration) = store.get(&end)?.filter(|record| !record.envelope().tombstone) else {
+                continue;
+            };
+            let person = self.interest.person(&registration)?;
+            let concerns = person.iter().any(|member| self.is_of_subtree(member, view));
+            of_concern += usize::from(concerns);
+            if !met.insert(end) {
+                continue;
+            }
+            met.extend(person.iter().map(Record::key));
+            if concerns {
+                self.tell_person(person, view, store, &mut selected)?;
+            } else {
+                for member in &person {
+                    self.retract_all(member, view, &mut selected)?;
+                }
+            }
+        }
+        if !self.is_signed_inside(&link, view) {
+            if of_concern == 2 {
+                selected.records.push(link);
+            } else {
+                selected.retract(&link);
+            }
+        }
+        Ok(selected)
+    }
+
+    /// The links of a person that is of concern: those within it, and those to others of concern.
+    pub(super) fn links_of(
+        &self,
+        person: &[Record],
+        view: &DirectoryView,
+        store: &Store,
+    ) -> Result<Vec<Record>, ReadError> {
+        let members: HashSet<RecordKey> = person.iter().map(Record::key).collect();
+        let mut met: HashSet<RecordKey> = HashSet::new();
+        let mut told = Vec::new();
+        for member in person {
+            for link in self.interest.links(&member.key())? {
+                let Ok(decided) = Decided::of(&link) else { continue };
+                if !met.insert(link.key()) {
+                    continue;
+                }
+                let within = members.contains(&decided.a.key) && members.contains(&decided.b.key);
+                if within || is_told(&link, &self.child, &*self.interest, view, store)? {
+                    told.push(link);
+                }
+            }
+        }
+        Ok(told)
+    }
+}

@@ -1,0 +1,131 @@
+//! One person, one index number: registrations without a common identifier, made in two counties, become one person everywhere, and
+//! two again when one of them is corrected.
+
+use std::time::Duration;
+
+use cli::client::Client;
+use model::body::{Address, Identifier, Registration};
+use model::query::{LocalPatient, PatientBy, PatientQuery, Person, QueryContext, Reach};
+use tests::mesh::Mesh;
+
+const LIMIT: Duration = Duration::from_secs(60);
+const SIBLING: &str = "530000/532900/532922";
+
+async fn start() -> Mesh {
+    Mesh::start_with(env!("CARGO_BIN_EXE_tiermesh-under-test"), &[(SIBLING, "county")]).await
+}
+
+/// A farmer of Dali without a resident ID; the name as it is heard.
+fn farmer(local_id: &str, name: &str) -> Registration {
+    Registration {
+        local_id: local_id.into(),
+        name: name.into(),
+        sex: "1".into(),
+        birth_date: "1967-11-23".into(),
+        phones: vec!["13987654321".into()],
+        addresses: vec![Address {
+            text: "云南省大理白族自治州漾濞彝族自治县苍山西镇河西村12号".into(),
+            region_code: "532922".into(),
+        }],
+        ..Registration::default()
+    }
+}
+
+/// Somebody else.
+fn teacher(local_id: &str) -> Registration {
+    Registration {
+        local_id: local_id.into(),
+        name: "和丽萍".into(),
+        sex: "2".into(),
+        birth_date: "1991-02-08".into(),
+        phones: vec!["15812345678".into()],
+        identifiers: vec![Identifier {
+            r#type: "01".into(),
+            value: "530102199102080024".into(),
+            assigner: String::new(),
+        }],
+        ..Registration::default()
+    }
+}
+
+/// The persons that a hospital finds for one of its own patients.
+async fn find(hospital: &Client, local_id: &str, reach: Reach) -> Vec<Person> {
+    let local = LocalPatient {
+        institution_code: String::new(),
+        source_system: String::new(),
+        local_id: local_id.into(),
+    };
+    let query =
+        PatientQuery { by: PatientBy::Local(local), limit: 10, reach, context: QueryContext::default() };
+    hospital.find_patients(query).await.expect("find").persons
+}
+
+/// Local ids of the only person that is found.
+async fn person(hospital: &Client, local_id: &str, reach: Reach) -> Vec<String> {
+    let persons = find(hospital, local_id, reach).await;
+    assert_eq!(persons.len(), 1, "one person for one registration");
+    let mut ids: Vec<String> =
+        persons[0].registrations.iter().map(|one| one.registration.local_id.clone()).collect();
+    ids.sort();
+    ids
+}
+
+async fn until(what: &str, condition: impl AsyncFn() -> bool) {
+    let wait = async { while !condition().await {} };
+    tokio::time::timeout(LIMIT, wait).await.unwrap_or_else(|_| panic!("never came: {what}"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_counties_know_one_person_and_later_two() {
+    let mesh = start().await;
+    let sibling = SIBLING.parse().expect("a path");
+    let (one, two, far) =
+        (mesh.hospital(&mesh.here).await, mesh.hospital(&sibling).await, mesh.hospital(&mesh.there).await);
+    one.register(farmer("A1", "李国强")).await.expect("registered");
+    two.register(farmer("B1", "李囯强")).await.expect("registered");
+    far.register(farmer("C1", "李国强")).await.expect("registered");
+    far.register(teacher("C2")).await.expect("registered");
+    let all = ["A1", "B1", "C1"];
+    for reach in [Reach::Tree, Reach::Local] {
+        until("the first county knows the person", async || person(&one, "A1", reach).await == all).await;
+        until("the second county knows the person", async || person(&two, "B1", reach).await == all).await;
+        until("the far county knows the person", async || person(&far, "C1", reach).await == all).await;
+    }
+    assert_eq!(person(&far, "C2", Reach::Tree).await, ["C2"], "somebody else");
+    // One number, at every node, and every number that a registration was born with leads to it.
+    let number = find(&one, "A1", Reach::Tree).await[0].number;
+    for (hospital, local_id) in [(&two, "B1"), (&far, "C1")] {
+        assert_eq!(find(hospital, local_id, Reach::Tree).await[0].number, number);
+        assert_eq!(find(hospital, local_id, Reach::Local).await[0].number, number);
+    }
+
+    // C1 was entered on the wrong patient's card.
+    far.register(Registration { local_id: "C1".into(), ..teacher("C1") }).await.expect("corrected");
+    until("the person of C1 is another one", async || person(&far, "C1", Reach::Tree).await == ["C1", "C2"])
+        .await;
+    for reach in [Reach::Tree, Reach::Local] {
+        until("the first county forgets C1", async || person(&one, "A1", reach).await == ["A1", "B1"]).await;
+        until("the second county forgets C1", async || person(&two, "B1", reach).await == ["A1", "B1"]).await;
+    }
+    mesh.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_dies_after_the_acknowledgement_still_joins() {
+    let mut mesh = start().await;
+    let sibling = SIBLING.parse().expect("a path");
+    let (one, two) = (mesh.hospital(&mesh.here).await, mesh.hospital(&sibling).await);
+    let prefecture = mesh.here.parent().expect("a parent");
+    let to_parent = |client: Client| client.with_durability(wire::v1::Durability::Parent);
+    to_parent(one.clone()).register(farmer("A1", "李国强")).await.expect("registered");
+    to_parent(two.clone()).register(farmer("B1", "李囯强")).await.expect("registered");
+    mesh.tree.kill(&prefecture).await.expect("killed");
+    mesh.tree.start(&prefecture).await.expect("started");
+    until("they are joined", async || person(&one, "A1", Reach::Tree).await == ["A1", "B1"]).await;
+
+    // Judged again after a restart, nothing is decided again.
+    let operator = mesh.tree.operator(&prefecture).await.expect("an operator");
+    let linker = operator.status().await.expect("status").linker.expect("a linker");
+    assert_eq!((linker.registrations, linker.persons, linker.links), (2, 1, 1));
+    mesh.stop().await;
+}
