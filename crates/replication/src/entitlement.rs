@@ -202,7 +202,7 @@ impl<'a> Judging<'a> {
                     }
                     entitled(record, &signer, view)?;
                     moves::end(record, &signer, view)?;
-                    person_link::check(record, &signer, view)?;
+                    person_link::check(record, &signer, view, self.rules.from)?;
                     body::check(record, self.rules.trust_domain)
                 });
                 verdict.map_or_else(Verdict::Quarantine, |()| Verdict::Admit)

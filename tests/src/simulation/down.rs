@@ -15,16 +15,16 @@ use super::node::Seat;
 use super::oracle::{BySigner, filed};
 
 /// A registration or document as its writer holds it now.
-struct Current<'a> {
+pub(super) struct Current<'a> {
     /// Place of the writer.
-    node: usize,
-    entry: &'a Entry,
-    record: &'a Record,
+    pub node: usize,
+    pub entry: &'a Entry,
+    pub record: &'a Record,
     /// Whom a living registration is of.
-    person: Option<u8>,
+    pub person: Option<u8>,
 }
 
-type Written<'a> = BTreeMap<RecordKey, Current<'a>>;
+pub(super) type Written<'a> = BTreeMap<RecordKey, Current<'a>>;
 
 /// Compares what every node holds of other subtrees with what it should.
 pub fn check(seats: &[Arc<Seat>], ledger: &Ledger, held: &[BySigner], wrong: &mut Vec<String>) {
@@ -56,7 +56,7 @@ pub fn check(seats: &[Arc<Seat>], ledger: &Ledger, held: &[BySigner], wrong: &mu
     }
 }
 
-fn current<'a>(
+pub(super) fn current<'a>(
     entries: &'a BTreeMap<RecordKey, Entry>,
     seats: &[Arc<Seat>],
     held: &'a [BySigner],

@@ -64,6 +64,23 @@ enum Act {
     Retire,
 }
 
+/// A name for each human being; whoever shows no card has one that nobody else has.
+fn name(person: Option<u8>, local_id: &str) -> String {
+    const SURNAMES: [&str; 16] =
+        ["赵", "钱", "孙", "李", "周", "吴", "郑", "王", "冯", "陈", "褚", "卫", "蒋", "沈", "韩", "杨"];
+    match person {
+        Some(person) => {
+            format!("{}小{}", SURNAMES[usize::from(person) % 16], SURNAMES[usize::from(person / 16) % 16])
+        }
+        None => {
+            let hash = Sha256::digest(local_id);
+            let rare =
+                |at: usize| char::from_u32(0x4E00 + u32::from(hash[at]) * 64 + u32::from(hash[at + 1]) % 64);
+            [0, 2, 4].into_iter().filter_map(rare).collect()
+        }
+    }
+}
+
 impl Hospital {
     pub fn new(
         (node, member): (usize, &Member),
@@ -193,9 +210,9 @@ impl Hospital {
             |person| Identifier { r#type: "01".into(), value: resident_id(person), ..Identifier::default() };
         let registration = Registration {
             local_id: local_id.into(),
-            name: "测试·人".into(),
+            name: name(wanted.person, &format!("{}{local_id}", self.code)),
             sex: "1".into(),
-            birth_date: "1980-01-01".into(),
+            birth_date: if wanted.person.is_some() { "1980-01-01".into() } else { String::new() },
             contacts: vec![Contact { name: wanted.marker.clone(), ..Default::default() }],
             identifiers: wanted.person.map(identifier).into_iter().collect(),
             ..Default::default()

@@ -23,6 +23,7 @@ mod moves;
 mod node;
 mod oracle;
 mod panics;
+mod persons;
 mod run;
 mod seams;
 mod watch;

@@ -162,6 +162,7 @@ impl Seat {
         }
         let ending = live.exchange.clone();
         drain.spawn(async move { ending.end_terms().await });
+        drain.spawn(live.exchange.judge().clone().run());
         for hospital in &self.hospitals {
             let node = (live.exchange.clone(), live.directory.clone());
             drain.spawn(hospital.clone().work(node, start, self.until_ms));

@@ -14,6 +14,7 @@ use store::{Derivation, Direction, FeedId, FeedPosition, MemoryIndex, Store, Ter
 use super::down;
 use super::ledger::{Entry, Ledger, is_made_of};
 use super::node::{Live, Seat};
+use super::persons;
 
 /// Records of one node, by the key that signed them.
 pub type BySigner = BTreeMap<KeyId, BTreeMap<RecordKey, Record>>;
@@ -38,6 +39,10 @@ pub fn unrest(seats: &[Arc<Seat>], ledger: &Ledger) -> Option<String> {
         let Some(live) = live else { return Some(format!("{path} is down")) };
         if let Some(why) = live.exchange.not_writing() {
             return Some(format!("{path} does not write: {why}"));
+        }
+        let (linker, head) = (live.exchange.judge().status(), live.store.head());
+        if !linker.loaded || linker.judged != head {
+            return Some(format!("{path} is at {head}, its linker: {linker:?}"));
         }
         let Some(parent) = seat.member.parent else { continue };
         let Some(parent) = &lives[parent] else { return Some(format!("the parent of {path} is down")) };
@@ -95,6 +100,7 @@ pub fn check(seats: &[Arc<Seat>], ledger: &Ledger) -> Vec<String> {
         ancestors((seat, seats), &held, &entries, &mut wrong);
     }
     down::check(seats, ledger, &held, &mut wrong);
+    persons::check(seats, ledger, &held, &mut wrong);
     counts(seats, ledger, &held, &mut wrong);
     wrong
 }

@@ -146,6 +146,7 @@ impl Desk {
             return Ok(());
         };
         let place = self.take(held, features);
+        // Links that came before it.
         for link in self.waiting.remove(&key).unwrap_or_default() {
             if let Some(link) = self.store.get(&link)? {
                 self.note(&link);
@@ -154,6 +155,14 @@ impl Desk {
         self.refresh(&[key]);
         self.judge(&key)?;
         self.linker.enter(place);
+        // It may be somebody else now, and have been what held its person together.
+        let places = was_with.iter().filter_map(|other| self.places.get(other));
+        let persons: BTreeSet<u32> = places.map(|place| self.linker.person_of(*place)).collect();
+        if persons.len() > 1 {
+            for other in was_with {
+                self.judge(&other)?;
+            }
+        }
         Ok(())
     }
 
@@ -298,13 +307,16 @@ impl Desk {
                 by_group
             }
         };
-        let mut changed = self.part(&groups)?;
-        for members in groups.values() {
-            changed |= self.connect(members)?;
+        let members = groups.values().flatten();
+        let keys: Vec<RecordKey> = members.filter_map(|place| self.key(*place)).collect();
+        if self.part(&groups)? {
+            self.refresh(&keys);
         }
-        if changed {
-            let keys: Vec<RecordKey> =
-                groups.values().flatten().filter_map(|place| self.key(*place)).collect();
+        let mut joined = false;
+        for members in groups.values() {
+            joined |= self.connect(members)?;
+        }
+        if joined {
             self.refresh(&keys);
         }
         Ok(())
@@ -314,24 +326,33 @@ impl Desk {
         self.held[place as usize].map(|held| held.end.key)
     }
 
-    /// Takes back this node's links between groups.
+    /// Takes back this node's links between groups. A link that another node made when the pair was its to judge, before an institution
+    /// moved, may be out of that node's sight: it is overruled.
     fn part(&mut self, groups: &BTreeMap<usize, Vec<Place>>) -> Result<bool, ReadError> {
         let group_of: HashMap<Place, usize> =
             groups.iter().flat_map(|(group, members)| members.iter().map(|place| (*place, *group))).collect();
-        let mut wrong: Vec<(Place, Place)> = Vec::new();
+        let mut wrong: Vec<(Place, Place, LinkDecision)> = Vec::new();
         for (place, group) in &group_of {
             let Some(held) = self.held[*place as usize] else { continue };
             for key in self.graph.others(&held.end.key) {
                 let Some((other, end)) = self.places.get(key).zip(self.end_of(key)) else { continue };
                 let apart = group_of.get(other).is_some_and(|of_other| of_other != group);
-                if place < other && apart && self.graph.own_same(&held.end, &end, self.origin) {
-                    wrong.push((*place, *other));
+                if place > other || !apart {
+                    continue;
+                }
+                let others = self.graph.by_others(&held.end, &end, self.origin);
+                if others == Some(true) && self.is_mine(*place, *other) {
+                    if self.graph.joined(&held.end, &end) == Some(true) {
+                        wrong.push((*place, *other, LinkDecision::Different));
+                    }
+                } else if self.graph.own_same(&held.end, &end, self.origin) {
+                    wrong.push((*place, *other, LinkDecision::None));
                 }
             }
         }
-        wrong.sort_unstable();
-        for (a, b) in &wrong {
-            self.draft(*a, *b, LinkDecision::None)?;
+        wrong.sort_unstable_by_key(|(a, b, _)| (*a, *b));
+        for (a, b, decision) in &wrong {
+            self.draft(*a, *b, *decision)?;
         }
         Ok(!wrong.is_empty())
     }
@@ -378,12 +399,12 @@ impl Desk {
         Ok(drafted)
     }
 
-    /// Whether somebody decided that a registration of one person is not the same as one of the other.
+    /// Whether somebody else decided that a registration of one person is not the same as one of the other.
     fn held_apart(&self, unit: &[Place], other: &[Place]) -> bool {
         unit.iter().filter_map(|place| self.held[*place as usize]).any(|held| {
             self.graph.others(&held.end.key).iter().any(|key| {
                 let known = self.places.get(key).filter(|place| other.contains(place)).and(self.end_of(key));
-                known.is_some_and(|end| self.graph.joined(&held.end, &end) == Some(false))
+                known.is_some_and(|end| self.graph.by_others(&held.end, &end, self.origin) == Some(false))
             })
         })
     }

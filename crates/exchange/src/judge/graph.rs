@@ -66,10 +66,20 @@ impl Graph {
 
     /// Whether two registrations in these lives are joined; none when nothing was decided about them.
     pub fn joined(&self, one: &End, other: &End) -> Option<bool> {
+        self.joined_by(one, other, |_| true)
+    }
+
+    /// The same without what this node's linker decided.
+    pub fn by_others(&self, one: &End, other: &End, own: OriginId) -> Option<bool> {
+        self.joined_by(one, other, |decided| decided.by != own || decided.layer != LinkLayer::Machine)
+    }
+
+    fn joined_by(&self, one: &End, other: &End, counts: impl Fn(&Decided) -> bool + Copy) -> Option<bool> {
         let (a, b) = if one.key < other.key { (one, other) } else { (other, one) };
         let all = self.pairs.get(&(a.key, b.key))?;
         let living = all.iter().filter(|noted| noted.decided.a == *a && noted.decided.b == *b);
-        joined(living.map(|noted| (&noted.decided, noted.depth)))
+        let counted = living.filter(|noted| counts(&noted.decided));
+        joined(counted.map(|noted| (&noted.decided, noted.depth)))
     }
 
     /// What this node's linker decided about them.

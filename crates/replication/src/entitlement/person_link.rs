@@ -4,11 +4,16 @@ use model::body::{LinkDecision, LinkLayer};
 use model::person_link::{Decided, LinkError};
 use model::{Flow, Kind, NodePath, OriginId, Record};
 
-use super::{Reason, Signer, known_kind};
+use super::{Reason, Signer, Territory, known_kind};
 use crate::DirectoryView;
 
 /// Whether a record is no link, or a good one.
-pub(super) fn check(record: &Record, signer: &Signer<'_>, view: &DirectoryView) -> Result<(), Reason> {
+pub(super) fn check(
+    record: &Record,
+    signer: &Signer<'_>,
+    view: &DirectoryView,
+    from: Territory<'_>,
+) -> Result<(), Reason> {
     if known_kind(record) != Some(Kind::Link) {
         return Ok(());
     }
@@ -30,9 +35,11 @@ pub(super) fn check(record: &Record, signer: &Signer<'_>, view: &DirectoryView) 
     if envelope.origin != signer.node {
         return Err(Reason::WrongOrigin);
     }
-    // Of an institution that is not known here its entry may still be on its way.
+    // Of an institution that is not known here its entry may still be on its way. From above links come with the persons that they are
+    // of, and so ahead of the moves that made them that node's: those who read them ask again.
+    let in_order = matches!(from, Territory::Within(_) | Territory::Child { .. });
     match may_decide(&decided, signer.path, view) {
-        Some(false) => Err(Reason::NotTheJudge(signer.path.clone())),
+        Some(false) if in_order => Err(Reason::NotTheJudge(signer.path.clone())),
         _ => Ok(()),
     }
 }

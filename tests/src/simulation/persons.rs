@@ -1,0 +1,103 @@
+//! Links when the tree is quiet: every node's linker has joined exactly whom the hospitals said to be one person, and every child
+//! has the links about those who are of concern to it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use model::body::{Kind, Registration};
+use model::person_link::{Decided, End, joined};
+use model::{Record, RecordKey};
+
+use super::down::{Written, current};
+use super::ledger::Ledger;
+use super::node::Seat;
+use super::oracle::BySigner;
+
+/// Compares the persons that each node's links make with those of the ledger.
+pub fn check(seats: &[Arc<Seat>], ledger: &Ledger, held: &[BySigner], wrong: &mut Vec<String>) {
+    let entries = ledger.entries();
+    let written = current(&entries, seats, held);
+    let tampered = seats.iter().any(|seat| seat.tampered.load(Ordering::Relaxed));
+    let forged: BTreeSet<RecordKey> = ledger.forged().iter().map(|(_, record)| record.key()).collect();
+    for seat in seats {
+        linked(seat, seats, (&written, &forged), &held[seat.place], wrong);
+        if !tampered && forged.is_empty() {
+            told(seat, &held[seat.place], held, wrong);
+        }
+    }
+}
+
+/// Decisions about pairs, by the pair.
+type Pairs<'a> = BTreeMap<(RecordKey, RecordKey), Vec<(Decided, usize)>>;
+
+fn pairs<'a>(seats: &[Arc<Seat>], held: &BySigner) -> Pairs<'a> {
+    let mut pairs = Pairs::new();
+    for record in links(held) {
+        let Ok(decided) = Decided::of(record) else { continue };
+        let depth = seats.iter().find(|seat| seat.member.origin == decided.by);
+        let depth = depth.map_or(usize::MAX, |seat| seat.member.path.depth());
+        pairs.entry((decided.a.key, decided.b.key)).or_default().push((decided, depth));
+    }
+    pairs
+}
+
+fn links(held: &BySigner) -> impl Iterator<Item = &Record> {
+    held.values().flat_map(BTreeMap::values).filter(|record| record.envelope().kind == Kind::Link as u32)
+}
+
+/// All registrations of the subtree that name one human being are connected by links, and by none to another.
+fn linked(
+    seat: &Seat,
+    seats: &[Arc<Seat>],
+    (written, forged): (&Written<'_>, &BTreeSet<RecordKey>),
+    held: &BySigner,
+    wrong: &mut Vec<String>,
+) {
+    let path = &seat.member.path;
+    let here: BTreeMap<&RecordKey, &Record> = held.values().flatten().collect();
+    let inside = |node: usize| path.contains(&seats[node].member.path);
+    let mut ends: BTreeMap<RecordKey, (End, Option<u8>)> = BTreeMap::new();
+    for (key, one) in written.iter().filter(|(key, one)| inside(one.node) && !forged.contains(key)) {
+        // What is held is what was written: others look after that.
+        if one.record.envelope().tombstone || here.get(key) != Some(&one.record) {
+            continue;
+        }
+        let born_ms = one.record.decode_body::<Registration>().map_or(0, |body| body.born_ms);
+        ends.insert(*key, (End { key: *key, born_ms }, one.person));
+    }
+    let mut label: BTreeMap<RecordKey, RecordKey> = ends.keys().map(|key| (*key, *key)).collect();
+    for ((a, b), decided) in pairs(seats, held) {
+        let (Some((end_a, one)), Some((end_b, other))) = (ends.get(&a), ends.get(&b)) else { continue };
+        let living = decided.iter().filter(|(decided, _)| decided.a == *end_a && decided.b == *end_b);
+        if joined(living.map(|(decided, depth)| (decided, *depth))) != Some(true) {
+            continue;
+        }
+        if one != other || one.is_none() {
+            wrong.push(format!("{path} joins {a} of {one:?} and {b} of {other:?}"));
+        }
+        let (keep, drop) = (label[&a].min(label[&b]), label[&a].max(label[&b]));
+        label.values_mut().filter(|label| **label == drop).for_each(|label| *label = keep);
+    }
+    let mut of_person: BTreeMap<u8, BTreeSet<RecordKey>> = BTreeMap::new();
+    for (key, (_, person)) in &ends {
+        if let Some(person) = person {
+            of_person.entry(*person).or_default().insert(label[key]);
+        }
+    }
+    for (person, parts) in of_person.iter().filter(|(_, parts)| parts.len() > 1) {
+        wrong.push(format!("{path} holds person {person} in {} parts: {parts:?}", parts.len()));
+    }
+}
+
+/// Whatever links a child holds from above, its parent holds just so.
+fn told(seat: &Seat, here: &BySigner, held: &[BySigner], wrong: &mut Vec<String>) {
+    let Some(parent) = seat.member.parent else { return };
+    let above: BTreeMap<RecordKey, &Record> =
+        links(&held[parent]).map(|record| (record.key(), record)).collect();
+    for link in links(here) {
+        if above.get(&link.key()) != Some(&link) {
+            wrong.push(format!("{} holds link {}, its parent another or none", seat.member.path, link.key()));
+        }
+    }
+}
