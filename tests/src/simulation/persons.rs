@@ -19,9 +19,13 @@ pub fn check(seats: &[Arc<Seat>], ledger: &Ledger, held: &[BySigner], wrong: &mu
     let entries = ledger.entries();
     let written = current(&entries, seats, held);
     let tampered = seats.iter().any(|seat| seat.tampered.load(Ordering::Relaxed));
-    let forged: BTreeSet<RecordKey> = ledger.forged().iter().map(|(_, record)| record.key()).collect();
+    let forged = ledger.forged();
     for seat in seats {
-        linked(seat, seats, (&written, &forged), &held[seat.place], wrong);
+        // What a forger holds itself, and those below it, may be joined by what it forged.
+        let path = &seat.member.path;
+        if !forged.iter().any(|(place, _)| seats[*place].member.path.contains(path)) {
+            linked(seat, seats, &written, &held[seat.place], wrong);
+        }
         if !tampered && forged.is_empty() {
             told(seat, &held[seat.place], held, wrong);
         }
@@ -47,18 +51,12 @@ fn links(held: &BySigner) -> impl Iterator<Item = &Record> {
 }
 
 /// All registrations of the subtree that name one human being are connected by links, and by none to another.
-fn linked(
-    seat: &Seat,
-    seats: &[Arc<Seat>],
-    (written, forged): (&Written<'_>, &BTreeSet<RecordKey>),
-    held: &BySigner,
-    wrong: &mut Vec<String>,
-) {
+fn linked(seat: &Seat, seats: &[Arc<Seat>], written: &Written<'_>, held: &BySigner, wrong: &mut Vec<String>) {
     let path = &seat.member.path;
     let here: BTreeMap<&RecordKey, &Record> = held.values().flatten().collect();
     let inside = |node: usize| path.contains(&seats[node].member.path);
     let mut ends: BTreeMap<RecordKey, (End, Option<u8>)> = BTreeMap::new();
-    for (key, one) in written.iter().filter(|(key, one)| inside(one.node) && !forged.contains(key)) {
+    for (key, one) in written.iter().filter(|(_, one)| inside(one.node)) {
         // What is held is what was written: others look after that.
         if one.record.envelope().tombstone || here.get(key) != Some(&one.record) {
             continue;
@@ -74,7 +72,8 @@ fn linked(
             continue;
         }
         if one != other || one.is_none() {
-            wrong.push(format!("{path} joins {a} of {one:?} and {b} of {other:?}"));
+            let said = said(&decided, seats);
+            wrong.push(format!("{path} joins {a} of {one:?} and {b} of {other:?}, by {said:?}"));
         }
         let (keep, drop) = (label[&a].min(label[&b]), label[&a].max(label[&b]));
         label.values_mut().filter(|label| **label == drop).for_each(|label| *label = keep);
@@ -86,8 +85,22 @@ fn linked(
         }
     }
     for (person, parts) in of_person.iter().filter(|(_, parts)| parts.len() > 1) {
+        let writer = |key: &RecordKey| &seats[written[key].node].member.path;
+        let about = |part: &RecordKey| {
+            let of_part = pairs(seats, held).into_iter().filter(|((a, b), _)| a == part || b == part);
+            let decisions: Vec<_> = of_part.map(|(_, decided)| said(&decided, seats)).collect();
+            format!("{part} at {}, {decisions:?}", writer(part))
+        };
+        let parts: Vec<String> = parts.iter().map(about).collect();
         wrong.push(format!("{path} holds person {person} in {} parts: {parts:?}", parts.len()));
     }
+}
+
+/// Who said what of a pair.
+fn said(decided: &[(Decided, usize)], seats: &[Arc<Seat>]) -> Vec<String> {
+    let path =
+        |one: &Decided| seats.iter().find(|seat| seat.member.origin == one.by).map(|seat| &seat.member.path);
+    decided.iter().map(|(one, _)| format!("{:?} {:?}", path(one), one.decision)).collect()
 }
 
 /// Whatever links a child holds from above, its parent holds just so.

@@ -440,6 +440,12 @@ impl Desk {
         let ((a, one), (b, two)) =
             if one.end.key < two.end.key { ((a, one), (b, two)) } else { ((b, two), (a, one)) };
         let (by_rule, weight) = self.linker.pair(a, b);
+        let basis = match decision {
+            // It must stand against a rule.
+            LinkDecision::Different => LinkBasis::Conflict,
+            _ if by_rule => LinkBasis::Rule,
+            _ => LinkBasis::Score,
+        };
         let model = self.linker.scorer().model();
         let doubtful = decision == LinkDecision::Same
             && !by_rule
@@ -451,7 +457,7 @@ impl Desk {
             b: Some(reference(&two)),
             layer: LinkLayer::Machine as i32,
             decision: decision as i32,
-            basis: if by_rule { LinkBasis::Rule } else { LinkBasis::Score } as i32,
+            basis: basis as i32,
             weight_millibits: millibits(weight),
             doubtful,
             model: model.version.clone(),
