@@ -10,11 +10,15 @@ use std::sync::Once;
 
 use bytes::Bytes;
 use identity::name::{Role, SpiffeId};
-use model::body::{DocumentEntry, EpochEntry, RawRecord, Registration};
+use model::body::{
+    DocumentEntry, EpochEntry, FieldWeight, Kind, LinkBasis, LinkDecision, LinkLayer, PastDecision,
+    PersonLink, RawRecord, Registration, RegistrationRef,
+};
 use model::feed::{
     Ack, BucketSum, Comparison, Compression, Direction, FromReceiver, FromSender, Head, Hello, NodeSeen,
     PROTOCOLS, Proof, Refused, Verdict, Welcome,
 };
+use model::person_link::Decided;
 use model::record::Unsigned;
 use model::{Flow, OriginId, Record, RecordId, RecordKey, SigningKey, TrustDomain, Version};
 use prost::Message;
@@ -46,7 +50,7 @@ fn write(path: &Path) {
     for (name, frame) in received() {
         fs::write(path.join(format!("{name}.received")), received_bytes(frame)).expect("written");
     }
-    fs::write(path.join(RECORDS), listed(&records())).expect("written");
+    fs::write(path.join(RECORDS), listed(&kept())).expect("written");
     fs::write(path.join(NAMES), names()).expect("written");
 }
 
@@ -127,6 +131,79 @@ fn records() -> Vec<Record> {
         signed(Flow::DocumentEntry, 2, &[b"LAB1"], 8, &document),
         Record::sign(gone, version, 1_790_000_000_001, &key()).expect("a record"),
     ]
+}
+
+/// What a linker decided about two registrations, with a decision before it, and what a human decided.
+fn links() -> Vec<Record> {
+    let by = OriginId::of_node(&domain(), key().verifying_key().as_bytes());
+    let codes = ["12530000431204711A", "12530000431204712B"];
+    let mut ends = codes.map(|code| {
+        let (origin, id) = (OriginId::of_institution(&domain(), code), RecordId::of(&[b"", b"P1"]));
+        let end = RegistrationRef {
+            origin: origin.as_bytes().to_vec().into(),
+            id: id.as_bytes().to_vec().into(),
+            born_ms: 1_780_000_000_000,
+            version: "2.3.7".into(),
+        };
+        (RecordKey::of(1, origin, id), end)
+    });
+    ends.sort_by_key(|(key, _)| *key);
+    let [(a, end_a), (b, end_b)] = ends;
+    let past = PastDecision {
+        version: "1.3.8".into(),
+        recorded_ms: 1_790_000_000_000,
+        decision: LinkDecision::None as i32,
+        basis: LinkBasis::Score as i32,
+        weight_millibits: -2_500,
+        ..PastDecision::default()
+    };
+    let machine = PersonLink {
+        a: Some(end_a),
+        b: Some(end_b),
+        layer: LinkLayer::Machine as i32,
+        decision: LinkDecision::Same as i32,
+        basis: LinkBasis::Score as i32,
+        weight_millibits: 23_456,
+        doubtful: true,
+        model: "cn-2026.1".into(),
+        form: 1,
+        fields: vec![FieldWeight { comparison: 2, level: 1, weight_millibits: -300 }],
+        past: vec![past],
+        ..PersonLink::default()
+    };
+    let human = PersonLink {
+        layer: LinkLayer::Human as i32,
+        decision: LinkDecision::Different as i32,
+        basis: LinkBasis::Human as i32,
+        weight_millibits: 0,
+        doubtful: false,
+        model: String::new(),
+        form: 0,
+        fields: Vec::new(),
+        past: Vec::new(),
+        operator: "li.wei".into(),
+        reason: "父子同名".into(),
+        ..machine.clone()
+    };
+    let sign = |link: PersonLink, seq| {
+        let unsigned = Unsigned {
+            flow: Flow::Link,
+            kind: 3,
+            id: RecordId::of(&[&[link.layer as u8], a.as_bytes(), b.as_bytes()]),
+            origin: by,
+            subject: Some(a),
+            tombstone: false,
+            body: link.encode_to_vec().into(),
+        };
+        let version = Version { term: 1, epoch: 3, seq };
+        Record::sign(unsigned, version, 1_790_000_000_002, &key()).expect("a record")
+    };
+    vec![sign(machine, 10), sign(human, 11)]
+}
+
+/// Everything of which the bytes are kept.
+fn kept() -> Vec<Record> {
+    records().into_iter().chain(links()).collect()
 }
 
 fn hex(bytes: &[u8]) -> String {
@@ -354,11 +431,14 @@ fn records_of_any_release_are_read_and_verified() {
         let records: Vec<Record> = kept.lines().map(read).collect();
         for record in &records {
             record.verify(&key().verifying_key()).expect("signed by the key of this test");
+            if record.envelope().kind == Kind::Link as u32 {
+                Decided::of(record).expect("a link");
+            }
         }
         assert_eq!(listed(&records), kept, "{}: key, id, version, digest", release.display());
     }
     let kept = fs::read_to_string(folder().join(RELEASE).join(RECORDS)).expect("the records");
-    assert_eq!(listed(&records()), kept, "{UPDATE}=1 writes them anew");
+    assert_eq!(listed(&self::kept()), kept, "{UPDATE}=1 writes them anew");
 }
 
 #[test]

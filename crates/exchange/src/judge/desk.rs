@@ -475,6 +475,15 @@ impl Desk {
         let decided = Decided::read(&body, self.origin).expect("a link of this node's own making");
         let (id, key) = (decided.id(), RecordKey::of(Kind::Link as u32, self.origin, decided.id()));
         let before = self.store.get(&key)?;
+        // Judged again after a restart, before its link was met.
+        let said = before
+            .as_ref()
+            .and_then(|record| Decided::of(record).ok())
+            .filter(|said| (said.a, said.b, said.decision) == (decided.a, decided.b, decided.decision));
+        if let Some(said) = said.filter(|_| !self.drafts.contains_key(&id)) {
+            self.graph.note(key, said, self.own.depth());
+            return Ok(());
+        }
         body.past = before.as_ref().map(past).unwrap_or_default();
         let draft = Draft {
             flow: Flow::Link,

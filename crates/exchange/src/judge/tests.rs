@@ -1,1 +1,261 @@
-//! The desk: what it drafts for registrations that come, change and go, and that it needs nothing but the log for it.
+//! The linker of a prefecture over what its two counties register: who is joined, what is taken back, and what a restart writes.
+
+use std::collections::BTreeSet;
+
+use bytes::Bytes;
+use model::body::{Flow, Identifier, LinkDecision, PersonLink, Registration};
+use model::record::Unsigned;
+use model::{EpochId, Record, RecordId, RecordKey, SigningKey, Version};
+use prost::Message;
+use replication::Fact;
+use store::Memory;
+
+use super::*;
+use crate::stand_in::{self, Fake};
+use crate::{Exchange, TermKey};
+
+const NODE: OriginId = OriginId([2; 16]);
+const COUNTIES: [OriginId; 2] = [OriginId([3; 16]), OriginId([4; 16])];
+const HOSPITALS: [OriginId; 2] = [OriginId([13; 16]), OriginId([14; 16])];
+
+fn key(of: u8) -> SigningKey {
+    SigningKey::from_seed(&[of; 32])
+}
+
+struct Prefecture {
+    exchange: Exchange,
+    store: Store,
+    seq: u64,
+}
+
+impl Prefecture {
+    /// Over a disk that may have been used before.
+    async fn start(disk: &Memory, start: u8) -> Self {
+        let terms = TermKey::new([5; 32]);
+        let store = stand_in::store(disk, &terms, NODE, key(2));
+        store.begin_epoch(EpochId([start; 16]), Vec::new()).await.unwrap();
+        let path = |text: &str| Some(text.parse().unwrap());
+        let directory = Directory::default();
+        directory.publish([
+            Fact::Key { node: NODE, key: key(2).verifying_key(), path: path("530000/532900") },
+            Fact::Key { node: COUNTIES[0], key: key(3).verifying_key(), path: path("530000/532900/532901") },
+            Fact::Key { node: COUNTIES[1], key: key(4).verifying_key(), path: path("530000/532900/532922") },
+        ]);
+        directory.publish((0..2).map(|at| Fact::Institution {
+            origin: HOSPITALS[at],
+            code: format!("H{at}"),
+            name: String::new(),
+            writer: COUNTIES[at],
+            term: 1,
+            decided_by: COUNTIES[at],
+            version: Version { term: 1, epoch: 1, seq: 1 },
+        }));
+        let peers = Arc::new(Fake::default());
+        let own = "530000/532900".parse().unwrap();
+        let exchange = stand_in::exchange(store.clone(), directory, peers, terms, NODE, own);
+        tokio::spawn(exchange.judge().clone().run());
+        Self { exchange, store, seq: u64::from(start) * 10_000 }
+    }
+
+    /// A registration comes up from a county; none: it is withdrawn.
+    async fn comes(&mut self, county: usize, local_id: &str, registration: Option<Registration>) {
+        self.come(vec![(county, local_id.to_owned(), registration)]).await;
+    }
+
+    async fn come(&mut self, registrations: Vec<(usize, String, Option<Registration>)>) {
+        let mut records = Vec::new();
+        for (county, local_id, registration) in registrations {
+            let id = RecordId::of(&[b"", local_id.as_bytes()]);
+            self.seq += 1;
+            let unsigned = Unsigned {
+                flow: Flow::Registration,
+                kind: Kind::Registration as u32,
+                id,
+                origin: HOSPITALS[county],
+                subject: Some(RecordKey::of(1, HOSPITALS[county], id)),
+                tombstone: registration.is_none(),
+                body: registration.map_or_else(Bytes::new, |body| body.encode_to_vec().into()),
+            };
+            let version = Version { term: 1, epoch: 1, seq: self.seq };
+            records.push(Record::sign(unsigned, version, 5, &key(3 + county as u8)).unwrap());
+        }
+        for records in records.chunks(256) {
+            self.store.apply(Apply { records: records.to_vec(), ..Apply::default() }).await.unwrap();
+        }
+        self.quiet().await;
+    }
+
+    async fn quiet(&self) {
+        let judge = self.exchange.judge();
+        while !judge.status().loaded || judge.status().judged != self.store.head() {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    fn status(&self) -> JudgeStatus {
+        self.exchange.judge().status()
+    }
+
+    /// The node's links as they are now.
+    fn links(&self) -> Vec<PersonLink> {
+        let is_link = |envelope: &model::Envelope| envelope.kind == Kind::Link as u32;
+        let slice = self.store.feed_reader(0).next(usize::MAX, usize::MAX, &is_link).unwrap();
+        slice.records.iter().map(|record| record.decode_body().unwrap()).collect()
+    }
+
+    /// Local ids by person, as queries see them.
+    fn persons(&self, all: &[(usize, &str)]) -> BTreeSet<BTreeSet<String>> {
+        let keys: Vec<RecordKey> = all
+            .iter()
+            .map(|(county, id)| RecordKey::of(1, HOSPITALS[*county], RecordId::of(&[b"", id.as_bytes()])))
+            .collect();
+        let groups = self.exchange.persons_of(&keys).unwrap().0;
+        let ids =
+            |group: crate::find::Found| group.into_values().map(|one| one.registration.local_id).collect();
+        groups.into_iter().map(ids).collect()
+    }
+}
+
+fn person(local_id: &str, name: &str, birth_date: &str, phone: &str) -> Registration {
+    Registration {
+        local_id: local_id.into(),
+        name: name.into(),
+        sex: "1".into(),
+        birth_date: birth_date.into(),
+        phones: vec![phone.into()],
+        born_ms: 1_780_000_000_000,
+        ..Registration::default()
+    }
+}
+
+fn li(local_id: &str) -> Option<Registration> {
+    Some(person(local_id, "李国强", "1967-11-23", "13987654321"))
+}
+
+fn he(local_id: &str) -> Option<Registration> {
+    Some(person(local_id, "和顺昌", "1949-03-30", "15812345678"))
+}
+
+fn sets(of: &[&[&str]]) -> BTreeSet<BTreeSet<String>> {
+    of.iter().map(|set| set.iter().map(|id| (*id).to_owned()).collect()).collect()
+}
+
+#[tokio::test]
+async fn pairs_across_counties_are_this_nodes_to_judge_and_others_are_not() {
+    let mut prefecture = Prefecture::start(&Memory::new(1), 1).await;
+    prefecture.comes(0, "A1", li("A1")).await;
+    prefecture.comes(0, "A2", li("A2")).await;
+    assert_eq!(prefecture.links().len(), 0, "both are one county's");
+    prefecture.comes(1, "B1", li("B1")).await;
+    prefecture.comes(1, "B2", he("B2")).await;
+    let all = [(0, "A1"), (0, "A2"), (1, "B1"), (1, "B2")];
+    assert_eq!(prefecture.persons(&all), sets(&[&["A1", "A2", "B1"], &["B2"]]));
+    assert_eq!(prefecture.links().len(), 2, "the new one with each that its county has not joined yet");
+    let status = prefecture.status();
+    assert_eq!((status.registrations, status.persons, status.written), (4, 2, 2));
+    let link = &prefecture.links()[0];
+    assert_eq!(link.decision(), LinkDecision::Same);
+    assert!(!link.fields.is_empty() && link.weight_millibits > 0 && link.model == status.model);
+}
+
+#[tokio::test]
+async fn a_restart_writes_nothing_and_joins_what_came_meanwhile() {
+    let disk = Memory::new(1);
+    let mut before = Prefecture::start(&disk, 1).await;
+    before.comes(0, "A1", li("A1")).await;
+    before.comes(1, "B1", li("B1")).await;
+    let links = before.links();
+    assert_eq!(links.len(), 1);
+    // From the first position, and from one that was noted.
+    for start in 2..4 {
+        let again = Prefecture::start(&disk, start).await;
+        again.quiet().await;
+        assert_eq!((again.status().written, again.status().persons), (0, 1));
+        assert_eq!(again.links(), links);
+        again.exchange.judge().note(again.store.head()).await.unwrap();
+    }
+    let mut last = Prefecture::start(&disk, 4).await;
+    last.comes(0, "A2", li("A2")).await;
+    assert_eq!(last.persons(&[(0, "A1"), (0, "A2"), (1, "B1")]), sets(&[&["A1", "A2", "B1"]]));
+    assert_eq!(last.status().written, 1, "with the one of the other county");
+}
+
+#[tokio::test]
+async fn whoever_turns_out_to_be_somebody_else_leaves_and_the_others_stay() {
+    let mut prefecture = Prefecture::start(&Memory::new(1), 1).await;
+    let all = [(0, "A1"), (1, "B1"), (1, "B2"), (1, "B3")];
+    // Everybody is linked to A1, the only one of its county.
+    prefecture.comes(0, "A1", li("A1")).await;
+    for id in ["B1", "B2", "B3"] {
+        prefecture.comes(1, id, li(id)).await;
+    }
+    assert_eq!(prefecture.persons(&all), sets(&[&["A1", "B1", "B2", "B3"]]));
+    prefecture.comes(0, "A1", he("A1")).await;
+    assert_eq!(prefecture.persons(&[(0, "A1")]), sets(&[&["A1"]]), "the links are taken back");
+    let decisions: Vec<LinkDecision> = prefecture.links().iter().map(PersonLink::decision).collect();
+    assert!(decisions.iter().all(|decision| *decision == LinkDecision::None), "{decisions:?}");
+    // And it was a mistake.
+    prefecture.comes(0, "A1", li("A1")).await;
+    assert_eq!(prefecture.persons(&all), sets(&[&["A1", "B1", "B2", "B3"]]));
+    let link = &prefecture.links()[0];
+    let past: Vec<LinkDecision> = link.past.iter().map(|past| past.decision()).collect();
+    assert_eq!(past, [LinkDecision::Same, LinkDecision::None], "what was decided before stays known");
+}
+
+#[tokio::test]
+async fn links_that_were_held_together_by_one_that_leaves_are_made_anew() {
+    let mut prefecture = Prefecture::start(&Memory::new(1), 1).await;
+    let all = [(0, "A1"), (0, "A2"), (1, "B1")];
+    prefecture.comes(0, "A1", li("A1")).await;
+    prefecture.comes(1, "B1", li("B1")).await;
+    prefecture.comes(0, "A2", li("A2")).await;
+    assert_eq!(prefecture.persons(&all), sets(&[&["A1", "A2", "B1"]]));
+    for gone in [None, he("B1")] {
+        prefecture.comes(1, "B1", gone).await;
+        prefecture.comes(1, "B2", li("B2")).await;
+        let rest = [(0, "A1"), (0, "A2"), (1, "B2")];
+        assert_eq!(prefecture.persons(&rest), sets(&[&["A1", "A2", "B2"]]));
+        prefecture.comes(1, "B2", None).await;
+        prefecture.comes(1, "B1", li("B1")).await;
+        assert_eq!(prefecture.persons(&all), sets(&[&["A1", "A2", "B1"]]));
+    }
+}
+
+#[tokio::test]
+async fn a_local_id_that_is_given_to_somebody_else_inherits_no_links() {
+    let mut prefecture = Prefecture::start(&Memory::new(1), 1).await;
+    prefecture.comes(0, "A1", li("A1")).await;
+    prefecture.comes(1, "B1", li("B1")).await;
+    assert_eq!(prefecture.persons(&[(0, "A1"), (1, "B1")]), sets(&[&["A1", "B1"]]));
+    prefecture.comes(1, "B1", None).await;
+    let later = Registration { born_ms: 1_790_000_000_000, ..he("B1").unwrap() };
+    prefecture.comes(1, "B1", Some(later)).await;
+    assert_eq!(prefecture.persons(&[(0, "A1"), (1, "B1")]), sets(&[&["A1"], &["B1"]]));
+    assert_eq!(prefecture.status().persons, 2);
+}
+
+#[tokio::test]
+async fn many_who_share_a_name_are_nobody_and_many_visits_are_one_person_up_to_the_bound() {
+    let mut prefecture = Prefecture::start(&Memory::new(1), 1).await;
+    let named = |at: usize| {
+        let local_id = format!("N{at}");
+        let body =
+            Registration { local_id: local_id.clone(), name: "张伟".into(), ..Registration::default() };
+        (at % 2, local_id, Some(body))
+    };
+    prefecture.come((0..600).map(named).collect()).await;
+    assert_eq!((prefecture.status().persons, prefecture.links().len()), (600, 0));
+    let numbered = |at: usize| {
+        let local_id = format!("V{at}");
+        let mut body = person(&local_id, "段·金花", "1987-05-01", "13700001111");
+        let value = "532901198705014689".into();
+        body.identifiers = vec![Identifier { r#type: "01".into(), value, assigner: String::new() }];
+        (at % 2, local_id, Some(body))
+    };
+    prefecture.come((0..400).map(numbered).collect()).await;
+    let status = prefecture.status();
+    assert!(status.refused > 0, "{status:?}");
+    let links = prefecture.links().len();
+    assert!(links >= 255 && links <= 400, "{links} links");
+    assert!(status.persons > 601 && status.persons < 600 + 400, "{status:?}");
+}
