@@ -155,6 +155,7 @@ fn links() -> Vec<Record> {
         decision: LinkDecision::None as i32,
         basis: LinkBasis::Score as i32,
         weight_millibits: -2_500,
+        model: "cn-2026.0".into(),
         ..PastDecision::default()
     };
     let machine = PersonLink {

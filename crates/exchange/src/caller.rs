@@ -63,6 +63,8 @@ pub enum Action {
     Mend,
     /// Start the node's own upkeep.
     Operate,
+    /// Look at pairs of registrations that wait for a human, and decide about them.
+    Review,
 }
 
 /// That a caller may do an action. Made by [`permit`] only.
@@ -77,7 +79,7 @@ pub fn permit(caller: &Caller, action: Action, own: &NodePath) -> Result<Permit,
         Action::Find | Action::Retrieve => matches!(role, Role::Institution { .. } | Role::Node),
         Action::Status => !matches!(role, Role::Auditor { .. }),
         Action::Mend => matches!(role, Role::Node),
-        Action::Operate => matches!(role, Role::Operator { .. }),
+        Action::Operate | Action::Review => matches!(role, Role::Operator { .. }),
     };
     if !allowed {
         return Err(ExchangeError::denied("WRONG_ROLE", format!("the role {} may not do this", role.name())));

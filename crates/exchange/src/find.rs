@@ -232,7 +232,7 @@ impl Exchange {
         Ok(member.map(|member| self.found(&member).1))
     }
 
-    fn found(&self, member: &Member) -> (RecordKey, FoundRegistration) {
+    pub(crate) fn found(&self, member: &Member) -> (RecordKey, FoundRegistration) {
         let (key, envelope) = (member.record.key(), member.record.envelope());
         let found = FoundRegistration {
             registration: member.body.clone(),

@@ -11,6 +11,7 @@
 
 mod desk;
 mod graph;
+mod queue;
 #[cfg(test)]
 mod tests;
 
@@ -18,7 +19,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use linkage::{Model, Scorer};
-use model::{Kind, NodePath, OriginId};
+use model::{Kind, NodePath, OriginId, RecordKey};
 use parking_lot::Mutex;
 use replication::Directory;
 use sha2::{Digest, Sha256};
@@ -28,6 +29,7 @@ use tokio::time::{sleep, timeout};
 
 use crate::Parts;
 use desk::Desk;
+use queue::Queue;
 
 /// Records and bytes of the log read at once.
 const SLICE_RECORDS: usize = 256;
@@ -47,6 +49,10 @@ const STRANGERS: [Duration; 4] = [
     Duration::from_millis(20),
     Duration::from_millis(100),
 ];
+/// Commits that can be judged while a query waits.
+const MAX_BEHIND: u64 = 64;
+/// From one look at the directory to the next, while the institution of a registration is not known.
+const STRANGER_PAUSE: Duration = Duration::from_secs(1);
 /// From a failed write to the next try; doubled each time.
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
 const LAST_PAUSE: Duration = Duration::from_secs(60);
@@ -62,6 +68,7 @@ pub struct Judge {
     status: Arc<Mutex<JudgeStatus>>,
     /// Position up to which everything is judged; none until it follows the log.
     judged: Arc<watch::Sender<Option<u64>>>,
+    waits_for_humans: Queue,
 }
 
 /// How the linker is.
@@ -76,12 +83,17 @@ pub struct JudgeStatus {
     pub loaded: bool,
     /// Links written since the start.
     pub written: u64,
+    /// Links for humans to look at: possible and doubtful ones, some of which may have settled themselves since.
+    pub reviews: u64,
     /// Joins refused since the start, because a person would have more than 256 registrations.
     pub refused: u64,
     /// Why it does not go on; empty when it does.
     pub held_up: String,
     pub model: String,
 }
+
+/// An institution that has moved, and where it writes if that is under this node.
+type Home = (OriginId, Option<NodePath>);
 
 /// Why the linker has to begin anew.
 #[derive(Debug, thiserror::Error)]
@@ -106,18 +118,28 @@ impl Judge {
             scorer: Scorer::new(model),
             status: Arc::new(Mutex::new(status)),
             judged: Arc::default(),
+            waits_for_humans: Queue::default(),
         }
     }
 
     /// How it is now.
     pub fn status(&self) -> JudgeStatus {
-        self.status.lock().clone()
+        JudgeStatus { reviews: self.waits_for_humans.len(), ..self.status.lock().clone() }
+    }
+
+    /// Links after this one that asked for a human when they were made, and whom they are about.
+    pub(crate) fn waiting(&self, after: Option<RecordKey>, most: usize) -> Vec<(RecordKey, [RecordKey; 2])> {
+        self.waits_for_humans.after(after, most)
     }
 
     /// Waits a moment until everything that is in the log by now is judged, if the linker is following it.
     pub(crate) async fn catch_up(&self) {
         let head = self.store.head();
         let mut judged = self.judged.subscribe();
+        // Whoever is far behind does not catch up in a moment.
+        if judged.borrow().is_some_and(|judged| head.saturating_sub(judged) > MAX_BEHIND) {
+            return;
+        }
         let done = judged.wait_for(|judged| judged.is_none_or(|judged| judged >= head));
         // When it takes longer, the answer is as good as it can be: without the latest links.
         let _ = timeout(PATIENCE, done).await;
@@ -128,80 +150,130 @@ impl Judge {
         let mut pause = FIRST_PAUSE;
         loop {
             self.store.begun().await;
-            let began = self.status.lock().written;
-            let stopped = match self.follow().await {
+            let homes = self.homes();
+            let stopped = match self.follow(&homes).await {
                 Err(Stopped::Commit(CommitError::Closed)) => return,
                 Err(stopped) => stopped,
                 Ok(never) => match never {},
             };
-            self.judged.send_replace(None);
-            if self.status.lock().written > began {
+            // It followed the log before it stopped.
+            if self.judged.send_replace(None).is_some() {
                 pause = FIRST_PAUSE;
             }
-            if !matches!(stopped, Stopped::Moved) {
+            if matches!(stopped, Stopped::Moved) {
+                tracing::info!("the linker begins anew: {stopped}");
+            } else {
                 tracing::warn!(%stopped, "the linker begins anew in {pause:?}");
                 self.status.lock().held_up = stopped.to_string();
-                sleep(pause).await;
-                pause = (pause * 2).min(LAST_PAUSE);
             }
+            sleep(pause).await;
+            pause = (pause * 2).min(LAST_PAUSE);
         }
     }
 
-    async fn follow(&self) -> Result<std::convert::Infallible, Stopped> {
-        let mut moves = self.directory.watch_moves();
-        moves.mark_unchanged();
+    async fn follow(&self, homes: &[Home]) -> Result<std::convert::Infallible, Stopped> {
+        let (store, queue) = (self.store.clone(), self.waits_for_humans.clone());
         let view = self.directory.snapshot();
-        let mut desk =
-            Desk::new(self.path.clone(), self.origin, self.store.clone(), view, self.scorer.clone());
-        let noted = self.noted();
-        let (mut reader, mut loaded, mut since_noted) = (self.store.feed_reader(0), false, 0);
+        let mut desk = Desk::new((self.path.clone(), self.origin), store, view, self.scorer.clone(), queue);
+        let mut moves = self.directory.watch_moves();
+        let mut reader = self.store.feed_reader(0);
+        let mut slice = self.load(&mut desk, &mut reader).await?;
+        let mut since_noted = 0;
         loop {
-            let slice = self.read(&mut reader)?;
-            if moves.has_changed().unwrap_or(false) {
-                return Err(Stopped::Moved);
+            self.meet_strangers(&mut desk).await?;
+            if slice.upto >= slice.head {
+                self.judged.send_replace(Some(slice.upto));
             }
-            desk.see(self.directory.snapshot())?;
-            if !loaded && slice.upto > noted {
-                desk.loaded();
-                loaded = true;
-            }
-            for (at, record) in slice.records.iter().enumerate() {
-                if loaded {
-                    desk.meet(record)?
-                } else {
-                    desk.load(record)
+            self.tell(&desk, &slice, true);
+            while slice.upto >= slice.head && self.store.head() <= slice.upto {
+                tokio::select! {
+                    _ = self.store.beyond(slice.upto) => {}
+                    _ = moves.changed() => {}
+                    // The directory learns of an institution when its record is in the log already.
+                    () = sleep(STRANGER_PAUSE), if desk.has_strangers() => {}
                 }
+                self.check_homes(&mut moves, homes)?;
+                self.meet_strangers(&mut desk).await?;
+            }
+            slice = self.read(&mut reader)?;
+            self.check_homes(&mut moves, homes)?;
+            desk.see(self.directory.snapshot())?;
+            for (at, record) in slice.records.iter().enumerate() {
+                desk.meet(record)?;
                 if at % YIELD_EVERY == 0 {
                     tokio::task::yield_now().await;
                 }
             }
-            for (key, _) in slice.forgotten.iter().filter(|_| loaded) {
+            for (key, _) in &slice.forgotten {
                 if self.store.version(key)?.is_none() {
                     desk.forget(key)?;
                 }
             }
             self.write(&mut desk).await?;
-            since_noted += if loaded { slice.records.len() } else { 0 };
-            if since_noted >= NOTE_EVERY {
+            since_noted += slice.records.len();
+            if since_noted >= NOTE_EVERY && !desk.has_strangers() {
                 self.note(slice.upto).await?;
                 since_noted = 0;
             }
-            if slice.upto < slice.head {
-                self.tell(&desk, &slice, loaded);
-                continue;
+        }
+    }
+
+    /// Takes in all that is there. What was not judged before a restart is then judged with everything else known, and what belongs to
+    /// institutions that moved: meanwhile or before, nobody may have been its judge.
+    async fn load(&self, desk: &mut Desk, reader: &mut store::FeedReader) -> Result<FeedSlice, Stopped> {
+        let (noted, mut due) = (self.noted(), Vec::new());
+        let slice = loop {
+            let slice = self.read(reader)?;
+            for record in &slice.records {
+                desk.load(record);
+                if slice.upto > noted && record.envelope().kind == Kind::Registration as u32 {
+                    due.push(record.key());
+                }
             }
-            if !loaded {
-                desk.loaded();
-                loaded = true;
+            self.tell(desk, &slice, false);
+            tokio::task::yield_now().await;
+            if slice.upto >= slice.head {
+                break slice;
             }
-            self.meet_strangers(&mut desk).await?;
-            self.tell(&desk, &slice, loaded);
-            self.judged.send_replace(Some(slice.upto));
-            tokio::select! {
-                _ = self.store.beyond(slice.upto) => {}
-                _ = moves.changed() => return Err(Stopped::Moved),
+        };
+        for (at, key) in desk.loaded().into_iter().enumerate() {
+            desk.enter(&key);
+            if desk.has_moved(&key) {
+                due.push(key);
+            }
+            if at % SLICE_RECORDS == 0 {
+                tokio::task::yield_now().await;
             }
         }
+        for (at, key) in due.iter().enumerate() {
+            desk.judge_again(key)?;
+            if at % YIELD_EVERY == 0 {
+                self.write(desk).await?;
+                tokio::task::yield_now().await;
+            }
+        }
+        self.write(desk).await?;
+        if due.len() >= NOTE_EVERY && !desk.has_strangers() {
+            self.note(slice.upto).await?;
+        }
+        Ok(slice)
+    }
+
+    /// Institutions that have moved, and where those write that write under this node.
+    fn homes(&self) -> Vec<Home> {
+        let view = self.directory.snapshot();
+        let home = |institution: &replication::InstitutionFact| {
+            let writer = view.path_of(&institution.writer).filter(|path| self.path.contains(path));
+            (institution.origin, writer.cloned())
+        };
+        view.moved().map(home).collect()
+    }
+
+    /// Whether institutions have moved into, out of, or under this node.
+    fn check_homes(&self, moves: &mut watch::Receiver<u64>, homes: &[Home]) -> Result<(), Stopped> {
+        let changed = moves.has_changed().unwrap_or(false);
+        moves.mark_unchanged();
+        if changed && self.homes() != homes { Err(Stopped::Moved) } else { Ok(()) }
     }
 
     /// Waits a moment for the directory to know the institutions of what was read: it learns of them when they are in the log already.
@@ -253,6 +325,8 @@ impl Judge {
                 }
                 Err(error @ (CommitError::Full | CommitError::Overloaded)) => {
                     self.status.lock().held_up = format!("links cannot be written: {error}");
+                    // Queries do not wait for it.
+                    self.judged.send_replace(None);
                     sleep(pause).await;
                     pause = (pause * 2).min(LAST_PAUSE);
                 }

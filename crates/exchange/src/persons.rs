@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use model::body::{Kind, Registration};
-use model::person::{Grouping, ResidentIdGrouping};
+use model::person::same_by_resident_id;
 use model::person_link::{Decided, End, joined};
 use model::{Record, RecordKey};
 use replication::{Directory, DirectoryView, Interest, may_decide};
@@ -19,9 +19,9 @@ use crate::terms::{TermKey, identifier_value, space};
 /// Most registrations that one resident ID may join without a link. A number that more of them carry is a placeholder ("no card") and
 /// nobody's: comparing all of them with each other for every one of them would hold a down feed up. Nobody is at so many hospitals.
 const MAX_SHARING: usize = 200;
-/// Most registrations of a person, and most links of a registration, that are looked at.
-const MAX_PERSON: usize = 1000;
-/// Documents and links of a registration read at a time.
+/// Most registrations of a person that are looked at; a linker joins 256.
+const MAX_PERSON: usize = 512;
+/// Documents of a registration read at a time, and most links of either of its ends that are looked at.
 const PAGE: usize = 1000;
 
 /// Answers from the node's own store. Cheap to clone.
@@ -140,11 +140,14 @@ impl Walk<'_> {
         for key in candidates.difference(met) {
             let Some(other) = self.registration(key)? else { continue };
             let pair = opinions.get(key).map_or(&[][..], Vec::as_slice);
-            let living = pair.iter().filter(|(one, _)| {
-                *one.other(key) == this.end() && *one.other(&this.record.key()) == other.end()
-            });
-            let linked = joined(living.map(|(one, depth)| (one, *depth)));
-            if linked.unwrap_or_else(|| ResidentIdGrouping.same_person(&this.body, &other.body)) {
+            let living = || {
+                pair.iter().filter(|(one, _)| {
+                    *one.other(key) == this.end() && *one.other(&this.record.key()) == other.end()
+                })
+            };
+            // What was taken back, or is only possible, was looked at.
+            let by_number = || living().next().is_none() && same_by_resident_id(&this.body, &other.body);
+            if joined(living().map(|(one, depth)| (one, *depth))).unwrap_or_else(by_number) {
                 found.push(other);
             }
         }

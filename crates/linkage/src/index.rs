@@ -61,7 +61,8 @@ impl BlockingIndex {
             let places = self.keys.entry(*key).or_insert(Places::Few([0; 3], 0));
             let of_person =
                 places.as_slice().iter().filter(|other| person_of[**other as usize] == person).count();
-            if of_person < MAX_PER_PERSON && places.push(place, key.is_identifier()) {
+            let stands = places.as_slice().contains(&place);
+            if !stands && of_person < MAX_PER_PERSON && places.push(place, key.is_identifier()) {
                 self.closed += 1;
             }
         }

@@ -1,6 +1,7 @@
 //! The linker: registrations one at a time, each joined to the person it belongs to, or left alone, or shown to a human.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 
 use crate::block;
 use crate::cluster::{self, Bundles, Found};
@@ -61,8 +62,8 @@ pub struct Linker {
     persons: u32,
     /// What humans decided, under both places.
     humans: HashMap<Place, Vec<(Place, bool)>>,
-    /// Names under which each identifier was given, each once.
-    holders: HashMap<u64, Vec<u64>>,
+    /// Names under which each identifier is given, and by how many registrations.
+    holders: HashMap<u64, Vec<(u64, u32)>>,
     /// Places of registrations that were removed, to be given again.
     free: Vec<Place>,
 }
@@ -150,20 +151,32 @@ impl Linker {
         self.count(place);
     }
 
-    /// Forgets a registration that was entered; its place may be given to another. Names that its identifiers were given under stay noted.
+    /// Forgets a registration that was entered; its place may be given to another.
     pub fn remove(&mut self, place: Place) {
-        let members = self.people[self.person_of(place) as usize].members.clone();
+        let mut members = self.people[self.person_of(place) as usize].members.clone();
         let groups: Vec<usize> = members.iter().map(|member| usize::from(*member == place)).collect();
         self.uncount(place, &members);
         self.regroup(&members, &groups);
         let keys = block::keys(&self.features[place as usize]);
         self.blocks.remove(&keys, place);
+        self.forget_holder(place);
+        members.retain(|member| *member != place);
+        self.find_again(&members);
         self.people[place as usize] = Person::default();
         self.persons -= 1;
         for (other, _) in self.humans.remove(&place).unwrap_or_default() {
             self.humans.entry(other).or_default().retain(|(known, _)| *known != place);
         }
         self.free.push(place);
+    }
+
+    /// Makes sure that those are found who stood in for each other as members of one person, which they are no more, or of which others
+    /// left. To be called with registrations that were entered.
+    pub fn find_again(&mut self, members: &[Place]) {
+        for member in members.iter().rev().take(MAX_ASKED) {
+            let keys = block::keys(&self.features[*member as usize]);
+            self.blocks.insert(&keys, *member, &self.person_of);
+        }
     }
 
     /// Who a registration that was taken in belongs together with, as far as can be told now. Changes nothing.
@@ -218,6 +231,15 @@ impl Linker {
             let members = self.people[one as usize].members.clone();
             let groups: Vec<usize> = members.iter().map(|member| usize::from(*member == b)).collect();
             self.regroup(&members, &groups);
+        }
+    }
+
+    /// Notes what humans say of two registrations, or that they say nothing; who they are is asked for with [`Linker::judge`].
+    pub fn note_human(&mut self, a: Place, b: Place, same: Option<bool>) {
+        for (one, other) in [(a, b), (b, a)] {
+            let decisions = self.humans.entry(one).or_default();
+            decisions.retain(|(known, _)| *known != other);
+            decisions.extend(same.map(|same| (other, same)));
         }
     }
 
@@ -350,9 +372,13 @@ impl Linker {
         if let Some(settled) = self.try_settle(place, near) {
             return settled;
         }
-        // Too many to settle anew: the likeliest person takes it as it is, or it stays alone and a human is asked.
+        // Too many to settle anew: it may have to leave those whom it is with; else the likeliest person takes it as it is, or it stays alone
+        // and a human is asked.
         let own = self.person_of(place);
         let alone = self.people[own as usize].members.len() == 1;
+        if !alone && let Some(settled) = self.try_settle(place, &[own]) {
+            return settled;
+        }
         let others = || near.iter().filter(|person| **person != own);
         if let Some(joined) = others().filter(|_| alone).find_map(|person| self.joins(place, *person)) {
             return joined;
@@ -403,8 +429,10 @@ impl Linker {
         let Some(name) = block::name_key(&features.name) else { return };
         let mut shared = |value: u64| {
             let names = self.holders.entry(value).or_default();
-            if names.len() < MAX_HOLDERS && !names.contains(&name) {
-                names.push(name);
+            match names.iter().position(|(known, _)| *known == name) {
+                Some(at) => names[at].1 += 1,
+                None if names.len() < MAX_HOLDERS => names.push((name, 1)),
+                None => {}
             }
             names.len() >= MAX_HOLDERS
         };
@@ -415,6 +443,21 @@ impl Linker {
         }
         features.others =
             features.others.iter().filter(|document| !shared(block::hash(document))).cloned().collect();
+    }
+
+    /// Takes back what was noted of a registration's identifiers, but for those that are nobody's.
+    fn forget_holder(&mut self, place: Place) {
+        let features = &self.features[place as usize];
+        let Some(name) = block::name_key(&features.name) else { return };
+        let number = features.resident.as_ref().map(|number| block::hash(&number.digits));
+        for value in number.into_iter().chain(features.others.iter().map(|document| block::hash(document))) {
+            let Some(names) = self.holders.get_mut(&value) else { continue };
+            names.iter_mut().filter(|(known, _)| *known == name).for_each(|(_, count)| *count -= 1);
+            names.retain(|(_, count)| *count > 0);
+            if names.is_empty() {
+                self.holders.remove(&value);
+            }
+        }
     }
 
     fn frequencies(&self, a: &Features, b: &Features) -> Frequencies {
@@ -460,13 +503,12 @@ impl Linker {
 
     fn add(&mut self, place: Place, members: &[Place], by: i32) {
         let features = &self.features[place as usize];
-        let add = |count: &mut u32| *count = count.saturating_add_signed(by);
         if features.place != 0 {
-            add(self.places.entry(features.place).or_insert(0));
-            add(self.places.entry(features.place / 100).or_insert(0));
+            add(&mut self.places, features.place, by);
+            add(&mut self.places, features.place / 100, by);
         }
         if let Some(address) = features.addresses.first().filter(|address| address.county != 0) {
-            add(self.counties.entry(address.county).or_insert(0));
+            add(&mut self.counties, address.county, by);
         }
         // Of a person of very many, the latest are asked.
         let others = &members[members.len().saturating_sub(MAX_ASKED)..];
@@ -475,10 +517,26 @@ impl Linker {
             others.iter().any(|other| *other != place && has(&self.features[*other as usize]))
         };
         if let Some(key) = key.filter(|key| !known(&|other| block::name_key(&other.name) == Some(*key))) {
-            add(self.names.entry(key).or_insert(0));
+            add(&mut self.names, key, by);
         }
         for phone in features.phones.iter().filter(|phone| !known(&|other| other.phones.contains(phone))) {
-            add(self.phones.entry(*phone).or_insert(0));
+            add(&mut self.phones, *phone, by);
+        }
+    }
+}
+
+/// Changes a count; none is kept of nobody.
+fn add<K: std::hash::Hash + Eq>(counts: &mut HashMap<K, u32>, key: K, by: i32) {
+    match counts.entry(key) {
+        Entry::Vacant(_) if by <= 0 => {}
+        Entry::Vacant(entry) => {
+            entry.insert(by.unsigned_abs());
+        }
+        Entry::Occupied(mut entry) => {
+            *entry.get_mut() = entry.get().saturating_add_signed(by);
+            if *entry.get() == 0 {
+                entry.remove();
+            }
         }
     }
 }

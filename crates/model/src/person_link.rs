@@ -8,10 +8,11 @@ use std::cmp::Reverse;
 use crate::body::{LinkBasis, LinkDecision, LinkLayer, PersonLink, RegistrationRef};
 use crate::{Kind, OriginId, Record, RecordId, RecordKey, Version};
 
-/// Most fields of a link's explanation.
+/// Most fields of a link's explanation, and decisions before this one that it remembers, as this release writes them.
 pub const MAX_FIELDS: usize = 16;
-/// Most decisions before this one that a link remembers.
 pub const MAX_PAST: usize = 16;
+/// Most of either that is read: a later release may write more.
+const MAX_READ: usize = 64;
 /// Most characters of the model's version and of the operator's name.
 pub const MAX_NAME: usize = 64;
 /// Most characters of a human's reason.
@@ -83,8 +84,8 @@ impl Decided {
         let long = |text: &str, most: usize| text.chars().count() > most;
         let past =
             body.past.iter().any(|past| long(&past.operator, MAX_NAME) || long(&past.reason, MAX_REASON));
-        if body.fields.len() > MAX_FIELDS
-            || body.past.len() > MAX_PAST
+        if body.fields.len() > MAX_READ
+            || body.past.len() > MAX_READ
             || long(&body.model, MAX_NAME)
             || long(&body.operator, MAX_NAME)
             || long(&body.reason, MAX_REASON)

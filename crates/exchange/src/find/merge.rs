@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 
 use model::RecordKey;
-use model::person::{Grouping, ResidentIdGrouping};
+use model::person::same_by_resident_id;
 use model::query::{FoundRegistration, Person};
 
 use super::{Found, Groups, oldest};
@@ -45,9 +45,7 @@ impl Exchange {
             let rest: Found = group.into_iter().filter(|(key, _)| !told.contains(key)).collect();
             let same = |other: &Found| {
                 let pairs = rest.values().flat_map(|one| other.values().map(move |two| (one, two)));
-                pairs
-                    .into_iter()
-                    .any(|(one, two)| ResidentIdGrouping.same_person(&one.registration, &two.registration))
+                pairs.into_iter().any(|(one, two)| same_by_resident_id(&one.registration, &two.registration))
             };
             match by_person.or_else(|| (0..above).find(|at| same(&merged[*at]))) {
                 Some(at) => merged[at].extend(rest),

@@ -6,21 +6,27 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-use linkage::{Features, Linker, Place, Proposal, Scorer};
+use linkage::{Features, Link, Linker, Place, Proposal, Scorer};
 use model::body::{
-    FieldWeight, Flow, Kind, LinkBasis, LinkDecision, LinkLayer, PastDecision, PersonLink, Registration,
-    RegistrationRef,
+    FieldWeight, Kind, LinkBasis, LinkDecision, LinkLayer, PersonLink, Registration, RegistrationRef,
 };
-use model::person_link::{Decided, End, MAX_PAST, MAX_WEIGHT};
+use model::person_link::{Decided, End, MAX_WEIGHT};
 use model::{NodePath, OriginId, Record, RecordId, RecordKey, Version};
-use prost::Message;
 use replication::{DirectoryView, may_decide};
-use store::{Draft, Expect, ReadError, Store};
+use store::{Draft, ReadError, Store};
 
 use super::graph::Graph;
+use super::queue::Queue;
+use crate::person_links::{DraftError, link_draft};
 
 /// Registrations of a person beyond which the linker joins no more to it: nobody is at so many desks, it is somebody's test data.
 const MAX_JOINED: usize = 256;
+/// Registrations and links of nobody that is known that are looked at again when the directory changes.
+const MAX_STRANGERS: usize = 1_000;
+/// Registrations of a person as the linker sees it; beyond it others' links join nobody here, so that nobody can hold this node up.
+const MAX_COMPONENT: usize = 1_024;
+/// Persons that a registration may belong to, of whom humans are asked.
+const MAX_POSSIBLE: usize = 4;
 /// Registrations of one side, of one branch of the tree, that a link may end at.
 const MAX_SPEAKERS: usize = 4;
 
@@ -44,23 +50,26 @@ pub(super) struct Desk {
     graph: Graph,
     places: HashMap<RecordKey, Place>,
     held: Vec<Option<Held>>,
+    /// The registration that is taken in just now, and that nobody may find yet.
+    entering: Option<Place>,
     /// By the id of the link's record; what the latest one says.
     drafts: BTreeMap<RecordId, Draft>,
-    /// Registrations whose institution is not known here yet, and links by the ends that are not.
+    /// Registrations and links about whose institutions or node the directory knows nothing yet.
     strangers: BTreeSet<RecordKey>,
-    waiting: HashMap<RecordKey, Vec<RecordKey>>,
+    waits_for_humans: Queue,
     /// Joins refused because the person would have become too large.
     pub refused: u64,
 }
 
 impl Desk {
     pub fn new(
-        own: NodePath,
-        origin: OriginId,
+        (own, origin): (NodePath, OriginId),
         store: Store,
         view: Arc<DirectoryView>,
         scorer: Scorer,
+        waits_for_humans: Queue,
     ) -> Self {
+        waits_for_humans.clear();
         Self {
             own,
             origin,
@@ -70,15 +79,19 @@ impl Desk {
             graph: Graph::default(),
             places: HashMap::new(),
             held: Vec::new(),
+            entering: None,
             drafts: BTreeMap::new(),
             strangers: BTreeSet::new(),
-            waiting: HashMap::new(),
+            waits_for_humans,
             refused: 0,
         }
     }
 
     /// The directory as it is known now. What a moment ago was of an institution that nobody knew is taken in; whether all is.
     pub fn see(&mut self, view: Arc<DirectoryView>) -> Result<bool, ReadError> {
+        if Arc::ptr_eq(&self.view, &view) {
+            return Ok(self.strangers.is_empty());
+        }
         self.view = view;
         for key in std::mem::take(&mut self.strangers) {
             if let Some(record) = self.store.get(&key)? {
@@ -107,24 +120,65 @@ impl Desk {
             self.note(record);
         } else if let Some((held, features)) = self.read(record) {
             self.take(held, features);
+        } else if !record.envelope().tombstone && self.view.writer_path(&record.envelope().origin).is_none() {
+            self.is_strange(record.key());
         }
     }
 
-    /// Makes persons of all that was loaded, as the links say.
-    pub fn loaded(&mut self) {
-        let all: Vec<Place> = self.places.values().copied().collect::<BTreeSet<_>>().into_iter().collect();
+    /// A directory record counts a moment after it is in the log; then the record is looked at again.
+    fn is_strange(&mut self, key: RecordKey) {
+        if self.strangers.len() < MAX_STRANGERS {
+            self.strangers.insert(key);
+        } else {
+            self.refused += 1;
+        }
+    }
+
+    /// Whether there are registrations or links that wait for the directory.
+    pub fn has_strangers(&self) -> bool {
+        !self.strangers.is_empty()
+    }
+
+    /// Makes persons of all that was loaded, as the links say; answers what is to be entered.
+    pub fn loaded(&mut self) -> Vec<RecordKey> {
+        let mut all: Vec<Place> = self.places.values().copied().collect();
+        all.sort_unstable();
         let groups = self.components(&all);
         self.linker.regroup(&all, &groups);
-        for place in all {
-            self.linker.enter(place);
+        all.into_iter().filter_map(|place| self.key(place)).collect()
+    }
+
+    /// Lets a loaded registration be found.
+    pub fn enter(&mut self, key: &RecordKey) {
+        if let Some(place) = self.places.get(key) {
+            self.linker.enter(*place);
         }
+    }
+
+    /// Whether a registration is of an institution that has had another writer: its pairs may be another node's to judge than they were.
+    pub fn has_moved(&self, key: &RecordKey) -> bool {
+        let held = self.places.get(key).and_then(|place| self.held[*place as usize]);
+        held.is_some_and(|held| self.view.terms(&held.origin).nth(1).is_some())
+    }
+
+    /// Asks the linker about a registration that was loaded.
+    pub fn judge_again(&mut self, key: &RecordKey) -> Result<(), ReadError> {
+        self.judge(key)
     }
 
     /// Takes in the next record of the log, and decides what it makes necessary.
     pub fn meet(&mut self, record: &Record) -> Result<(), ReadError> {
         if record.envelope().kind == Kind::Link as u32 {
             if let Some(decided) = self.note(record) {
-                self.refresh(&[decided.a.key, decided.b.key]);
+                let ends = [decided.a.key, decided.b.key];
+                self.refresh(&ends);
+                // Whoever is parted may belong to others; what humans say is heard at once.
+                if decided.layer == LinkLayer::Human
+                    || self.graph.joined(&decided.a, &decided.b) != Some(true)
+                {
+                    self.judge(&ends[0])?;
+                    self.judge(&ends[1])?;
+                }
             }
             return Ok(());
         }
@@ -135,8 +189,7 @@ impl Desk {
         }
         let was_with = self.remove(&key);
         if !record.envelope().tombstone && self.view.writer_path(&record.envelope().origin).is_none() {
-            // A directory record counts a moment after it is in the log.
-            self.strangers.insert(key);
+            self.is_strange(key);
         }
         let Some((held, features)) = self.read(record) else {
             // It may have been what held its person together.
@@ -146,15 +199,11 @@ impl Desk {
             return Ok(());
         };
         let place = self.take(held, features);
-        // Links that came before it.
-        for link in self.waiting.remove(&key).unwrap_or_default() {
-            if let Some(link) = self.store.get(&link)? {
-                self.note(&link);
-            }
-        }
+        self.entering = Some(place);
         self.refresh(&[key]);
         self.judge(&key)?;
         self.linker.enter(place);
+        self.entering = None;
         // It may be somebody else now, and have been what held its person together.
         let places = was_with.iter().filter_map(|other| self.places.get(other));
         let persons: BTreeSet<u32> = places.map(|place| self.linker.person_of(*place)).collect();
@@ -180,7 +229,9 @@ impl Desk {
 
     /// A link that has been written.
     pub fn written(&mut self, record: &Record) {
-        self.note(record);
+        if let Some(decided) = self.note(record) {
+            self.refresh(&[decided.a.key, decided.b.key]);
+        }
     }
 
     /// A living registration of the subtree, and what the linker knows of it.
@@ -203,6 +254,14 @@ impl Desk {
         }
         self.held[place as usize] = Some(held);
         self.places.insert(held.end.key, place);
+        let said = |key: &RecordKey| {
+            let (other, end) = (*self.places.get(key)?, self.end_of(key)?);
+            Some((other, self.fixed(&held.end, &end)?))
+        };
+        let said: Vec<(Place, bool)> = self.graph.others(&held.end.key).iter().filter_map(said).collect();
+        for (other, same) in said {
+            self.linker.note_human(place, other, Some(same));
+        }
         place
     }
 
@@ -234,38 +293,77 @@ impl Desk {
     /// Takes in a link, if it is one and who decided it may.
     fn note(&mut self, record: &Record) -> Option<Decided> {
         let decided = Decided::of(record).ok()?;
-        let path = self.view.path_of(&decided.by)?;
-        match may_decide(&decided, path, &self.view) {
-            Some(true) => {}
-            Some(false) => return None,
-            None => {
-                for end in [decided.a.key, decided.b.key] {
-                    self.waiting.entry(end).or_default().push(record.key());
-                }
+        // What is to be written follows it.
+        if decided.by == self.origin && self.drafts.contains_key(&record.envelope().id) {
+            return None;
+        }
+        let path = self.view.path_of(&decided.by);
+        let path = match path.map(|path| (path, may_decide(&decided, path, &self.view))) {
+            Some((path, Some(true))) => path,
+            Some((_, Some(false))) => return None,
+            None | Some((_, None)) => {
+                self.is_strange(record.key());
                 return None;
             }
-        }
+        };
         let changed = self.graph.note(record.key(), decided, path.depth());
-        changed.then_some(decided)
+        self.queue(record.key(), &decided);
+        self.hear(&decided);
+        (changed || decided.layer == LinkLayer::Human).then_some(decided)
+    }
+
+    /// Puts this node's link into the queue for humans, or takes it out.
+    fn queue(&mut self, link: RecordKey, decided: &Decided) {
+        if decided.by == self.origin && decided.layer == LinkLayer::Machine {
+            let asks = decided.decision == LinkDecision::Possible
+                || decided.decision == LinkDecision::Same && decided.doubtful;
+            self.waits_for_humans.set(link, [decided.a.key, decided.b.key], asks);
+        }
+    }
+
+    /// Lets the linker know what humans say of a pair, and whom others hold apart, if both are held.
+    fn hear(&mut self, decided: &Decided) {
+        if decided.by == self.origin && decided.layer == LinkLayer::Machine {
+            return;
+        }
+        let (a, b) = (self.places.get(&decided.a.key), self.places.get(&decided.b.key));
+        if let (Some(a), Some(b)) = (a.copied(), b.copied())
+            && let (Some(one), Some(two)) = (self.end_of(&decided.a.key), self.end_of(&decided.b.key))
+        {
+            self.linker.note_human(a, b, self.fixed(&one, &two));
+        }
+    }
+
+    /// What the linker may not overrule.
+    fn fixed(&self, one: &End, two: &End) -> Option<bool> {
+        let apart = || self.graph.by_others(one, two, self.origin).filter(|same| !same);
+        self.graph.by_humans(one, two).or_else(apart)
     }
 
     /// Makes the persons of these registrations, and all whom they touch, what the links say.
     fn refresh(&mut self, keys: &[RecordKey]) {
         let mut members: BTreeSet<Place> = BTreeSet::new();
         let mut todo: Vec<Place> = keys.iter().filter_map(|key| self.places.get(key)).copied().collect();
+        let mut persons: BTreeSet<u32> = BTreeSet::new();
         while let Some(place) = todo.pop() {
-            if members.contains(&place) {
+            let person = self.linker.person_of(place);
+            let all = self.linker.members(person);
+            if persons.contains(&person) || !members.is_empty() && members.len() + all.len() > MAX_COMPONENT {
                 continue;
             }
-            for member in self.linker.members(self.linker.person_of(place)) {
-                if members.insert(*member) {
-                    todo.extend(self.joined_to(*member));
-                }
-            }
+            persons.insert(person);
+            members.extend(all);
+            todo.extend(all.iter().flat_map(|member| self.joined_to(*member)));
         }
         let members: Vec<Place> = members.into_iter().collect();
         let groups = self.components(&members);
         self.linker.regroup(&members, &groups);
+        let parts: BTreeSet<usize> = groups.into_iter().collect();
+        if parts.len() > persons.len() {
+            let entered: Vec<Place> =
+                members.into_iter().filter(|place| Some(*place) != self.entering).collect();
+            self.linker.find_again(&entered);
+        }
     }
 
     fn joined_to(&self, place: Place) -> Vec<Place> {
@@ -293,8 +391,9 @@ impl Desk {
     /// Asks the linker about a registration, and drafts the links that make its answer true, as far as they are this node's to write.
     fn judge(&mut self, key: &RecordKey) -> Result<(), ReadError> {
         let Some(place) = self.places.get(key).copied() else { return Ok(()) };
-        let groups: BTreeMap<usize, Vec<Place>> = match self.linker.judge(place).0 {
-            Proposal::Alone => return Ok(()),
+        let (proposal, outcome) = self.linker.judge(place);
+        let groups: BTreeMap<usize, Vec<Place>> = match proposal {
+            Proposal::Alone => return self.ask(place, &outcome.possible),
             Proposal::Join(person) => {
                 let members = self.linker.members(person).iter().copied().chain([place]);
                 BTreeMap::from([(0, members.collect())])
@@ -319,6 +418,32 @@ impl Desk {
         if joined {
             self.refresh(&keys);
         }
+        self.ask(place, &outcome.possible)
+    }
+
+    /// Drafts for humans whom a registration may belong to, and takes back what was drafted of others before.
+    fn ask(&mut self, place: Place, possible: &[Link]) -> Result<(), ReadError> {
+        let Some(held) = self.held[place as usize] else { return Ok(()) };
+        let mut asked: Vec<Place> = Vec::new();
+        for link in possible.iter().take(MAX_POSSIBLE) {
+            let apart = self.linker.person_of(link.other) != self.linker.person_of(place);
+            let Some(end) = self.held[link.other as usize].map(|held| held.end) else { continue };
+            if apart
+                && self.is_mine(place, link.other)
+                && self.graph.by_others(&held.end, &end, self.origin).is_none()
+            {
+                asked.push(link.other);
+                self.draft(place, link.other, LinkDecision::Possible)?;
+            }
+        }
+        let others: Vec<Place> =
+            self.graph.others(&held.end.key).iter().filter_map(|key| self.places.get(key)).copied().collect();
+        for other in others.into_iter().filter(|other| !asked.contains(other)) {
+            let Some(end) = self.held[other as usize].map(|held| held.end) else { continue };
+            if self.graph.own_said(&held.end, &end, self.origin) == Some(LinkDecision::Possible) {
+                self.draft(place, other, LinkDecision::None)?;
+            }
+        }
         Ok(())
     }
 
@@ -342,10 +467,13 @@ impl Desk {
                 }
                 let others = self.graph.by_others(&held.end, &end, self.origin);
                 if others == Some(true) && self.is_mine(*place, *other) {
-                    if self.graph.joined(&held.end, &end) == Some(true) {
+                    let own = (self.origin, self.own.depth());
+                    if self.graph.joined(&held.end, &end) == Some(true)
+                        && self.graph.would_part(&held.end, &end, own)
+                    {
                         wrong.push((*place, *other, LinkDecision::Different));
                     }
-                } else if self.graph.own_same(&held.end, &end, self.origin) {
+                } else if self.graph.own_said(&held.end, &end, self.origin) == Some(LinkDecision::Same) {
                     wrong.push((*place, *other, LinkDecision::None));
                 }
             }
@@ -373,9 +501,11 @@ impl Desk {
         }
         let units: Vec<&Vec<Place>> = persons.values().collect();
         let mut pairs: Vec<(f32, Place, Place, usize, usize)> = Vec::new();
+        let mut apart: Vec<(usize, usize)> = Vec::new();
         for (at, unit) in units.iter().enumerate() {
             for (other_at, other_unit) in units.iter().enumerate().skip(at + 1) {
                 if self.held_apart(unit, other_unit) {
+                    apart.push((at, other_at));
                     continue;
                 }
                 for a in self.speakers(unit) {
@@ -391,7 +521,13 @@ impl Desk {
         let mut sets = Sets((0..units.len()).collect());
         let mut drafted = false;
         for (_, a, b, one, other) in pairs {
-            if sets.join(one, other) {
+            let (left, right) = (sets.leader(one), sets.leader(other));
+            let barred = |(x, y): &(usize, usize)| {
+                let (x, y) = (sets.peek(*x), sets.peek(*y));
+                (x, y) == (left, right) || (x, y) == (right, left)
+            };
+            if left != right && !apart.iter().any(barred) {
+                sets.join(one, other);
                 self.draft(a, b, LinkDecision::Same)?;
                 drafted = true;
             }
@@ -452,7 +588,7 @@ impl Desk {
             && linkage::model::probability(weight) < model.sure_from;
         let (features_a, features_b) = (self.linker.features(a), self.linker.features(b));
         let fields = linkage::explain::numbers(&self.linker, features_a, features_b);
-        let mut body = PersonLink {
+        let body = PersonLink {
             a: Some(reference(&one)),
             b: Some(reference(&two)),
             layer: LinkLayer::Machine as i32,
@@ -473,31 +609,26 @@ impl Desk {
             ..PersonLink::default()
         };
         let decided = Decided::read(&body, self.origin).expect("a link of this node's own making");
-        let (id, key) = (decided.id(), RecordKey::of(Kind::Link as u32, self.origin, decided.id()));
-        let before = self.store.get(&key)?;
+        let (draft, before) = match link_draft(body, self.origin, &self.store) {
+            Ok(drafted) => drafted,
+            Err(DraftError::Read(error)) => return Err(error),
+            Err(DraftError::Link(_)) => unreachable!("it was read a moment ago"),
+        };
+        let (id, key) = (decided.id(), draft.key());
         // Judged again after a restart, before its link was met.
         let said = before
             .as_ref()
             .and_then(|record| Decided::of(record).ok())
             .filter(|said| (said.a, said.b, said.decision) == (decided.a, decided.b, decided.decision));
-        if let Some(said) = said.filter(|_| !self.drafts.contains_key(&id)) {
+        if let Some(said) = said {
+            self.drafts.remove(&id);
             self.graph.note(key, said, self.own.depth());
+            self.queue(key, &said);
             return Ok(());
         }
-        body.past = before.as_ref().map(past).unwrap_or_default();
-        let draft = Draft {
-            flow: Flow::Link,
-            kind: Kind::Link as u32,
-            id,
-            origin: self.origin,
-            term: 1,
-            subject: Some(one.end.key),
-            tombstone: false,
-            body: body.encode_to_vec().into(),
-            expect: before.map_or(Expect::Absent, |record| Expect::Version(record.envelope().version)),
-        };
         self.drafts.insert(id, draft);
         self.graph.note(key, decided, self.own.depth());
+        self.queue(key, &decided);
         Ok(())
     }
 }
@@ -516,28 +647,6 @@ fn millibits(bits: f32) -> i32 {
     (bits * 1000.0).round().clamp(-(MAX_WEIGHT as f32), MAX_WEIGHT as f32) as i32
 }
 
-/// What a link remembers of its earlier decisions: those of the record before, and that one's own.
-fn past(before: &Record) -> Vec<PastDecision> {
-    let Ok(body) = before.decode_body::<PersonLink>() else { return Vec::new() };
-    let envelope = before.envelope();
-    let last = PastDecision {
-        version: envelope.version.to_string(),
-        recorded_ms: envelope.recorded_ms,
-        decision: body.decision,
-        basis: body.basis,
-        weight_millibits: body.weight_millibits,
-        operator: body.operator,
-        reason: body.reason,
-    };
-    let mut past = body.past;
-    past.push(last);
-    // The first one stays, of the others the latest.
-    if past.len() > MAX_PAST {
-        past.drain(1..past.len() - MAX_PAST + 1);
-    }
-    past
-}
-
 /// Union-find; a set is named by its smallest.
 struct Sets(Vec<usize>);
 
@@ -550,10 +659,17 @@ impl Sets {
         one
     }
 
-    /// Joins two sets; whether they were two.
-    fn join(&mut self, a: usize, b: usize) -> bool {
+    /// The same, changing nothing.
+    fn peek(&self, mut one: usize) -> usize {
+        while self.0[one] != one {
+            one = self.0[one];
+        }
+        one
+    }
+
+    /// Joins two sets.
+    fn join(&mut self, a: usize, b: usize) {
         let (a, b) = (self.leader(a), self.leader(b));
         self.0[a.max(b)] = a.min(b);
-        a != b
     }
 }

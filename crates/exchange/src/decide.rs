@@ -1,0 +1,249 @@
+//! What humans decide about persons: two registrations are the same, or are not; and the queue of what they should look at.
+//!
+//! A decision is a link record of the layer of humans, so it travels, is told and counts like any link, before every rule and score. The
+//! queue is no list that somebody keeps: it is the linker's doubtful and possible links, without those that a human decided about or
+//! whose registrations are one person by now. So nothing in it can be out of date.
+
+use model::RecordKey;
+use model::body::{LinkBasis, LinkDecision, LinkLayer, PersonLink};
+use model::person_link::{Decided, MAX_REASON};
+use model::query::FoundRegistration;
+use model::{NodePath, Record, Version};
+
+use crate::caller::{Action, Caller, Role, permit};
+use crate::person_links::{DraftError, link_draft, reference};
+use crate::persons::Member;
+use crate::{Exchange, ExchangeError};
+
+/// Most items of one page of the queue, and links looked at for it.
+pub const MAX_REVIEWS: usize = 100;
+const MAX_LOOKED_AT: usize = 2_000;
+
+/// A wish to say what two registrations are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Say {
+    Same,
+    Different,
+    /// What this node's operators said before is taken back, and the linker decides again.
+    Nothing,
+}
+
+/// A human's decision about two registrations.
+#[derive(Debug, Clone)]
+pub struct Decide {
+    pub pair: [RecordKey; 2],
+    pub say: Say,
+    /// Why, for whoever looks at it later; needed. Names no person.
+    pub reason: String,
+    /// The versions that the operator saw; none: whatever is held.
+    pub expected: [Option<Version>; 2],
+}
+
+/// A link as a node holds it.
+#[derive(Debug, Clone)]
+pub struct HeldLink {
+    pub body: PersonLink,
+    /// Where the node stands that decided; empty when the directory does not know it.
+    pub by: String,
+    pub version: Version,
+    pub recorded_ms: u64,
+}
+
+/// Two registrations and all that was decided about them.
+#[derive(Debug, Clone)]
+pub struct Pair {
+    /// As they are held now.
+    pub registrations: Vec<FoundRegistration>,
+    pub links: Vec<HeldLink>,
+    /// Whether they are one person now, by these links or by others.
+    pub one_person: bool,
+}
+
+/// A page of the queue.
+#[derive(Debug, Clone, Default)]
+pub struct Reviews {
+    pub pairs: Vec<Pair>,
+    /// Where to go on; none at the end.
+    pub next: Option<RecordKey>,
+}
+
+impl Exchange {
+    /// Says what two registrations are. Answers whether that changes anything.
+    pub async fn decide(&self, caller: &Caller, request: Decide) -> Result<bool, ExchangeError> {
+        let _permit = permit(caller, Action::Review, &self.parts.node.path)?;
+        let Role::Operator { name } = &caller.role else {
+            return Err(ExchangeError::denied("WRONG_ROLE", "only an operator decides who is one person"));
+        };
+        let reason = request.reason.trim();
+        if reason.is_empty() || reason.chars().count() > MAX_REASON {
+            return Err(ExchangeError::unusable(
+                "REASON_NEEDED",
+                format!("a decision needs a reason of 1 to {MAX_REASON} characters"),
+            ));
+        }
+        let [mut a, mut b] = request.pair;
+        let [mut seen_a, mut seen_b] = request.expected;
+        if a == b {
+            return Err(ExchangeError::unusable("ONE_REGISTRATION", "a decision is about two registrations"));
+        }
+        if b < a {
+            (a, b, seen_a, seen_b) = (b, a, seen_b, seen_a);
+        }
+        let (one, two) = (self.seen(&a, seen_a)?, self.seen(&b, seen_b)?);
+        self.may_decide(&one, &two)?;
+        let decision = match request.say {
+            Say::Same => LinkDecision::Same,
+            Say::Different => LinkDecision::Different,
+            Say::Nothing => LinkDecision::None,
+        };
+        let body = PersonLink {
+            a: Some(reference(&one.record, one.body.born_ms)),
+            b: Some(reference(&two.record, two.body.born_ms)),
+            layer: LinkLayer::Human as i32,
+            decision: decision as i32,
+            basis: LinkBasis::Human as i32,
+            operator: name.clone(),
+            reason: reason.to_owned(),
+            ..PersonLink::default()
+        };
+        let (draft, before) =
+            link_draft(body, self.parts.node.origin, &self.parts.store).map_err(draft_error)?;
+        let said = before.as_ref().and_then(|record| Decided::of(record).ok());
+        // Of another life of the registrations nothing was said yet.
+        let said =
+            said.filter(|said| said.a.born_ms == one.body.born_ms && said.b.born_ms == two.body.born_ms);
+        if said.map_or(LinkDecision::None, |said| said.decision) == decision {
+            return match (request.say, said) {
+                (Say::Nothing, None) => Err(ExchangeError::not_found(
+                    "NOTHING_TO_UNDO",
+                    "no operator of this node has decided about these two; undo a decision at the node that made it",
+                )),
+                _ => Ok(false),
+            };
+        }
+        self.parts.store.commit(vec![draft]).await?;
+        Ok(true)
+    }
+
+    /// Two registrations and what was decided about them, for operators. Only of pairs about which something was decided.
+    pub async fn explain_pair(&self, caller: &Caller, pair: [RecordKey; 2]) -> Result<Pair, ExchangeError> {
+        let _permit = permit(caller, Action::Review, &self.parts.node.path)?;
+        self.judge.catch_up().await;
+        self.pair(pair)?.ok_or_else(|| {
+            ExchangeError::not_found("NO_LINK", "nothing was decided about these two registrations here")
+        })
+    }
+
+    /// What humans should look at, in pages: pairs that may be one person, and links that are doubtful.
+    pub async fn reviews(
+        &self,
+        caller: &Caller,
+        after: Option<RecordKey>,
+        limit: usize,
+    ) -> Result<Reviews, ExchangeError> {
+        let _permit = permit(caller, Action::Review, &self.parts.node.path)?;
+        self.judge.catch_up().await;
+        let mut reviews = Reviews::default();
+        let waiting = self.judge.waiting(after, MAX_LOOKED_AT);
+        let more = waiting.len() == MAX_LOOKED_AT;
+        let last = waiting.last().map(|(link, _)| *link);
+        for (link, ends) in waiting {
+            if let Some(pair) = self.pair(ends)?.filter(|pair| is_open(pair, &self.parts.node.path)) {
+                reviews.pairs.push(pair);
+                if reviews.pairs.len() == limit.clamp(1, MAX_REVIEWS) {
+                    reviews.next = Some(link).filter(|link| more || Some(*link) != last);
+                    return Ok(reviews);
+                }
+            }
+        }
+        reviews.next = last.filter(|_| more);
+        Ok(reviews)
+    }
+
+    fn pair(&self, [a, b]: [RecordKey; 2]) -> Result<Option<Pair>, ExchangeError> {
+        let mut links = Vec::new();
+        for record in self.persons.links(&a)? {
+            let Ok(decided) = Decided::of(&record) else { continue };
+            if decided.other(&a).key == b
+                && let Ok(body) = record.decode_body()
+            {
+                let envelope = record.envelope();
+                let by = self.parts.directory.path_of(&envelope.origin);
+                let by = by.map(|path| path.to_string()).unwrap_or_default();
+                links.push(HeldLink {
+                    body,
+                    by,
+                    version: envelope.version,
+                    recorded_ms: envelope.recorded_ms,
+                });
+            }
+        }
+        if links.is_empty() {
+            return Ok(None);
+        }
+        let (mut walk, mut registrations, mut one_person) = (self.persons.walk(), Vec::new(), false);
+        for (key, other) in [(a, b), (b, a)] {
+            if let Some(member) = walk.registration(&key)? {
+                registrations.push(self.found(&member).1);
+                let members = walk.person(member)?.members;
+                one_person |= members.iter().any(|member| member.record.key() == other);
+            }
+        }
+        Ok(Some(Pair { registrations, links, one_person }))
+    }
+
+    fn seen(&self, key: &RecordKey, expected: Option<Version>) -> Result<Member, ExchangeError> {
+        let member = self.parts.store.get(key)?.and_then(Member::of).ok_or_else(|| {
+            ExchangeError::not_found("UNKNOWN_REGISTRATION", "no living registration has this key here")
+        })?;
+        if expected.is_some_and(|expected| expected != member.record.envelope().version) {
+            return Err(ExchangeError::conflict(
+                "CHANGED_MEANWHILE",
+                "a registration was changed since it was shown: look at the pair again",
+            ));
+        }
+        Ok(member)
+    }
+
+    /// Whether this node is the lowest one above both, or one above that.
+    fn may_decide(&self, one: &Member, two: &Member) -> Result<(), ExchangeError> {
+        let path = |record: &Record| self.parts.directory.writer_path(&record.envelope().origin);
+        let lowest = path(&one.record).zip(path(&two.record)).and_then(|(one, two)| one.common(&two));
+        match lowest {
+            Some(lowest) if self.parts.node.path.contains(&lowest) => Ok(()),
+            Some(lowest) => Err(ExchangeError::denied(
+                "ASK_ANOTHER_NODE",
+                format!("{lowest} decides about these two, or a node above it: ask there"),
+            )),
+            None => Err(ExchangeError::unavailable(
+                "UNKNOWN_INSTITUTION",
+                "the institution of one of the two is not known here yet: try again later",
+            )),
+        }
+    }
+}
+
+/// Whether a human should still look at a pair.
+fn is_open(pair: &Pair, own: &NodePath) -> bool {
+    let decided = |link: &HeldLink| {
+        link.body.layer() == LinkLayer::Human
+            && matches!(link.body.decision(), LinkDecision::Same | LinkDecision::Different)
+    };
+    let own = own.to_string();
+    let asks = |link: &HeldLink| match link.body.decision() {
+        LinkDecision::Possible => !pair.one_person,
+        LinkDecision::Same => link.body.doubtful && pair.one_person,
+        _ => false,
+    };
+    let machine = |link: &&HeldLink| link.by == own && link.body.layer() == LinkLayer::Machine;
+    pair.registrations.len() == 2
+        && !pair.links.iter().any(decided)
+        && pair.links.iter().filter(machine).any(asks)
+}
+
+fn draft_error(error: DraftError) -> ExchangeError {
+    match error {
+        DraftError::Read(error) => error.into(),
+        DraftError::Link(error) => ExchangeError::internal(error.to_string()),
+    }
+}
