@@ -6,7 +6,7 @@ use prost::Message;
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let proto = PathBuf::from("../../proto");
     println!("cargo:rerun-if-changed={}", proto.display());
-    let names = ["common", "patient", "document", "node", "feed", "record"];
+    let names = ["common", "patient", "document", "node", "feed", "linkage", "record"];
     let files = protox::compile(names.map(|name| format!("tiermesh/v1/{name}.proto")), [&proto])?;
     let out = PathBuf::from(std::env::var("OUT_DIR")?);
     std::fs::write(out.join("descriptors.bin"), files.encode_to_vec())?;
@@ -25,6 +25,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         ("Availability", "Availability"),
         ("EpochEntry", "EpochEntry"),
         ("PersonLink", "PersonLink"),
+        ("LinkDecision", "LinkDecision"),
         ("PastDecision", "PastDecision"),
     ];
     let mut builder = tonic_prost_build::configure().build_transport(false);

@@ -49,6 +49,8 @@ enum Command {
     Scrub(OnlineScrub),
     /// Has an institution, or all institutions of a node, file with another node.
     Move(Online<cli::Move>),
+    /// Shows and decides, at a running node, which registrations are one person.
+    Person(Online<cli::Person>),
     #[command(subcommand)]
     Linkage(linkage::Linkage),
     #[command(flatten)]
@@ -100,6 +102,7 @@ pub fn main_of_release(protocols: &[u32]) -> ExitCode {
         Command::Status(OnlineStatus { global, status }) => online(cli::Command::Status(status), &global),
         Command::Scrub(OnlineScrub { global, scrub }) => online(cli::Command::Scrub(scrub), &global),
         Command::Move(Online { global, command }) => online(cli::Command::Move(command), &global),
+        Command::Person(Online { global, command }) => online(cli::Command::Person(command), &global),
         Command::Linkage(command) => linkage::run(&command),
         Command::Demo(command) => demo::run(&command),
     }

@@ -19,6 +19,7 @@ use tonic::transport::Channel;
 use tonic::{Code, Request, Status, Streaming};
 use wire::v1;
 use wire::v1::document_service_client::DocumentServiceClient;
+use wire::v1::linkage_service_client::LinkageServiceClient;
 use wire::v1::node_service_client::NodeServiceClient;
 use wire::v1::patient_service_client::PatientServiceClient;
 
@@ -203,6 +204,27 @@ impl Client {
         call.of(self.node().list_institutions(request).await)
     }
 
+    /// Says what two registrations are.
+    pub async fn decide(&self, request: v1::DecideRequest) -> Result<v1::DecideReply, CliError> {
+        let (request, call) = self.request(request);
+        call.of(self.linkage().decide(request).await)
+    }
+
+    /// Two registrations and what was decided about them.
+    pub async fn explain_pair(&self, request: v1::ExplainPairRequest) -> Result<v1::LinkedPair, CliError> {
+        let (request, call) = self.request(request);
+        call.of(self.linkage().explain_pair(request).await)
+    }
+
+    /// Pairs that a human should look at; a page.
+    pub async fn list_reviews(
+        &self,
+        request: v1::ListReviewsRequest,
+    ) -> Result<v1::ListReviewsReply, CliError> {
+        let (request, call) = self.request(request);
+        call.of(self.linkage().list_reviews(request).await)
+    }
+
     /// An empty authenticated call. Answers the node's clock, milliseconds since 1970.
     pub async fn ping(&self) -> Result<u64, CliError> {
         let (request, call) = self.request(v1::PingRequest {});
@@ -234,6 +256,10 @@ impl Client {
 
     fn node(&self) -> NodeServiceClient<Channel> {
         NodeServiceClient::new(self.channel.clone()).max_decoding_message_size(MAX_ANSWER)
+    }
+
+    fn linkage(&self) -> LinkageServiceClient<Channel> {
+        LinkageServiceClient::new(self.channel.clone()).max_decoding_message_size(MAX_ANSWER)
     }
 }
 

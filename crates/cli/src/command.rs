@@ -12,6 +12,7 @@ use crate::error::CliError;
 use crate::moves::Move;
 use crate::output::Output;
 use crate::patient::Patient;
+use crate::person::Person;
 use crate::scrub::Scrub;
 use crate::status::Status;
 
@@ -29,6 +30,9 @@ pub enum Command {
     /// Has an institution file with another node.
     #[command(subcommand)]
     Move(Move),
+    /// Shows and decides which registrations are one person.
+    #[command(subcommand)]
+    Person(Person),
 }
 
 redacted!(Command);
@@ -57,6 +61,7 @@ impl Command {
             Self::Status(status) => status.run(connection, output).await,
             Self::Scrub(scrub) => scrub.run(connection, output).await,
             Self::Move(moved) => moved.run(connection, output).await,
+            Self::Person(person) => person.run(connection, output).await,
         }
     }
 }

@@ -10,6 +10,9 @@
 //! | `status` | [`Status`]; with `--watch` one per line |
 //! | `move institution` | [`InstitutionMove`] |
 //! | `move all` | [`Merge`] |
+//! | `person reviews` | [`Reviews`] |
+//! | `person pair` | [`LinkedPair`] |
+//! | `person link`, `separate`, `undo` | [`Decided`] |
 //! | any, when it failed | [`Failed`] |
 //!
 //! [`Registration`] is also what `patient register --file` reads. Names are those of `proto/`; times are milliseconds since
@@ -18,6 +21,7 @@
 mod document;
 mod moves;
 mod patient;
+mod person;
 mod status;
 
 use model::query::{AnswerScope, SourceState};
@@ -29,6 +33,7 @@ use crate::error::CliError;
 pub(crate) use document::{Documents, Fetched, Submitted, availability};
 pub(crate) use moves::{InstitutionMove, Merge};
 pub(crate) use patient::{Persons, Registered, Registration};
+pub(crate) use person::{Decided, HeldLink, LinkedPair, Reviews};
 pub(crate) use status::{Link, Status, health};
 
 /// The word for where something is durable.

@@ -4,6 +4,7 @@
 //! Command ── patient ── register, find, show           one module per noun: arguments, call, text
 //!         ├─ document ─ submit, find, get, …
 //!         ├─ move ───── institution
+//!         ├─ person ─── reviews, pair, link, separate, undo
 //!         └─ status
 //! connection ─ whom to talk to, as whom                 text, output ─ for people
 //! connector ── TLS under tonic                          json ───────── for programs (`--json`), documented there
@@ -36,6 +37,7 @@ mod json;
 mod moves;
 mod output;
 mod patient;
+mod person;
 mod scrub;
 mod status;
 mod text;
@@ -52,5 +54,6 @@ pub use error::{CliError, Refusal};
 pub use exit::Exit;
 pub use moves::Move;
 pub use patient::Patient;
+pub use person::Person;
 pub use scrub::Scrub;
 pub use status::Status;

@@ -5,7 +5,7 @@
 //! whose registrations are one person by now. So nothing in it can be out of date.
 
 use model::RecordKey;
-use model::body::{LinkBasis, LinkDecision, LinkLayer, PersonLink};
+use model::body::{FieldWeight, LinkBasis, LinkDecision, LinkLayer, PersonLink};
 use model::person_link::{Decided, MAX_REASON};
 use model::query::FoundRegistration;
 use model::{NodePath, Record, Version};
@@ -47,6 +47,8 @@ pub struct HeldLink {
     pub by: String,
     pub version: Version,
     pub recorded_ms: u64,
+    /// Comparison, level, and thousandths of a bit for or against one person.
+    pub weights: Vec<(String, String, i32)>,
 }
 
 /// Two registrations and all that was decided about them.
@@ -165,17 +167,14 @@ impl Exchange {
         for record in self.persons.links(&a)? {
             let Ok(decided) = Decided::of(&record) else { continue };
             if decided.other(&a).key == b
-                && let Ok(body) = record.decode_body()
+                && let Ok(body) = record.decode_body::<PersonLink>()
             {
                 let envelope = record.envelope();
                 let by = self.parts.directory.path_of(&envelope.origin);
                 let by = by.map(|path| path.to_string()).unwrap_or_default();
-                links.push(HeldLink {
-                    body,
-                    by,
-                    version: envelope.version,
-                    recorded_ms: envelope.recorded_ms,
-                });
+                let weights = weights(&body);
+                let (version, recorded_ms) = (envelope.version, envelope.recorded_ms);
+                links.push(HeldLink { body, by, version, recorded_ms, weights });
             }
         }
         if links.is_empty() {
@@ -239,6 +238,21 @@ fn is_open(pair: &Pair, own: &NodePath) -> bool {
     pair.registrations.len() == 2
         && !pair.links.iter().any(decided)
         && pair.links.iter().filter(machine).any(asks)
+}
+
+/// What the fields of a link say, by name; by number where this release does not know the form.
+fn weights(link: &PersonLink) -> Vec<(String, String, i32)> {
+    let known = link.form == linkage::model::FORM;
+    let weight = |field: &FieldWeight| {
+        let comparison = linkage::compare::COMPARISONS.get(field.comparison as usize).filter(|_| known);
+        let level = comparison.and_then(|comparison| comparison.levels.get(field.level as usize));
+        let (comparison, level) = match (comparison, level) {
+            (Some(comparison), Some(level)) => (comparison.name.to_owned(), (*level).to_owned()),
+            _ => (field.comparison.to_string(), field.level.to_string()),
+        };
+        (comparison, level, field.weight_millibits)
+    };
+    link.fields.iter().map(weight).collect()
 }
 
 fn draft_error(error: DraftError) -> ExchangeError {

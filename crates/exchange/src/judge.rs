@@ -150,8 +150,10 @@ impl Judge {
         let mut pause = FIRST_PAUSE;
         loop {
             self.store.begun().await;
+            // Watched from before the first look, so that nothing is missed in between.
+            let mut moves = self.directory.watch_moves();
             let homes = self.homes();
-            let stopped = match self.follow(&homes).await {
+            let stopped = match self.follow(&mut moves, &homes).await {
                 Err(Stopped::Commit(CommitError::Closed)) => return,
                 Err(stopped) => stopped,
                 Ok(never) => match never {},
@@ -171,11 +173,14 @@ impl Judge {
         }
     }
 
-    async fn follow(&self, homes: &[Home]) -> Result<std::convert::Infallible, Stopped> {
+    async fn follow(
+        &self,
+        moves: &mut watch::Receiver<u64>,
+        homes: &[Home],
+    ) -> Result<std::convert::Infallible, Stopped> {
         let (store, queue) = (self.store.clone(), self.waits_for_humans.clone());
         let view = self.directory.snapshot();
         let mut desk = Desk::new((self.path.clone(), self.origin), store, view, self.scorer.clone(), queue);
-        let mut moves = self.directory.watch_moves();
         let mut reader = self.store.feed_reader(0);
         let mut slice = self.load(&mut desk, &mut reader).await?;
         let mut since_noted = 0;
@@ -186,17 +191,19 @@ impl Judge {
             }
             self.tell(&desk, &slice, true);
             while slice.upto >= slice.head && self.store.head() <= slice.upto {
-                tokio::select! {
-                    _ = self.store.beyond(slice.upto) => {}
-                    _ = moves.changed() => {}
+                let moved = tokio::select! {
+                    _ = self.store.beyond(slice.upto) => false,
+                    _ = moves.changed() => true,
                     // The directory learns of an institution when its record is in the log already.
-                    () = sleep(STRANGER_PAUSE), if desk.has_strangers() => {}
-                }
-                self.check_homes(&mut moves, homes)?;
+                    () = sleep(STRANGER_PAUSE), if desk.has_strangers() => false,
+                };
+                self.check_homes(moved || moves.has_changed().unwrap_or(false), homes)?;
                 self.meet_strangers(&mut desk).await?;
             }
             slice = self.read(&mut reader)?;
-            self.check_homes(&mut moves, homes)?;
+            let moved = moves.has_changed().unwrap_or(false);
+            moves.mark_unchanged();
+            self.check_homes(moved, homes)?;
             desk.see(self.directory.snapshot())?;
             for (at, record) in slice.records.iter().enumerate() {
                 desk.meet(record)?;
@@ -270,10 +277,8 @@ impl Judge {
     }
 
     /// Whether institutions have moved into, out of, or under this node.
-    fn check_homes(&self, moves: &mut watch::Receiver<u64>, homes: &[Home]) -> Result<(), Stopped> {
-        let changed = moves.has_changed().unwrap_or(false);
-        moves.mark_unchanged();
-        if changed && self.homes() != homes { Err(Stopped::Moved) } else { Ok(()) }
+    fn check_homes(&self, moved: bool, homes: &[Home]) -> Result<(), Stopped> {
+        if moved && self.homes() != homes { Err(Stopped::Moved) } else { Ok(()) }
     }
 
     /// Waits a moment for the directory to know the institutions of what was read: it learns of them when they are in the log already.

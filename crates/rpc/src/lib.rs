@@ -23,6 +23,7 @@ mod document;
 mod drain;
 pub mod error;
 mod feed;
+mod linkage;
 mod listener;
 mod neighbours;
 pub mod net;

@@ -13,6 +13,7 @@ use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
 use wire::v1::document_service_server::DocumentServiceServer;
 use wire::v1::feed_service_server::FeedServiceServer;
+use wire::v1::linkage_service_server::LinkageServiceServer;
 use wire::v1::node_service_server::NodeServiceServer;
 use wire::v1::patient_service_server::PatientServiceServer;
 
@@ -22,6 +23,7 @@ use crate::connection::{self, KeepAlive, MAX_MESSAGE, Stream};
 use crate::deadline::Deadlines;
 use crate::document::Documents;
 use crate::feed::Feed;
+use crate::linkage::Linkage;
 use crate::node::Node;
 use crate::patient::Patients;
 
@@ -54,6 +56,11 @@ impl Services {
             .add_service(PatientServiceServer::new(Patients { exchange: exchange.clone() }))
             .add_service(
                 DocumentServiceServer::new(Documents { exchange: exchange.clone() })
+                    .max_decoding_message_size(MAX_MESSAGE)
+                    .max_encoding_message_size(MAX_MESSAGE),
+            )
+            .add_service(
+                LinkageServiceServer::new(Linkage { exchange: exchange.clone() })
                     .max_decoding_message_size(MAX_MESSAGE)
                     .max_encoding_message_size(MAX_MESSAGE),
             )
@@ -117,11 +124,12 @@ impl Services {
     }
 }
 
-const NAMES: [&str; 5] = [
+const NAMES: [&str; 6] = [
     "",
     PatientServiceServer::<Patients>::NAME,
     DocumentServiceServer::<Documents>::NAME,
     NodeServiceServer::<Node>::NAME,
+    LinkageServiceServer::<Linkage>::NAME,
     FeedServiceServer::<Feed>::NAME,
 ];
 

@@ -307,18 +307,23 @@ impl TryFrom<v1::AnswerScope> for query::AnswerScope {
     }
 }
 
-impl From<query::PatientAnswer> for v1::FindPatientsReply {
-    fn from(answer: query::PatientAnswer) -> Self {
-        let registration = |found: query::FoundRegistration| v1::PatientRegistration {
+impl From<query::FoundRegistration> for v1::PatientRegistration {
+    fn from(found: query::FoundRegistration) -> Self {
+        Self {
             registration: Some(found.registration),
             version: found.version.to_string(),
             recorded_ms: found.recorded_ms,
             node_path: found.node_path,
             key: bytes_of(found.key),
-        };
+        }
+    }
+}
+
+impl From<query::PatientAnswer> for v1::FindPatientsReply {
+    fn from(answer: query::PatientAnswer) -> Self {
         let person = |person: query::Person| v1::Person {
             number: person.number.to_string(),
-            registrations: person.registrations.into_iter().map(registration).collect(),
+            registrations: person.registrations.into_iter().map(Into::into).collect(),
         };
         Self {
             persons: answer.persons.into_iter().map(person).collect(),

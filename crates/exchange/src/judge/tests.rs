@@ -25,6 +25,7 @@ fn key(of: u8) -> SigningKey {
 struct Prefecture {
     exchange: Exchange,
     store: Store,
+    disk: Memory,
     seq: u64,
 }
 
@@ -54,7 +55,7 @@ impl Prefecture {
         let own = "530000/532900".parse().unwrap();
         let exchange = stand_in::exchange(store.clone(), directory, peers, terms, NODE, own);
         tokio::spawn(exchange.judge().clone().run());
-        Self { exchange, store, seq: u64::from(start) * 10_000 }
+        Self { exchange, store, disk: disk.clone(), seq: u64::from(start) * 10_000 }
     }
 
     /// A registration comes up from a county; none: it is withdrawn.
@@ -258,4 +259,88 @@ async fn many_who_share_a_name_are_nobody_and_many_visits_are_one_person_up_to_t
     let links = prefecture.links().len();
     assert!(links >= 255 && links <= 400, "{links} links");
     assert!(status.persons > 601 && status.persons < 600 + 400, "{status:?}");
+}
+
+#[tokio::test]
+async fn what_is_possible_waits_for_a_human_until_it_is_settled() {
+    let mut prefecture = Prefecture::start(&Memory::new(1), 1).await;
+    prefecture.comes(0, "A1", li("A1")).await;
+    let uncertain = Registration { birth_date: "1967".into(), phones: Vec::new(), ..li("B1").unwrap() };
+    prefecture.comes(1, "B1", Some(uncertain)).await;
+    let caller = |role| crate::Caller { path: "530000/532900".parse().unwrap(), role };
+    let operator = caller(crate::Role::Operator { name: "li.wei".into() });
+    let exchange = prefecture.exchange.clone();
+    let waiting = async || exchange.reviews(&operator, None, 10).await.unwrap().pairs;
+    let pairs = waiting().await;
+    assert_eq!((pairs.len(), pairs[0].one_person), (1, false));
+    let keys = [pairs[0].registrations[0].key, pairs[0].registrations[1].key];
+    let say =
+        |say, reason: &str| crate::Decide { pair: keys, say, reason: reason.into(), expected: [None, None] };
+    let same = || say(crate::Say::Same, "又名");
+
+    let refusals = [
+        (say(crate::Say::Same, "  "), "REASON_NEEDED"),
+        (say(crate::Say::Same, &"长".repeat(257)), "REASON_NEEDED"),
+        (crate::Decide { pair: [keys[0]; 2], ..same() }, "ONE_REGISTRATION"),
+        (crate::Decide { pair: [keys[0], RecordKey([9; 16])], ..same() }, "UNKNOWN_REGISTRATION"),
+        (
+            crate::Decide { expected: [None, Some(Version { term: 1, epoch: 9, seq: 9 })], ..same() },
+            "CHANGED_MEANWHILE",
+        ),
+        (say(crate::Say::Nothing, "x"), "NOTHING_TO_UNDO"),
+    ];
+    for (request, reason) in refusals {
+        assert_eq!(exchange.decide(&operator, request).await.unwrap_err().reason(), reason);
+    }
+    let hospital = caller(crate::Role::Institution { code: "H0".into() });
+    assert_eq!(exchange.decide(&hospital, same()).await.unwrap_err().reason(), "WRONG_ROLE");
+    assert_eq!(exchange.reviews(&hospital, None, 1).await.unwrap_err().reason(), "WRONG_ROLE");
+    assert_eq!(prefecture.persons(&[(0, "A1"), (1, "B1")]).len(), 2, "nothing was changed");
+
+    assert!(exchange.decide(&operator, same()).await.unwrap());
+    assert!(!exchange.decide(&operator, same()).await.unwrap(), "said before");
+    assert_eq!(prefecture.persons(&[(0, "A1"), (1, "B1")]).len(), 1);
+    assert_eq!(waiting().await.len(), 0);
+    assert!(exchange.decide(&operator, say(crate::Say::Nothing, "看错了")).await.unwrap());
+    assert_eq!(prefecture.persons(&[(0, "A1"), (1, "B1")]).len(), 2);
+    assert_eq!(waiting().await.len(), 1, "open again");
+    let pair = exchange.explain_pair(&operator, keys).await.unwrap();
+    let human = pair.links.iter().find(|link| link.body.operator == "li.wei").unwrap();
+    assert_eq!(human.body.past.iter().map(|past| past.reason.as_str()).collect::<Vec<_>>(), ["又名"]);
+    assert!(pair.links.iter().any(|link| link.weights.iter().any(|(comparison, ..)| comparison == "birth_date")));
+    // It settles itself when the birth date becomes known.
+    prefecture.comes(1, "B1", li("B1")).await;
+    assert_eq!((waiting().await.len(), prefecture.persons(&[(0, "A1"), (1, "B1")]).len()), (0, 1));
+}
+
+#[tokio::test]
+async fn whom_a_human_separated_nobody_joins_again() {
+    let mut prefecture = Prefecture::start(&Memory::new(1), 1).await;
+    prefecture.comes(0, "A1", li("A1")).await;
+    prefecture.comes(1, "B1", li("B1")).await;
+    let operator = crate::Caller {
+        path: "530000/532900".parse().unwrap(),
+        role: crate::Role::Operator { name: "li.wei".into() },
+    };
+    let key = |at: usize, id: &str| RecordKey::of(1, HOSPITALS[at], RecordId::of(&[b"", id.as_bytes()]));
+    let pair = [key(0, "A1"), key(1, "B1")];
+    let separate =
+        crate::Decide { pair, say: crate::Say::Different, reason: "父子".into(), expected: [None, None] };
+    assert!(prefecture.exchange.decide(&operator, separate).await.unwrap());
+    prefecture.quiet().await;
+    // Others who are as much the one as the other, and new versions of both.
+    for id in ["A2", "A3"] {
+        prefecture.comes(0, id, li(id)).await;
+    }
+    for id in ["B2", "B1"] {
+        let elsewhere = Registration { sex: "0".into(), ..li(id).unwrap() };
+        prefecture.comes(1, id, Some(elsewhere)).await;
+    }
+    let again = Prefecture::start(&prefecture.disk, 2).await;
+    again.quiet().await;
+    for node in [&prefecture, &again] {
+        let persons = node.persons(&[(0, "A1"), (0, "A2"), (0, "A3"), (1, "B1"), (1, "B2")]);
+        let together = |person: &BTreeSet<String>| person.contains("A1") && person.contains("B1");
+        assert!(!persons.iter().any(together), "{persons:?}");
+    }
 }

@@ -1,0 +1,108 @@
+//! `person`: which registrations are one person, for operators.
+
+mod render;
+
+use bytes::Bytes;
+use model::body::LinkDecision;
+use model::{RecordKey, Version};
+use wire::v1;
+
+use crate::connection::Connection;
+use crate::error::CliError;
+use crate::json;
+use crate::output::Output;
+
+/// Pairs asked for at a time.
+const PAGE: u32 = 100;
+
+/// Arguments of `person`.
+#[derive(Debug, Clone, clap::Subcommand)]
+pub enum Person {
+    /// Lists pairs of registrations that a human should look at, each with why.
+    Reviews {
+        /// Most pairs.
+        #[arg(long, default_value_t = 20)]
+        limit: usize,
+    },
+    /// Shows two registrations, and what was decided about them.
+    Pair(Keys),
+    /// Says that two registrations are one person.
+    Link(Say),
+    /// Says that two registrations are two persons. They are never joined again unless this is taken back.
+    Separate(Say),
+    /// Takes back what an operator of this node said of two registrations.
+    Undo(Say),
+}
+
+/// Two registrations.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Keys {
+    /// Key of one registration, 32 hexadecimal digits, as `person reviews` and `patient find --json` show it.
+    #[arg(value_name = "KEY")]
+    a: RecordKey,
+    /// Key of the other one.
+    #[arg(value_name = "KEY")]
+    b: RecordKey,
+}
+
+#[derive(Debug, Clone, clap::Args)]
+pub struct Say {
+    #[command(flatten)]
+    keys: Keys,
+    /// Why, for whoever looks at it later; no names.
+    #[arg(long)]
+    reason: String,
+    /// Decide only if these versions are held still, as they were shown: of the first and of the second.
+    #[arg(long, value_name = "VERSION", num_args = 2)]
+    seen: Vec<Version>,
+}
+
+impl Person {
+    pub(crate) async fn run(
+        self,
+        connection: &Connection<'_>,
+        output: &mut Output<'_>,
+    ) -> Result<(), CliError> {
+        let (said, decision) = match self {
+            Self::Reviews { limit } => return reviews(limit, connection, output).await,
+            Self::Pair(keys) => {
+                let request = v1::ExplainPairRequest { a: bytes(keys.a), b: bytes(keys.b) };
+                let pair = connection.client().await?.explain_pair(request).await?;
+                return output.answer(|| render::pair(&pair), || json::LinkedPair::from(pair.clone()));
+            }
+            Self::Link(said) => (said, LinkDecision::Same),
+            Self::Separate(said) => (said, LinkDecision::Different),
+            Self::Undo(said) => (said, LinkDecision::None),
+        };
+        let seen = |at: usize| said.seen.get(at).map(ToString::to_string).unwrap_or_default();
+        let request = v1::DecideRequest {
+            a: bytes(said.keys.a),
+            b: bytes(said.keys.b),
+            decision: decision.into(),
+            expected_version_a: seen(0),
+            expected_version_b: seen(1),
+            reason: said.reason,
+        };
+        let changed = connection.client().await?.decide(request).await?.changed;
+        output.answer(|| render::decided(decision, changed), || json::Decided { changed })
+    }
+}
+
+async fn reviews(limit: usize, connection: &Connection<'_>, output: &mut Output<'_>) -> Result<(), CliError> {
+    let client = connection.client().await?;
+    let (mut pairs, mut page_token, mut more) = (Vec::new(), Bytes::new(), true);
+    while more && pairs.len() < limit {
+        let page_size = PAGE.min((limit - pairs.len()) as u32);
+        let page = client.list_reviews(v1::ListReviewsRequest { page_size, page_token }).await?;
+        pairs.extend(page.pairs);
+        (more, page_token) = (!page.next_page_token.is_empty(), page.next_page_token);
+    }
+    output.answer(
+        || render::reviews(&pairs, more),
+        || json::Reviews { pairs: pairs.iter().cloned().map(json::LinkedPair::from).collect(), more },
+    )
+}
+
+fn bytes(key: RecordKey) -> Bytes {
+    Bytes::copy_from_slice(key.as_bytes())
+}

@@ -1,0 +1,91 @@
+//! Pairs of registrations as text.
+
+use std::fmt::Write;
+
+use model::body::LinkDecision;
+use wire::v1;
+
+use crate::json;
+use crate::output::{cell, table};
+use crate::text::{count, plain, time};
+
+pub(super) fn decided(decision: LinkDecision, changed: bool) -> String {
+    let said = match decision {
+        LinkDecision::Same => "one person",
+        LinkDecision::Different => "two persons",
+        _ => "taken back: the linker decides again",
+    };
+    let before = if changed { "" } else { " (said before; nothing was changed)" };
+    format!("{said}{before}")
+}
+
+pub(super) fn reviews(pairs: &[v1::LinkedPair], more: bool) -> String {
+    if pairs.is_empty() {
+        return "nothing waits for a human".to_owned();
+    }
+    let mut text = String::new();
+    for one in pairs {
+        text.push_str(&pair(one));
+        text.push('\n');
+    }
+    let rest = if more { "; there are more: --limit" } else { "" };
+    let _ = write!(text, "{}{rest}", count(pairs.len() as u64, "pair", "pairs"));
+    text
+}
+
+/// Both registrations side by side, and who decided what and why.
+pub(super) fn pair(pair: &v1::LinkedPair) -> String {
+    let pair = json::LinkedPair::from(pair.clone());
+    let mut text = String::new();
+    let mut shown =
+        table(&["key", "name", "sex", "born", "identifiers", "phones", "address", "institution", "version"]);
+    for one in &pair.registrations {
+        let held = &one.registration;
+        let all = |values: Vec<&str>| values.join(" ");
+        shown.add_row([
+            cell(&one.key),
+            cell(&held.name),
+            cell(&held.sex),
+            cell(&held.birth_date),
+            cell(all(held.identifiers.iter().map(|one| one.value.as_str()).collect())),
+            cell(all(held.phones.iter().map(String::as_str).collect())),
+            cell(all(held.addresses.iter().map(|one| one.text.as_str()).collect())),
+            cell(&held.institution_code),
+            cell(&one.version),
+        ]);
+    }
+    let _ = writeln!(text, "{shown}");
+    let now = if pair.one_person { "one person now" } else { "two persons now" };
+    let _ = writeln!(text, "{now}");
+    for link in &pair.links {
+        let _ = writeln!(text, "  {}", plain(&line(link)));
+        for field in &link.fields {
+            let _ =
+                writeln!(text, "    {:<11} {:<22} {:>+7.1} bits", field.comparison, field.level, field.bits);
+        }
+        for past in &link.past {
+            let human = if past.operator.is_empty() {
+                String::new()
+            } else {
+                format!(" by {}: {}", past.operator, past.reason)
+            };
+            let _ = writeln!(
+                text,
+                "    before: {} on {}{}",
+                past.decision,
+                time(past.recorded_ms),
+                plain(&human)
+            );
+        }
+    }
+    text
+}
+
+fn line(link: &json::HeldLink) -> String {
+    let doubt = if link.doubtful { ", doubtful" } else { "" };
+    let why = match link.layer {
+        "human" => format!("by {}: {}", link.operator, link.reason),
+        _ => format!("{} {:+.1} bits{doubt}, model {}", link.basis, link.bits, link.model),
+    };
+    format!("{} at {} on {}: {why}", link.decision, link.decided_by, time(link.recorded_ms))
+}
