@@ -3,10 +3,12 @@
 
 use std::time::Duration;
 
+use cli::CliError;
 use cli::client::Client;
-use model::body::{Address, Identifier, Registration};
+use model::body::{Address, Identifier, LinkDecision, Registration};
 use model::query::{LocalPatient, PatientBy, PatientQuery, Person, QueryContext, Reach};
 use tests::mesh::Mesh;
+use wire::v1;
 
 const LIMIT: Duration = Duration::from_secs(60);
 const SIBLING: &str = "530000/532900/532922";
@@ -116,7 +118,7 @@ async fn a_node_that_dies_after_the_acknowledgement_still_joins() {
     let sibling = SIBLING.parse().expect("a path");
     let (one, two) = (mesh.hospital(&mesh.here).await, mesh.hospital(&sibling).await);
     let prefecture = mesh.here.parent().expect("a parent");
-    let to_parent = |client: Client| client.with_durability(wire::v1::Durability::Parent);
+    let to_parent = |client: Client| client.with_durability(v1::Durability::Parent);
     to_parent(one.clone()).register(farmer("A1", "李国强")).await.expect("registered");
     to_parent(two.clone()).register(farmer("B1", "李囯强")).await.expect("registered");
     mesh.tree.kill(&prefecture).await.expect("killed");
@@ -128,4 +130,81 @@ async fn a_node_that_dies_after_the_acknowledgement_still_joins() {
     let linker = operator.status().await.expect("status").linker.expect("a linker");
     assert_eq!((linker.registrations, linker.persons, linker.links), (2, 1, 1));
     mesh.stop().await;
+}
+
+/// Key and version of a hospital's own registration.
+async fn own(hospital: &Client, local_id: &str) -> (bytes::Bytes, String) {
+    let persons = find(hospital, local_id, Reach::Local).await;
+    let all = persons.iter().flat_map(|person| &person.registrations);
+    let one = all.into_iter().find(|one| one.registration.local_id == local_id).expect("its own");
+    (bytes::Bytes::copy_from_slice(one.key.as_bytes()), one.version.to_string())
+}
+
+fn reason<T: std::fmt::Debug>(answer: Result<T, CliError>) -> String {
+    match answer {
+        Err(CliError::Refused(refusal)) => refusal.reason,
+        other => panic!("not refused: {other:?}"),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_an_operator_decides_counts_in_the_whole_tree() {
+    let mesh = start().await;
+    let sibling = SIBLING.parse().expect("a path");
+    let (one, two) = (mesh.hospital(&mesh.here).await, mesh.hospital(&sibling).await);
+    one.register(farmer("A1", "李国强")).await.expect("registered");
+    two.register(farmer("B1", "李国强")).await.expect("registered");
+    until("they are joined", async || person(&one, "A1", Reach::Local).await == ["A1", "B1"]).await;
+
+    let prefecture = mesh.here.parent().expect("a parent");
+    let operator = mesh.tree.operator(&prefecture).await.expect("an operator");
+    let ((a, version), (b, _)) = (own(&one, "A1").await, own(&two, "B1").await);
+    let say = |decision: LinkDecision, reason: &str| v1::DecideRequest {
+        a: a.clone(),
+        b: b.clone(),
+        decision: decision.into(),
+        reason: reason.into(),
+        ..v1::DecideRequest::default()
+    };
+    let below = mesh.tree.operator(&mesh.here).await.expect("an operator");
+    until("the county knows both", async || own_both(&below, &a, &b).await).await;
+    assert_eq!(reason(below.decide(say(LinkDecision::Different, "父子")).await), "ASK_ANOTHER_NODE");
+    assert_eq!(reason(one.decide(say(LinkDecision::Different, "父子")).await), "WRONG_ROLE");
+    assert_eq!(reason(operator.decide(say(LinkDecision::Different, " ")).await), "REASON_NEEDED");
+    let stale =
+        v1::DecideRequest { expected_version_a: "1.9.9".into(), ..say(LinkDecision::Different, "父子") };
+    assert_eq!(reason(operator.decide(stale).await), "CHANGED_MEANWHILE");
+    assert_eq!(person(&one, "A1", Reach::Tree).await, ["A1", "B1"], "nothing was changed");
+
+    // Two of one name who live together, after all.
+    let seen = v1::DecideRequest { expected_version_a: version, ..say(LinkDecision::Different, "父子") };
+    assert!(operator.decide(seen).await.expect("decided").changed);
+    for reach in [Reach::Tree, Reach::Local] {
+        until("two at the first", async || person(&one, "A1", reach).await == ["A1"]).await;
+        until("two at the second", async || person(&two, "B1", reach).await == ["B1"]).await;
+    }
+    // Registered again and again they stay two.
+    let changed = Registration { phones: vec!["13987650000".into()], ..farmer("B1", "李国强") };
+    two.register(changed).await.expect("registered");
+    two.register(farmer("B1", "李国强")).await.expect("registered");
+    let request = v1::ExplainPairRequest { a: a.clone(), b: b.clone() };
+    let pair = operator.explain_pair(request.clone()).await.expect("explained");
+    assert!(
+        !pair.one_person && pair.links.iter().any(|link| !link.weights.is_empty()),
+        "{}",
+        pair.links.len()
+    );
+    assert_eq!(person(&one, "A1", Reach::Tree).await, ["A1"]);
+
+    assert!(operator.decide(say(LinkDecision::None, "看错了")).await.expect("undone").changed);
+    for reach in [Reach::Tree, Reach::Local] {
+        until("one again", async || person(&one, "A1", reach).await == ["A1", "B1"]).await;
+    }
+    mesh.stop().await;
+}
+
+/// Whether a node can say something of both.
+async fn own_both(node: &Client, a: &bytes::Bytes, b: &bytes::Bytes) -> bool {
+    let request = v1::ExplainPairRequest { a: a.clone(), b: b.clone() };
+    node.explain_pair(request).await.is_ok_and(|pair| pair.registrations.len() == 2)
 }

@@ -307,7 +307,9 @@ async fn what_is_possible_waits_for_a_human_until_it_is_settled() {
     let pair = exchange.explain_pair(&operator, keys).await.unwrap();
     let human = pair.links.iter().find(|link| link.body.operator == "li.wei").unwrap();
     assert_eq!(human.body.past.iter().map(|past| past.reason.as_str()).collect::<Vec<_>>(), ["又名"]);
-    assert!(pair.links.iter().any(|link| link.weights.iter().any(|(comparison, ..)| comparison == "birth_date")));
+    assert!(
+        pair.links.iter().any(|link| link.weights.iter().any(|(comparison, ..)| comparison == "birth_date"))
+    );
     // It settles itself when the birth date becomes known.
     prefecture.comes(1, "B1", li("B1")).await;
     assert_eq!((waiting().await.len(), prefecture.persons(&[(0, "A1"), (1, "B1")]).len()), (0, 1));
