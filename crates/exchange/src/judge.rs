@@ -64,7 +64,7 @@ pub struct Judge {
     origin: OriginId,
     store: Store,
     directory: Directory,
-    scorer: Scorer,
+    scorer: Arc<Scorer>,
     status: Arc<Mutex<JudgeStatus>>,
     /// Position up to which everything is judged; none until it follows the log.
     judged: Arc<watch::Sender<Option<u64>>>,
@@ -115,7 +115,7 @@ impl Judge {
             origin: parts.node.origin,
             store: parts.store.clone(),
             directory: parts.directory.clone(),
-            scorer: Scorer::new(model),
+            scorer: Arc::new(Scorer::new(model)),
             status: Arc::new(Mutex::new(status)),
             judged: Arc::default(),
             waits_for_humans: Queue::default(),
@@ -180,7 +180,8 @@ impl Judge {
     ) -> Result<std::convert::Infallible, Stopped> {
         let (store, queue) = (self.store.clone(), self.waits_for_humans.clone());
         let view = self.directory.snapshot();
-        let mut desk = Desk::new((self.path.clone(), self.origin), store, view, self.scorer.clone(), queue);
+        let mut desk =
+            Desk::new((self.path.clone(), self.origin), store, view, (*self.scorer).clone(), queue);
         let mut reader = self.store.feed_reader(0);
         let mut slice = self.load(&mut desk, &mut reader).await?;
         let mut since_noted = 0;
@@ -200,7 +201,7 @@ impl Judge {
                 self.check_homes(moved || moves.has_changed().unwrap_or(false), homes)?;
                 self.meet_strangers(&mut desk).await?;
             }
-            slice = self.read(&mut reader)?;
+            slice = Self::read(&mut reader)?;
             let moved = moves.has_changed().unwrap_or(false);
             moves.mark_unchanged();
             self.check_homes(moved, homes)?;
@@ -230,7 +231,7 @@ impl Judge {
     async fn load(&self, desk: &mut Desk, reader: &mut store::FeedReader) -> Result<FeedSlice, Stopped> {
         let (noted, mut due) = (self.noted(), Vec::new());
         let slice = loop {
-            let slice = self.read(reader)?;
+            let slice = Self::read(reader)?;
             for record in &slice.records {
                 desk.load(record);
                 if slice.upto > noted && record.envelope().kind == Kind::Registration as u32 {
@@ -292,7 +293,7 @@ impl Judge {
         self.write(desk).await
     }
 
-    fn read(&self, reader: &mut store::FeedReader) -> Result<FeedSlice, ReadError> {
+    fn read(reader: &mut store::FeedReader) -> Result<FeedSlice, ReadError> {
         reader.next(SLICE_RECORDS, SLICE_BYTES, &|envelope| {
             envelope.kind == Kind::Registration as u32 || envelope.kind == Kind::Link as u32
         })

@@ -77,7 +77,7 @@ fn past(before: &Record, now: &PersonLink) -> Vec<PastDecision> {
     past.push(last);
     // The first one stays, of the others the latest.
     if past.len() > MAX_PAST {
-        past.drain(1..past.len() - MAX_PAST + 1);
+        past.drain(1..=past.len() - MAX_PAST);
     }
     past
 }

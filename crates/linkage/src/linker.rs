@@ -450,7 +450,7 @@ impl Linker {
         let features = &self.features[place as usize];
         let Some(name) = block::name_key(&features.name) else { return };
         let number = features.resident.as_ref().map(|number| block::hash(&number.digits));
-        for value in number.into_iter().chain(features.others.iter().map(|document| block::hash(document))) {
+        for value in number.into_iter().chain(features.others.iter().map(block::hash)) {
             let Some(names) = self.holders.get_mut(&value) else { continue };
             names.iter_mut().filter(|(known, _)| *known == name).for_each(|(_, count)| *count -= 1);
             names.retain(|(_, count)| *count > 0);

@@ -68,17 +68,13 @@ enum Act {
 fn name(person: Option<u8>, local_id: &str) -> String {
     const SURNAMES: [&str; 16] =
         ["赵", "钱", "孙", "李", "周", "吴", "郑", "王", "冯", "陈", "褚", "卫", "蒋", "沈", "韩", "杨"];
-    match person {
-        Some(person) => {
-            format!("{}小{}", SURNAMES[usize::from(person) % 16], SURNAMES[usize::from(person / 16) % 16])
-        }
-        None => {
-            let hash = Sha256::digest(local_id);
-            let rare =
-                |at: usize| char::from_u32(0x4E00 + u32::from(hash[at]) * 64 + u32::from(hash[at + 1]) % 64);
-            [0, 2, 4].into_iter().filter_map(rare).collect()
-        }
+    if let Some(person) = person {
+        let (one, other) = (usize::from(person) % 16, usize::from(person / 16) % 16);
+        return format!("{}小{}", SURNAMES[one], SURNAMES[other]);
     }
+    let hash = Sha256::digest(local_id);
+    let rare = |at: usize| char::from_u32(0x4E00 + u32::from(hash[at]) * 64 + u32::from(hash[at + 1]) % 64);
+    [0, 2, 4].into_iter().filter_map(rare).collect()
 }
 
 impl Hospital {

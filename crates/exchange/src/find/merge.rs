@@ -24,8 +24,9 @@ impl Exchange {
             above.iter().flat_map(|person| &person.registrations).map(|one| one.key).collect();
         if !truncated {
             // What came down once and is not told above any more is another person's by now.
-            here.iter_mut()
-                .for_each(|group| group.retain(|key, one| self.is_own(&one.node_path) || told.contains(key)));
+            for group in &mut here {
+                group.retain(|key, one| self.is_own(&one.node_path) || told.contains(key));
+            }
         }
         let mut merged = Groups::new();
         for person in above {

@@ -30,16 +30,16 @@ impl Graph {
         let before = self.joined(&a, &b);
         let all = self.pairs.entry((a.key, b.key)).or_default();
         let noted = Noted { decided, depth };
-        match all.iter_mut().find(|one| one.decided.by == decided.by && one.decided.layer == decided.layer) {
-            Some(known) => *known = noted,
-            None => {
-                all.push(noted);
-                self.about.insert(link, (a.key, b.key));
-                for (one, other) in [(a.key, b.key), (b.key, a.key)] {
-                    let others = self.others.entry(one).or_default();
-                    if !others.contains(&other) {
-                        others.push(other);
-                    }
+        let same = |one: &&mut Noted| one.decided.by == decided.by && one.decided.layer == decided.layer;
+        if let Some(known) = all.iter_mut().find(same) {
+            *known = noted;
+        } else {
+            all.push(noted);
+            self.about.insert(link, (a.key, b.key));
+            for (one, other) in [(a.key, b.key), (b.key, a.key)] {
+                let others = self.others.entry(one).or_default();
+                if !others.contains(&other) {
+                    others.push(other);
                 }
             }
         }

@@ -1,12 +1,12 @@
 //! What goes to a child because of links: the links themselves, whom they join and whom they part.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use model::person_link::Decided;
 use model::{Record, RecordKey};
 use store::{ReadError, Store};
 
-use super::{Selected, Selection, is_told};
+use super::{Selected, Selection};
 use crate::DirectoryView;
 
 /// The living registrations that a link is about; none if it is no link, or one of them is not held.
@@ -68,6 +68,8 @@ impl Selection {
     ) -> Result<Vec<Record>, ReadError> {
         let members: HashSet<RecordKey> = person.iter().map(Record::key).collect();
         let mut met: HashSet<RecordKey> = HashSet::new();
+        // Of the others it is asked once whether they are of concern.
+        let mut others: HashMap<RecordKey, bool> = HashMap::new();
         let mut told = Vec::new();
         for member in person {
             for link in self.interest.links(&member.key())? {
@@ -75,8 +77,23 @@ impl Selection {
                 if !met.insert(link.key()) {
                     continue;
                 }
-                let within = members.contains(&decided.a.key) && members.contains(&decided.b.key);
-                if within || is_told(&link, &self.child, &*self.interest, view, store)? {
+                let other = decided.other(&member.key()).key;
+                let concerns = match others.get(&other) {
+                    _ if members.contains(&other) => true,
+                    Some(known) => *known,
+                    None => {
+                        let living = store.get(&other)?.filter(|record| !record.envelope().tombstone);
+                        let concerns = match living {
+                            Some(living) => {
+                                self.is_of_subtree(&living, view) || self.is_of_concern(&living, view)?
+                            }
+                            None => false,
+                        };
+                        others.insert(other, concerns);
+                        concerns
+                    }
+                };
+                if concerns {
                     told.push(link);
                 }
             }
