@@ -153,9 +153,8 @@ impl Writer {
         let local_id = format!("W{}-{patient}", self.number);
         let registration = Registration {
             local_id: local_id.clone(),
-            name: "测试·人".into(),
+            name: crate::name_of(&format!("{}{local_id}", self.code)),
             sex: "1".into(),
-            birth_date: "1980-01-01".into(),
             contacts: vec![model::body::Contact { name: marker.into(), ..Default::default() }],
             ..Default::default()
         };

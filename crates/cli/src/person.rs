@@ -18,19 +18,20 @@ const PAGE: u32 = 100;
 /// Arguments of `person`.
 #[derive(Debug, Clone, clap::Subcommand)]
 pub enum Person {
-    /// Lists pairs of registrations that a human should look at, each with why.
+    /// Lists pairs of registrations that a human should look at, each with why: two persons who may be one (`possible`), and one
+    /// person whose link is in doubt (`doubtful`).
     Reviews {
         /// Most pairs.
-        #[arg(long, default_value_t = 20)]
-        limit: usize,
+        #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..))]
+        limit: u32,
     },
     /// Shows two registrations, and what was decided about them.
     Pair(Keys),
     /// Says that two registrations are one person.
     Link(Say),
-    /// Says that two registrations are two persons. They are never joined again unless this is taken back.
+    /// Says that two registrations are two persons. No linker joins them again, and no operator, unless this is taken back.
     Separate(Say),
-    /// Takes back what an operator of this node said of two registrations.
+    /// Takes back what an operator of this node said of two registrations; ask the node where it was said.
     Undo(Say),
 }
 
@@ -64,7 +65,7 @@ impl Person {
         output: &mut Output<'_>,
     ) -> Result<(), CliError> {
         let (said, decision) = match self {
-            Self::Reviews { limit } => return reviews(limit, connection, output).await,
+            Self::Reviews { limit } => return reviews(limit as usize, connection, output).await,
             Self::Pair(keys) => {
                 let request = v1::ExplainPairRequest { a: bytes(keys.a), b: bytes(keys.b) };
                 let pair = connection.client().await?.explain_pair(request).await?;

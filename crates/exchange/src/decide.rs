@@ -77,12 +77,7 @@ impl Exchange {
             return Err(ExchangeError::denied("WRONG_ROLE", "only an operator decides who is one person"));
         };
         let reason = request.reason.trim();
-        if reason.is_empty() || reason.chars().count() > MAX_REASON {
-            return Err(ExchangeError::unusable(
-                "REASON_NEEDED",
-                format!("a decision needs a reason of 1 to {MAX_REASON} characters"),
-            ));
-        }
+        check_reason(reason)?;
         let [mut a, mut b] = request.pair;
         let [mut seen_a, mut seen_b] = request.expected;
         if a == b {
@@ -93,6 +88,7 @@ impl Exchange {
         }
         let (one, two) = (self.seen(&a, seen_a)?, self.seen(&b, seen_b)?);
         self.may_decide(&one, &two)?;
+        self.agrees_with_humans(request.say, &one, &two)?;
         let decision = match request.say {
             Say::Same => LinkDecision::Same,
             Say::Different => LinkDecision::Different,
@@ -116,10 +112,7 @@ impl Exchange {
             said.filter(|said| said.a.born_ms == one.body.born_ms && said.b.born_ms == two.body.born_ms);
         if said.map_or(LinkDecision::None, |said| said.decision) == decision {
             return match (request.say, said) {
-                (Say::Nothing, None) => Err(ExchangeError::not_found(
-                    "NOTHING_TO_UNDO",
-                    "no operator of this node has decided about these two; undo a decision at the node that made it",
-                )),
+                (Say::Nothing, _) => Err(self.nothing_to_undo([a, b])?),
                 _ => Ok(false),
             };
         }
@@ -131,8 +124,12 @@ impl Exchange {
     pub async fn explain_pair(&self, caller: &Caller, pair: [RecordKey; 2]) -> Result<Pair, ExchangeError> {
         let _permit = permit(caller, Action::Review, &self.parts.node.path)?;
         self.judge.catch_up().await;
-        self.pair(pair)?.ok_or_else(|| {
-            ExchangeError::not_found("NO_LINK", "nothing was decided about these two registrations here")
+        let said = self.pair(pair)?.filter(|pair| pair.one_person || !pair.links.is_empty());
+        said.ok_or_else(|| {
+            ExchangeError::not_found(
+                "NO_LINK",
+                "nothing was decided here about these two registrations, and they are not one person",
+            )
         })
     }
 
@@ -177,9 +174,6 @@ impl Exchange {
                 links.push(HeldLink { body, by, version, recorded_ms, weights });
             }
         }
-        if links.is_empty() {
-            return Ok(None);
-        }
         let (mut walk, mut registrations, mut one_person) = (self.persons.walk(), Vec::new(), false);
         for (key, other) in [(a, b), (b, a)] {
             if let Some(member) = walk.registration(&key)? {
@@ -204,6 +198,48 @@ impl Exchange {
         Ok(member)
     }
 
+    /// Refuses what would contradict other decisions of humans: it would have no effect, or undo theirs without a word.
+    fn agrees_with_humans(&self, say: Say, one: &Member, two: &Member) -> Result<(), ExchangeError> {
+        let keys =
+            |members: Vec<Member>| members.into_iter().map(|member| member.record.key()).collect::<Vec<_>>();
+        let (a, b) = (one.record.key(), two.record.key());
+        let mut walk = self.persons.walk();
+        let (of_a, of_b) = (keys(walk.by_humans(one, &b)?), keys(walk.by_humans(two, &a)?));
+        match say {
+            Say::Different if of_a.contains(&b) => Err(ExchangeError::conflict(
+                "JOINED_BY_OPERATORS",
+                "operators joined these two through other registrations: undo one of those decisions first",
+            )),
+            Say::Same => {
+                for key in &of_a {
+                    let apart = walk.held_apart_by_humans(key, &of_b)?;
+                    if let Some(other) = apart.filter(|other| (*key, *other) != (a, b)) {
+                        return Err(ExchangeError::conflict(
+                            "SEPARATED_BY_OPERATORS",
+                            format!(
+                                "this would join {key} and {other}, which an operator separated: undo that first"
+                            ),
+                        ));
+                    }
+                }
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Where somebody could undo something.
+    fn nothing_to_undo(&self, pair: [RecordKey; 2]) -> Result<ExchangeError, ExchangeError> {
+        let links = self.pair(pair)?.map(|pair| pair.links).unwrap_or_default();
+        let human = |link: &&HeldLink| {
+            link.body.layer() == LinkLayer::Human && link.body.decision() != LinkDecision::None
+        };
+        let by: Vec<String> = links.iter().filter(human).map(|link| link.by.clone()).collect();
+        let rest = if by.is_empty() { String::new() } else { format!("; undo it at {}", by.join(", ")) };
+        let message = format!("no decision of an operator of this node about these two stands{rest}");
+        Ok(ExchangeError::not_found("NOTHING_TO_UNDO", message))
+    }
+
     /// Whether this node is the lowest one above both, or one above that.
     fn may_decide(&self, one: &Member, two: &Member) -> Result<(), ExchangeError> {
         let path = |record: &Record| self.parts.directory.writer_path(&record.envelope().origin);
@@ -220,6 +256,19 @@ impl Exchange {
             )),
         }
     }
+}
+
+fn check_reason(reason: &str) -> Result<(), ExchangeError> {
+    if reason.is_empty() {
+        return Err(ExchangeError::unusable("REASON_NEEDED", "a decision needs a reason"));
+    }
+    if reason.chars().count() > MAX_REASON || reason.chars().any(char::is_control) {
+        return Err(ExchangeError::unusable(
+            "REASON_FORM",
+            format!("a reason is one line of at most {MAX_REASON} characters"),
+        ));
+    }
+    Ok(())
 }
 
 /// Whether a human should still look at a pair.

@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use model::body::{Kind, Registration};
+use model::body::{Kind, LinkLayer, Registration};
 use model::person::same_by_resident_id;
 use model::person_link::{Decided, End, joined};
 use model::{Record, RecordKey};
@@ -154,6 +154,46 @@ impl Walk<'_> {
         Ok(found)
     }
 
+    /// The registrations that humans joined with one, itself first, but for what they said of it and `but`.
+    pub fn by_humans(&mut self, start: &Member, but: &RecordKey) -> Result<Vec<Member>, ReadError> {
+        let first = start.record.key();
+        let mut members = vec![start.clone()];
+        let mut at = 0;
+        while let Some(member) = members.get(at).cloned() {
+            at += 1;
+            let key = member.record.key();
+            for (other, pair) in self.opinions(&key)? {
+                let direct = (key == first && other == *but) || (key == *but && other == first);
+                let known = members.iter().any(|known| known.record.key() == other);
+                let Some(living) = self.registration(&other)? else { continue };
+                if !direct
+                    && !known
+                    && said_by_humans(&pair, &member, &living) == Some(true)
+                    && members.len() < MAX_PERSON
+                {
+                    members.push(living);
+                }
+            }
+        }
+        Ok(members)
+    }
+
+    /// One of these registrations that a human separated from this one.
+    pub fn held_apart_by_humans(
+        &mut self,
+        key: &RecordKey,
+        from: &[RecordKey],
+    ) -> Result<Option<RecordKey>, ReadError> {
+        let Some(this) = self.registration(key)? else { return Ok(None) };
+        for (other, pair) in self.opinions(key)? {
+            let Some(living) = self.registration(&other)?.filter(|_| from.contains(&other)) else { continue };
+            if said_by_humans(&pair, &this, &living) == Some(false) {
+                return Ok(Some(other));
+            }
+        }
+        Ok(None)
+    }
+
     fn opinions(&self, of: &RecordKey) -> Result<Opinions, ReadError> {
         let mut opinions = Opinions::new();
         for record in self.persons.links(of)? {
@@ -185,6 +225,15 @@ impl Walk<'_> {
         }
         Ok(keys)
     }
+}
+
+/// What humans say of two registrations in the lives that they live.
+fn said_by_humans(pair: &[(Decided, usize)], one: &Member, other: &Member) -> Option<bool> {
+    let (a, b) = (one.end(), other.end());
+    let humans = pair.iter().filter(|(decided, _)| {
+        decided.layer == LinkLayer::Human && *decided.other(&b.key) == a && *decided.other(&a.key) == b
+    });
+    joined(humans.map(|(decided, depth)| (decided, *depth)))
 }
 
 impl Interest for Persons {

@@ -566,7 +566,8 @@ fn is_supported(levels: &Levels) -> bool {
             || levels[field::IDENTIFIER] == IdentifierLevel::DocumentSlip as u8,
         agrees(field::NAME, NameLevel::Transcription as u8)
             || levels[field::NAME] == NameLevel::NewbornSameMother as u8,
-        agrees(field::BIRTH, BirthLevel::Weeks as u8),
+        // A year alone is a person in sixty.
+        agrees(field::BIRTH, BirthLevel::Weeks as u8) && levels[field::BIRTH] != BirthLevel::YearOnly as u8,
         agrees(field::PHONE, PhoneLevel::OneSlip as u8),
         agrees(field::ADDRESS, AddressLevel::OtherHouse as u8),
         agrees(field::CONTACT, ContactLevel::Same as u8),

@@ -166,6 +166,7 @@ fn node_status(status: NodeState) -> v1::NodeStatus {
             refused: linker.refused,
             held_up: linker.held_up,
             model: linker.model,
+            reviews: linker.reviews,
         }),
     }
 }

@@ -72,9 +72,7 @@ fn name(person: Option<u8>, local_id: &str) -> String {
         let (one, other) = (usize::from(person) % 16, usize::from(person / 16) % 16);
         return format!("{}小{}", SURNAMES[one], SURNAMES[other]);
     }
-    let hash = Sha256::digest(local_id);
-    let rare = |at: usize| char::from_u32(0x4E00 + u32::from(hash[at]) * 64 + u32::from(hash[at + 1]) % 64);
-    [0, 2, 4].into_iter().filter_map(rare).collect()
+    crate::name_of(local_id)
 }
 
 impl Hospital {

@@ -43,6 +43,7 @@ pub(crate) struct Linker {
     pub refused: u64,
     pub held_up: String,
     pub model: String,
+    pub reviews: u64,
 }
 
 #[derive(Serialize)]
@@ -159,6 +160,7 @@ impl From<v1::LinkerStatus> for Linker {
             refused: linker.refused,
             held_up: linker.held_up,
             model: linker.model,
+            reviews: linker.reviews,
         }
     }
 }

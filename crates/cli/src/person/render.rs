@@ -56,9 +56,15 @@ pub(super) fn pair(pair: &v1::LinkedPair) -> String {
     }
     let _ = writeln!(text, "{shown}");
     let now = if pair.one_person { "one person now" } else { "two persons now" };
-    let _ = writeln!(text, "{now}");
+    let through = if pair.one_person && pair.links.is_empty() { ", through other registrations" } else { "" };
+    let _ = writeln!(text, "{now}{through}");
     for link in &pair.links {
         let _ = writeln!(text, "  {}", plain(&line(link)));
+        if !link.fields.is_empty() {
+            let told: f64 = link.fields.iter().map(|field| field.bits).sum();
+            let _ =
+                writeln!(text, "    {:<34} {:>+7.1} bits", "how often such pairs are met", link.bits - told);
+        }
         for field in &link.fields {
             let _ =
                 writeln!(text, "    {:<11} {:<22} {:>+7.1} bits", field.comparison, field.level, field.bits);
@@ -82,10 +88,11 @@ pub(super) fn pair(pair: &v1::LinkedPair) -> String {
 }
 
 fn line(link: &json::HeldLink) -> String {
+    let decision = if link.decision == "none" { "taken back" } else { link.decision };
     let doubt = if link.doubtful { ", doubtful" } else { "" };
     let why = match link.layer {
         "human" => format!("by {}: {}", link.operator, link.reason),
         _ => format!("{} {:+.1} bits{doubt}, model {}", link.basis, link.bits, link.model),
     };
-    format!("{} at {} on {}: {why}", link.decision, link.decided_by, time(link.recorded_ms))
+    format!("{decision} at {} on {}: {why}", link.decided_by, time(link.recorded_ms))
 }

@@ -141,7 +141,11 @@ fn persons_line(status: &Status) -> Option<(&'static str, String)> {
         0 => String::new(),
         refused => format!("; {refused} joins refused: more than 256 registrations of one person"),
     };
-    Some(("persons", format!("{persons}; {now}; model {}{refused}", linker.model)))
+    let reviews = match linker.reviews {
+        0 => String::new(),
+        reviews => format!("; {reviews} to look at (person reviews)"),
+    };
+    Some(("persons", format!("{persons}; {now}{reviews}; model {}{refused}", linker.model)))
 }
 
 /// Nothing to say of a log that has nothing superseded and never had.

@@ -280,7 +280,8 @@ async fn what_is_possible_waits_for_a_human_until_it_is_settled() {
 
     let refusals = [
         (say(crate::Say::Same, "  "), "REASON_NEEDED"),
-        (say(crate::Say::Same, &"长".repeat(257)), "REASON_NEEDED"),
+        (say(crate::Say::Same, &"长".repeat(257)), "REASON_FORM"),
+        (say(crate::Say::Same, "两\n行"), "REASON_FORM"),
         (crate::Decide { pair: [keys[0]; 2], ..same() }, "ONE_REGISTRATION"),
         (crate::Decide { pair: [keys[0], RecordKey([9; 16])], ..same() }, "UNKNOWN_REGISTRATION"),
         (
@@ -345,4 +346,42 @@ async fn whom_a_human_separated_nobody_joins_again() {
         let together = |person: &BTreeSet<String>| person.contains("A1") && person.contains("B1");
         assert!(!persons.iter().any(together), "{persons:?}");
     }
+}
+
+#[tokio::test]
+async fn humans_do_not_contradict_each_other_without_a_word() {
+    let mut prefecture = Prefecture::start(&Memory::new(1), 1).await;
+    // Three who have nothing to do with each other.
+    let all = [(0, "A1", "段小芳"), (0, "A2", "阿依木"), (1, "B1", "和顺昌")];
+    for (county, id, name) in all {
+        let body = Registration { phones: Vec::new(), ..person(id, name, "", "") };
+        prefecture.comes(county, id, Some(body)).await;
+    }
+    let operator = crate::Caller {
+        path: "530000/532900".parse().unwrap(),
+        role: crate::Role::Operator { name: "li.wei".into() },
+    };
+    let key = |at: usize| RecordKey::of(1, HOSPITALS[all[at].0], RecordId::of(&[b"", all[at].1.as_bytes()]));
+    let exchange = prefecture.exchange.clone();
+    let decide = async |one: usize, other: usize, say| {
+        let request = crate::Decide {
+            pair: [key(one), key(other)],
+            say,
+            reason: "核对".into(),
+            expected: [None, None],
+        };
+        exchange.decide(&operator, request).await.map_err(|error| error.reason().to_owned())
+    };
+    let ids = all.map(|(county, id, _)| (county, id));
+    assert_eq!(decide(0, 2, crate::Say::Same).await, Ok(true));
+    assert_eq!(decide(1, 2, crate::Say::Same).await, Ok(true));
+    assert_eq!(decide(0, 1, crate::Say::Different).await, Err("JOINED_BY_OPERATORS".into()));
+    assert_eq!(prefecture.persons(&ids).len(), 1);
+    assert_eq!(decide(1, 2, crate::Say::Nothing).await, Ok(true));
+    assert_eq!(decide(0, 1, crate::Say::Different).await, Ok(true));
+    assert_eq!(decide(1, 2, crate::Say::Same).await, Err("SEPARATED_BY_OPERATORS".into()));
+    assert_eq!(decide(0, 1, crate::Say::Same).await, Ok(true), "the same pair may be decided anew");
+    assert_eq!(decide(1, 2, crate::Say::Same).await, Ok(true));
+    prefecture.quiet().await;
+    assert_eq!(prefecture.persons(&ids).len(), 1);
 }
