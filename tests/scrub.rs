@@ -40,9 +40,8 @@ fn by_local_id(node: &NodePath, at: usize) -> PatientBy {
 fn patient(at: usize) -> Registration {
     Registration {
         local_id: local_id(at),
-        name: "段·金花".into(),
+        name: tests::name_of(&local_id(at)),
         sex: "2".into(),
-        birth_date: "1987-05-01".into(),
         identifiers: vec![Identifier {
             r#type: "03".into(),
             value: format!("E{at:07}"),

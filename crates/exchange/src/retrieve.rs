@@ -24,6 +24,7 @@ impl Exchange {
     ) -> Result<Content, ExchangeError> {
         let _permit = permit(caller, Action::Retrieve, &self.parts.node.path)?;
         self.take_context(caller, &mut query.context)?;
+        let from_above = caller.role == Role::Node && caller.path.is_parent_of(&self.parts.node.path);
         let held = match self.parts.store.get(&query.key)? {
             Some(record)
                 if record.envelope().kind == Kind::DocumentEntry as u32 && !record.envelope().tombstone =>
@@ -40,7 +41,9 @@ impl Exchange {
             && let Ok(custodian) = OriginId::try_from(&entry.custodian[..])
         {
             let own = self.parts.node.origin;
-            let stands_for = !query.as_filed && self.custodian_now(entry) == Some(own);
+            // Who stands for whom is known above first.
+            let told = from_above && query.custodian_path.as_ref() == Some(&self.parts.node.path);
+            let stands_for = !query.as_filed && (told || self.custodian_now(entry) == Some(own));
             if custodian == own || stands_for && self.is_here(entry).await? {
                 return self.content_here(entry.clone(), query.offset);
             }
@@ -53,6 +56,7 @@ impl Exchange {
             let named = named.and_then(|custodian| self.parts.directory.path_of(&custodian));
             named.or_else(|| self.custodian_path(entry).parse().ok())
         });
+        let known = known.filter(|target| !from_above || self.parts.node.path.contains(target));
         let target: NodePath = known.or_else(|| query.custodian_path.clone()).ok_or_else(|| {
             ExchangeError::not_found(
                 "UNKNOWN_DOCUMENT",
@@ -60,6 +64,7 @@ impl Exchange {
             )
         })?;
         let hop = self.hop_towards(caller, &target)?;
+        query.custodian_path = Some(target.clone());
         let offset = query.offset;
         let content = self
             .parts

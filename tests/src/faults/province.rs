@@ -219,9 +219,8 @@ async fn register_one(client: &Client, number: usize) -> Result<(String, Acknowl
     let (local_id, marker) = (local_id(number), format!("own-{number}"));
     let registration = Registration {
         local_id: local_id.clone(),
-        name: "测试·人".into(),
+        name: crate::name_of(&marker),
         sex: "1".into(),
-        birth_date: "1980-01-01".into(),
         // What a compressor cannot make smaller, as a real registration has much of: a thin line is to be felt.
         identifiers: (0..IDENTIFIERS).map(|at| identifier(number, at)).collect(),
         contacts: vec![Contact { name: marker.clone(), ..Default::default() }],

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use bytes::Bytes;
-use model::body::{Flow, Identifier, LinkDecision, PersonLink, Registration};
+use model::body::{Flow, Identifier, LinkDecision, PastDecision, PersonLink, Registration};
 use model::record::Unsigned;
 use model::{EpochId, Record, RecordId, RecordKey, SigningKey, Version};
 use prost::Message;
@@ -129,12 +129,12 @@ fn person(local_id: &str, name: &str, birth_date: &str, phone: &str) -> Registra
     }
 }
 
-fn li(local_id: &str) -> Option<Registration> {
-    Some(person(local_id, "李国强", "1967-11-23", "13987654321"))
+fn li(local_id: &str) -> Registration {
+    person(local_id, "李国强", "1967-11-23", "13987654321")
 }
 
-fn he(local_id: &str) -> Option<Registration> {
-    Some(person(local_id, "和顺昌", "1949-03-30", "15812345678"))
+fn he(local_id: &str) -> Registration {
+    person(local_id, "和顺昌", "1949-03-30", "15812345678")
 }
 
 fn sets(of: &[&[&str]]) -> BTreeSet<BTreeSet<String>> {
@@ -144,11 +144,11 @@ fn sets(of: &[&[&str]]) -> BTreeSet<BTreeSet<String>> {
 #[tokio::test]
 async fn pairs_across_counties_are_this_nodes_to_judge_and_others_are_not() {
     let mut prefecture = Prefecture::start(&Memory::new(1), 1).await;
-    prefecture.comes(0, "A1", li("A1")).await;
-    prefecture.comes(0, "A2", li("A2")).await;
+    prefecture.comes(0, "A1", Some(li("A1"))).await;
+    prefecture.comes(0, "A2", Some(li("A2"))).await;
     assert_eq!(prefecture.links().len(), 0, "both are one county's");
-    prefecture.comes(1, "B1", li("B1")).await;
-    prefecture.comes(1, "B2", he("B2")).await;
+    prefecture.comes(1, "B1", Some(li("B1"))).await;
+    prefecture.comes(1, "B2", Some(he("B2"))).await;
     let all = [(0, "A1"), (0, "A2"), (1, "B1"), (1, "B2")];
     assert_eq!(prefecture.persons(&all), sets(&[&["A1", "A2", "B1"], &["B2"]]));
     assert_eq!(prefecture.links().len(), 2, "the new one with each that its county has not joined yet");
@@ -163,8 +163,8 @@ async fn pairs_across_counties_are_this_nodes_to_judge_and_others_are_not() {
 async fn a_restart_writes_nothing_and_joins_what_came_meanwhile() {
     let disk = Memory::new(1);
     let mut before = Prefecture::start(&disk, 1).await;
-    before.comes(0, "A1", li("A1")).await;
-    before.comes(1, "B1", li("B1")).await;
+    before.comes(0, "A1", Some(li("A1"))).await;
+    before.comes(1, "B1", Some(li("B1"))).await;
     let links = before.links();
     assert_eq!(links.len(), 1);
     // From the first position, and from one that was noted.
@@ -176,7 +176,7 @@ async fn a_restart_writes_nothing_and_joins_what_came_meanwhile() {
         again.exchange.judge().note(again.store.head()).await.unwrap();
     }
     let mut last = Prefecture::start(&disk, 4).await;
-    last.comes(0, "A2", li("A2")).await;
+    last.comes(0, "A2", Some(li("A2"))).await;
     assert_eq!(last.persons(&[(0, "A1"), (0, "A2"), (1, "B1")]), sets(&[&["A1", "A2", "B1"]]));
     assert_eq!(last.status().written, 1, "with the one of the other county");
 }
@@ -186,20 +186,20 @@ async fn whoever_turns_out_to_be_somebody_else_leaves_and_the_others_stay() {
     let mut prefecture = Prefecture::start(&Memory::new(1), 1).await;
     let all = [(0, "A1"), (1, "B1"), (1, "B2"), (1, "B3")];
     // Everybody is linked to A1, the only one of its county.
-    prefecture.comes(0, "A1", li("A1")).await;
+    prefecture.comes(0, "A1", Some(li("A1"))).await;
     for id in ["B1", "B2", "B3"] {
-        prefecture.comes(1, id, li(id)).await;
+        prefecture.comes(1, id, Some(li(id))).await;
     }
     assert_eq!(prefecture.persons(&all), sets(&[&["A1", "B1", "B2", "B3"]]));
-    prefecture.comes(0, "A1", he("A1")).await;
+    prefecture.comes(0, "A1", Some(he("A1"))).await;
     assert_eq!(prefecture.persons(&[(0, "A1")]), sets(&[&["A1"]]), "the links are taken back");
     let decisions: Vec<LinkDecision> = prefecture.links().iter().map(PersonLink::decision).collect();
     assert!(decisions.iter().all(|decision| *decision == LinkDecision::None), "{decisions:?}");
     // And it was a mistake.
-    prefecture.comes(0, "A1", li("A1")).await;
+    prefecture.comes(0, "A1", Some(li("A1"))).await;
     assert_eq!(prefecture.persons(&all), sets(&[&["A1", "B1", "B2", "B3"]]));
     let link = &prefecture.links()[0];
-    let past: Vec<LinkDecision> = link.past.iter().map(|past| past.decision()).collect();
+    let past: Vec<LinkDecision> = link.past.iter().map(PastDecision::decision).collect();
     assert_eq!(past, [LinkDecision::Same, LinkDecision::None], "what was decided before stays known");
 }
 
@@ -207,17 +207,17 @@ async fn whoever_turns_out_to_be_somebody_else_leaves_and_the_others_stay() {
 async fn links_that_were_held_together_by_one_that_leaves_are_made_anew() {
     let mut prefecture = Prefecture::start(&Memory::new(1), 1).await;
     let all = [(0, "A1"), (0, "A2"), (1, "B1")];
-    prefecture.comes(0, "A1", li("A1")).await;
-    prefecture.comes(1, "B1", li("B1")).await;
-    prefecture.comes(0, "A2", li("A2")).await;
+    prefecture.comes(0, "A1", Some(li("A1"))).await;
+    prefecture.comes(1, "B1", Some(li("B1"))).await;
+    prefecture.comes(0, "A2", Some(li("A2"))).await;
     assert_eq!(prefecture.persons(&all), sets(&[&["A1", "A2", "B1"]]));
-    for gone in [None, he("B1")] {
+    for gone in [None, Some(he("B1"))] {
         prefecture.comes(1, "B1", gone).await;
-        prefecture.comes(1, "B2", li("B2")).await;
+        prefecture.comes(1, "B2", Some(li("B2"))).await;
         let rest = [(0, "A1"), (0, "A2"), (1, "B2")];
         assert_eq!(prefecture.persons(&rest), sets(&[&["A1", "A2", "B2"]]));
         prefecture.comes(1, "B2", None).await;
-        prefecture.comes(1, "B1", li("B1")).await;
+        prefecture.comes(1, "B1", Some(li("B1"))).await;
         assert_eq!(prefecture.persons(&all), sets(&[&["A1", "A2", "B1"]]));
     }
 }
@@ -225,11 +225,11 @@ async fn links_that_were_held_together_by_one_that_leaves_are_made_anew() {
 #[tokio::test]
 async fn a_local_id_that_is_given_to_somebody_else_inherits_no_links() {
     let mut prefecture = Prefecture::start(&Memory::new(1), 1).await;
-    prefecture.comes(0, "A1", li("A1")).await;
-    prefecture.comes(1, "B1", li("B1")).await;
+    prefecture.comes(0, "A1", Some(li("A1"))).await;
+    prefecture.comes(1, "B1", Some(li("B1"))).await;
     assert_eq!(prefecture.persons(&[(0, "A1"), (1, "B1")]), sets(&[&["A1", "B1"]]));
     prefecture.comes(1, "B1", None).await;
-    let later = Registration { born_ms: 1_790_000_000_000, ..he("B1").unwrap() };
+    let later = Registration { born_ms: 1_790_000_000_000, ..he("B1") };
     prefecture.comes(1, "B1", Some(later)).await;
     assert_eq!(prefecture.persons(&[(0, "A1"), (1, "B1")]), sets(&[&["A1"], &["B1"]]));
     assert_eq!(prefecture.status().persons, 2);
@@ -257,15 +257,15 @@ async fn many_who_share_a_name_are_nobody_and_many_visits_are_one_person_up_to_t
     let status = prefecture.status();
     assert!(status.refused > 0, "{status:?}");
     let links = prefecture.links().len();
-    assert!(links >= 255 && links <= 400, "{links} links");
+    assert!((255..=400).contains(&links), "{links} links");
     assert!(status.persons > 601 && status.persons < 600 + 400, "{status:?}");
 }
 
 #[tokio::test]
 async fn what_is_possible_waits_for_a_human_until_it_is_settled() {
     let mut prefecture = Prefecture::start(&Memory::new(1), 1).await;
-    prefecture.comes(0, "A1", li("A1")).await;
-    let uncertain = Registration { birth_date: "1967".into(), phones: Vec::new(), ..li("B1").unwrap() };
+    prefecture.comes(0, "A1", Some(li("A1"))).await;
+    let uncertain = Registration { birth_date: "1967".into(), phones: Vec::new(), ..li("B1") };
     prefecture.comes(1, "B1", Some(uncertain)).await;
     let caller = |role| crate::Caller { path: "530000/532900".parse().unwrap(), role };
     let operator = caller(crate::Role::Operator { name: "li.wei".into() });
@@ -312,15 +312,15 @@ async fn what_is_possible_waits_for_a_human_until_it_is_settled() {
         pair.links.iter().any(|link| link.weights.iter().any(|(comparison, ..)| comparison == "birth_date"))
     );
     // It settles itself when the birth date becomes known.
-    prefecture.comes(1, "B1", li("B1")).await;
+    prefecture.comes(1, "B1", Some(li("B1"))).await;
     assert_eq!((waiting().await.len(), prefecture.persons(&[(0, "A1"), (1, "B1")]).len()), (0, 1));
 }
 
 #[tokio::test]
 async fn whom_a_human_separated_nobody_joins_again() {
     let mut prefecture = Prefecture::start(&Memory::new(1), 1).await;
-    prefecture.comes(0, "A1", li("A1")).await;
-    prefecture.comes(1, "B1", li("B1")).await;
+    prefecture.comes(0, "A1", Some(li("A1"))).await;
+    prefecture.comes(1, "B1", Some(li("B1"))).await;
     let operator = crate::Caller {
         path: "530000/532900".parse().unwrap(),
         role: crate::Role::Operator { name: "li.wei".into() },
@@ -333,10 +333,10 @@ async fn whom_a_human_separated_nobody_joins_again() {
     prefecture.quiet().await;
     // Others who are as much the one as the other, and new versions of both.
     for id in ["A2", "A3"] {
-        prefecture.comes(0, id, li(id)).await;
+        prefecture.comes(0, id, Some(li(id))).await;
     }
     for id in ["B2", "B1"] {
-        let elsewhere = Registration { sex: "0".into(), ..li(id).unwrap() };
+        let elsewhere = Registration { sex: "0".into(), ..li(id) };
         prefecture.comes(1, id, Some(elsewhere)).await;
     }
     let again = Prefecture::start(&prefecture.disk, 2).await;

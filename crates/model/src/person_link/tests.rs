@@ -1,7 +1,7 @@
 //! Which decision counts, and what is no link.
 
 use super::*;
-use crate::body::PastDecision;
+use crate::body::{FieldWeight, PastDecision};
 
 const BY: OriginId = OriginId([7; 16]);
 
@@ -49,7 +49,8 @@ fn the_strongest_decision_counts_whatever_the_order() {
         Decided { weight_millibits: 9, by: OriginId([8; 16]), ..machine(Same, Score) },
         machine(Possible, Score),
     );
-    let cases: &[(&[(Decided, usize)], Option<bool>)] = &[
+    type Case<'a> = (&'a [(Decided, usize)], Option<bool>);
+    let cases: &[Case<'_>] = &[
         (&[], None),
         (&[(machine(Same, Score), 2)], Some(true)),
         (&[(machine(Possible, Score), 2)], None),
@@ -91,7 +92,7 @@ fn what_is_not_well_formed_is_no_link() {
         ),
         (PersonLink { a: Some(RegistrationRef { version: "x".into(), ..a }), ..good() }, LinkError::Ends),
         (PersonLink { weight_millibits: i32::MIN, ..good() }, LinkError::Weight),
-        (PersonLink { fields: vec![Default::default(); MAX_READ + 1], ..good() }, LinkError::TooLong),
+        (PersonLink { fields: vec![FieldWeight::default(); MAX_READ + 1], ..good() }, LinkError::TooLong),
         (PersonLink { past: vec![PastDecision::default(); MAX_READ + 1], ..good() }, LinkError::TooLong),
         (PersonLink { past: vec![past], ..good() }, LinkError::TooLong),
         (PersonLink { model: "m".repeat(MAX_NAME + 1), ..good() }, LinkError::TooLong),
