@@ -72,15 +72,26 @@ async fn found(client: &Client, reach: Reach) -> (usize, bool) {
     (answer.persons.iter().map(|person| person.registrations.len()).sum(), answer.scope.complete)
 }
 
-async fn content(client: &Client, key: &[u8]) -> Bytes {
-    let query = ContentQuery {
+fn by_key(key: &[u8]) -> ContentQuery {
+    ContentQuery {
         key: model::RecordKey(key.try_into().expect("a key")),
         custodian_path: None,
         as_filed: false,
         offset: 0,
         context: QueryContext::default(),
-    };
-    client.retrieve(query).await.expect("a document").read_to_end(1024).await.expect("its content")
+    }
+}
+
+/// Whether a node has heard of a document.
+async fn knows(client: &Client, key: &[u8]) -> bool {
+    match client.retrieve(by_key(key)).await {
+        Err(error) if error.reason() == Some("UNKNOWN_DOCUMENT") => false,
+        other => other.map(|_| true).expect("a document"),
+    }
+}
+
+async fn content(client: &Client, key: &[u8]) -> Bytes {
+    client.retrieve(by_key(key)).await.expect("a document").read_to_end(1024).await.expect("its content")
 }
 
 /// Moves a county with two patients and two documents to its new place, and stops it there where it was.
@@ -102,9 +113,10 @@ async fn moves(mesh: &mut Mesh, from: &NodePath, to: &NodePath) {
 
     until("it is handed over", async || move_node(mesh, from, to, &[]).contains("stands for it")).await;
     let new = hospital(mesh, from, to).await;
-    // Before or after they were fetched: they can be had.
+    // Before or after they were fetched: they can be had, at the new place as soon as it knows of them.
     for (key, text) in &papers {
         assert_eq!(content(&above, key).await, text.as_bytes());
+        until("the new place knows the document", async || knows(&new, key).await).await;
         assert_eq!(content(&new, key).await, text.as_bytes());
     }
     let stranger = demo::synth::social_credit_code(from.region(), "M8");

@@ -66,12 +66,22 @@ impl Exchange {
         let hop = self.hop_towards(caller, &target)?;
         query.custodian_path = Some(target.clone());
         let offset = query.offset;
-        let content = self
-            .parts
-            .peers
-            .retrieve(&hop, query, deadline.shrink())
-            .await
-            .map_err(|error| unreachable_custodian(error, &target))?;
+        let asked = self.parts.peers.retrieve(&hop, query.clone(), deadline.shrink()).await;
+        let succeeded = || {
+            let entry = held.as_ref().filter(|_| !query.as_filed)?;
+            let custodian = OriginId::try_from(&entry.custodian[..]).ok()?;
+            (self.custodian_now(entry) != Some(custodian)).then_some(custodian)
+        };
+        let content = match asked {
+            // Who stands for the custodian has not heard of it, or of the document: then that one still has it.
+            Err(PeerError::Refused { error, .. })
+                if matches!(error.reason(), "UNKNOWN_DOCUMENT" | "UNKNOWN_NODE")
+                    && let Some(custodian) = succeeded() =>
+            {
+                return self.content_elsewhere(query, custodian, deadline.shrink()).await;
+            }
+            asked => asked.map_err(|error| unreachable_custodian(error, &target))?,
+        };
         Ok(if offset == 0 { checked(content) } else { content })
     }
 
