@@ -238,6 +238,11 @@ impl Judge {
                     due.push(record.key());
                 }
             }
+            for (key, _) in &slice.forgotten {
+                if self.store.version(key)?.is_none() {
+                    desk.unload(key);
+                }
+            }
             self.tell(desk, &slice, false);
             tokio::task::yield_now().await;
             if slice.upto >= slice.head {

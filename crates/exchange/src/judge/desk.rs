@@ -17,7 +17,7 @@ use store::{Draft, ReadError, Store};
 
 use super::graph::Graph;
 use super::queue::Queue;
-use crate::person_links::{DraftError, link_draft};
+use crate::person_links::{DraftError, link_draft, link_key};
 
 /// Registrations of a person beyond which the linker joins no more to it: nobody is at so many desks, it is somebody's test data.
 const MAX_JOINED: usize = 256;
@@ -116,12 +116,23 @@ impl Desk {
 
     /// Takes in a record that was judged before, without judging anything.
     pub fn load(&mut self, record: &Record) {
+        // It may have been written again since it was read.
+        self.unload(&record.key());
         if record.envelope().kind == Kind::Link as u32 {
             self.note(record);
         } else if let Some((held, features)) = self.read(record) {
             self.take(held, features);
         } else if !record.envelope().tombstone && self.view.writer_path(&record.envelope().origin).is_none() {
             self.is_strange(record.key());
+        }
+    }
+
+    /// Forgets what was loaded.
+    pub fn unload(&mut self, key: &RecordKey) {
+        self.graph.forget(key, link_key);
+        if let Some(place) = self.places.remove(key) {
+            self.held[place as usize] = None;
+            self.linker.remove(place);
         }
     }
 
@@ -217,8 +228,7 @@ impl Desk {
 
     /// A record that is not held any more.
     pub fn forget(&mut self, key: &RecordKey) -> Result<(), ReadError> {
-        let record_key = |one: &Decided| RecordKey::of(Kind::Link as u32, one.by, one.id());
-        if let Some((a, b)) = self.graph.forget(key, record_key) {
+        if let Some((a, b)) = self.graph.forget(key, link_key) {
             self.refresh(&[a, b]);
         }
         for other in self.remove(key) {

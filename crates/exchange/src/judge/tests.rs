@@ -22,6 +22,21 @@ fn key(of: u8) -> SigningKey {
     SigningKey::from_seed(&[of; 32])
 }
 
+/// A registration as a county signs it; none: it is withdrawn.
+fn record(seq: u64, county: usize, local_id: &str, registration: Option<Registration>) -> Record {
+    let id = RecordId::of(&[b"", local_id.as_bytes()]);
+    let unsigned = Unsigned {
+        flow: Flow::Registration,
+        kind: Kind::Registration as u32,
+        id,
+        origin: HOSPITALS[county],
+        subject: Some(RecordKey::of(1, HOSPITALS[county], id)),
+        tombstone: registration.is_none(),
+        body: registration.map_or_else(Bytes::new, |body| body.encode_to_vec().into()),
+    };
+    Record::sign(unsigned, Version { term: 1, epoch: 1, seq }, 5, &key(3 + county as u8)).unwrap()
+}
+
 struct Prefecture {
     exchange: Exchange,
     store: Store,
@@ -66,19 +81,8 @@ impl Prefecture {
     async fn come(&mut self, registrations: Vec<(usize, String, Option<Registration>)>) {
         let mut records = Vec::new();
         for (county, local_id, registration) in registrations {
-            let id = RecordId::of(&[b"", local_id.as_bytes()]);
             self.seq += 1;
-            let unsigned = Unsigned {
-                flow: Flow::Registration,
-                kind: Kind::Registration as u32,
-                id,
-                origin: HOSPITALS[county],
-                subject: Some(RecordKey::of(1, HOSPITALS[county], id)),
-                tombstone: registration.is_none(),
-                body: registration.map_or_else(Bytes::new, |body| body.encode_to_vec().into()),
-            };
-            let version = Version { term: 1, epoch: 1, seq: self.seq };
-            records.push(Record::sign(unsigned, version, 5, &key(3 + county as u8)).unwrap());
+            records.push(record(self.seq, county, &local_id, registration));
         }
         for records in records.chunks(256) {
             self.store.apply(Apply { records: records.to_vec(), ..Apply::default() }).await.unwrap();
@@ -384,4 +388,30 @@ async fn humans_do_not_contradict_each_other_without_a_word() {
     assert_eq!(decide(1, 2, crate::Say::Same).await, Ok(true));
     prefecture.quiet().await;
     assert_eq!(prefecture.persons(&ids).len(), 1);
+}
+
+#[tokio::test]
+async fn what_changes_while_it_is_loaded_counts_as_it_is_in_the_end() {
+    let prefecture = Prefecture::start(&Memory::new(1), 1).await;
+    let parts = prefecture.exchange.judge();
+    let view = parts.directory.snapshot();
+    let place = (parts.path.clone(), NODE);
+    let mut desk = Desk::new(place, parts.store.clone(), view, (*parts.scorer).clone(), Queue::default());
+    let loaded = [
+        record(1, 0, "A1", Some(li("A1"))),
+        record(2, 1, "B1", Some(li("B1"))),
+        record(3, 0, "A2", Some(he("A2"))),
+        record(4, 0, "A1", None),
+        record(5, 0, "A2", Some(li("A2"))),
+    ];
+    loaded.iter().for_each(|record| desk.load(record));
+    let keys = desk.loaded();
+    assert_eq!((keys.len(), desk.registrations(), desk.persons()), (2, 2, 2));
+    for key in &keys {
+        desk.enter(key);
+    }
+    for key in &keys {
+        desk.judge_again(key).unwrap();
+    }
+    assert_eq!((desk.drafts().len(), desk.persons()), (1, 1), "A2 as it is now with B1, and nobody with A1");
 }
