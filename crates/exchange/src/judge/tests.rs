@@ -404,7 +404,9 @@ async fn what_changes_while_it_is_loaded_counts_as_it_is_in_the_end() {
         record(4, 0, "A1", None),
         record(5, 0, "A2", Some(li("A2"))),
     ];
-    loaded.iter().for_each(|record| desk.load(record));
+    for record in &loaded {
+        desk.load(record);
+    }
     let keys = desk.loaded();
     assert_eq!((keys.len(), desk.registrations(), desk.persons()), (2, 2, 2));
     for key in &keys {
