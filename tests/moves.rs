@@ -9,7 +9,7 @@ use cli::client::Client;
 use model::NodePath;
 use model::query::{ContentQuery, DocumentQuery, DocumentsOf, PatientBy, PatientQuery, QueryContext, Reach};
 use tests::mesh::{Mesh, document, identifier, patient};
-use wire::v1::{MoveInstitutionReply, MoveInstitutionRequest, MoveOutcome};
+use wire::v1::{ListInstitutionsRequest, MoveInstitutionReply, MoveInstitutionRequest, MoveOutcome};
 
 /// Resident IDs of nobody.
 const ID: &str = "532901198705014689";
@@ -33,6 +33,19 @@ fn code() -> String {
 async fn hospital(mesh: &Mesh, node: &NodePath) -> Client {
     let credentials = mesh.tree.institution(node, &code()).expect("a certificate");
     mesh.tree.connect(node, &credentials).await.expect("a connection")
+}
+
+/// The same at the node that it moved to, once that knows of it: to a node that has never heard of the hospital it would be one that
+/// files for the first time.
+async fn moved_hospital(mesh: &Mesh, node: &NodePath) -> Client {
+    let operator = mesh.tree.operator(node).await.expect("an operator");
+    let request = ListInstitutionsRequest { writer: node.to_string(), after: String::new() };
+    until("the new node knows of the hospital", async || {
+        let files = operator.list_institutions(request.clone()).await;
+        files.is_ok_and(|files| files.institutions.iter().any(|one| one.code == code() && one.term > 1))
+    })
+    .await;
+    hospital(mesh, node).await
 }
 
 async fn moved(
@@ -165,7 +178,7 @@ async fn a_prefecture_hands_a_hospital_to_its_county_and_gets_it_back() {
     let decided = moved(&mesh, &at, request(&county)).await.expect("decided");
     assert_eq!(decided.outcome(), MoveOutcome::Decided);
     refused(&old).await;
-    let new = hospital(&mesh, &county).await;
+    let new = moved_hospital(&mesh, &county).await;
     register(&new, "P20", ID).await;
     // All of it is held, or the write would have been refused.
     assert_eq!(found(&new, ID, Reach::Local).await, (ids(0..21), 1));
@@ -299,7 +312,7 @@ async fn a_dead_writer_is_done_without_and_what_it_had_is_listed() {
     mesh.tree.kill(&from).await.expect("killed");
     let dead = MoveInstitutionRequest { without_old_writer: true, ..request(&to) };
     moved(&mesh, "530000", dead).await.expect("decided");
-    let new = hospital(&mesh, &to).await;
+    let new = moved_hospital(&mesh, &to).await;
     register(&new, "P6", ID).await;
     assert_eq!(found(&new, ID, Reach::Local).await.0, ids([0, 1, 2, 3, 4, 6]));
     let mut third = patient("P0", ID);
@@ -336,7 +349,7 @@ async fn a_province_that_lost_its_disk_learns_again_what_it_decided() {
     let province = hospital(&mesh, &root).await;
     until("the province has them", async || found(&province, ID, Reach::Local).await.0.len() == 5).await;
     moved(&mesh, "530000", request(&to)).await.expect("decided");
-    let new = hospital(&mesh, &to).await;
+    let new = moved_hospital(&mesh, &to).await;
     register(&new, "P5", ID).await;
     mesh.tree.kill(&root).await.expect("killed");
     std::fs::remove_dir_all(mesh.tree.node_dir(&root).join("data")).expect("the disk is lost");
