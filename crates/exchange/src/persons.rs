@@ -4,13 +4,14 @@
 //! anything yet, the same valid resident ID with an agreeing name or birth date does ([`model::person`]), so that a node
 //! whose linker is behind answers as one without. Everything is read from the store as it is now: nothing here can be out of date.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use model::body::{Kind, LinkLayer, Registration};
 use model::person::same_by_resident_id;
 use model::person_link::{Decided, End, joined};
 use model::{Record, RecordKey};
+use parking_lot::Mutex;
 use replication::{Directory, DirectoryView, Interest, may_decide};
 use store::{ReadError, Store};
 
@@ -21,6 +22,8 @@ use crate::terms::{TermKey, identifier_value, space};
 const MAX_SHARING: usize = 200;
 /// Most registrations of a person that are looked at; a linker joins 256.
 const MAX_PERSON: usize = 512;
+/// Registrations whose persons are remembered.
+const MAX_REMEMBERED: usize = 10_000;
 /// Documents of a registration read at a time, and most links of either of its ends that are looked at.
 const PAGE: usize = 1000;
 
@@ -30,6 +33,21 @@ pub struct Persons {
     store: Store,
     terms: TermKey,
     directory: Directory,
+    memo: Arc<Mutex<Memo>>,
+}
+
+/// Persons that were found while nothing changed: who asks about one member asks about the others next.
+#[derive(Debug, Default)]
+struct Memo {
+    head: u64,
+    view: Option<Arc<DirectoryView>>,
+    persons: HashMap<RecordKey, Arc<Vec<Record>>>,
+}
+
+impl Memo {
+    fn is_of(&self, head: u64, view: &Arc<DirectoryView>) -> bool {
+        self.head == head && self.view.as_ref().is_some_and(|known| Arc::ptr_eq(known, view))
+    }
 }
 
 /// A registration as it is held.
@@ -64,7 +82,7 @@ pub(crate) struct Known {
 
 impl Persons {
     pub fn new(store: Store, terms: TermKey, directory: Directory) -> Self {
-        Self { store, terms, directory }
+        Self { store, terms, directory, memo: Arc::default() }
     }
 
     /// Begins to look for persons; what was read once is not read again.
@@ -238,9 +256,28 @@ fn said_by_humans(pair: &[(Decided, usize)], one: &Member, other: &Member) -> Op
 
 impl Interest for Persons {
     fn person(&self, registration: &Record) -> Result<Vec<Record>, ReadError> {
+        let key = registration.key();
+        let (head, view) = (self.store.head(), self.directory.snapshot());
+        let is_current = self.store.version(&key)? == Some(registration.envelope().version);
+        if is_current {
+            let memo = self.memo.lock();
+            if let Some(person) = memo.persons.get(&key).filter(|_| memo.is_of(head, &view)) {
+                return Ok(person.to_vec());
+            }
+        }
         let Some(start) = Member::of(registration.clone()) else { return Ok(Vec::new()) };
         let known = self.walk().person(start)?;
-        Ok(known.members.into_iter().map(|member| member.record).collect())
+        let members: Vec<Record> = known.members.into_iter().map(|member| member.record).collect();
+        // Of a person that was cut short each member sees another part.
+        if is_current && !known.truncated && self.store.head() == head {
+            let mut memo = self.memo.lock();
+            if !memo.is_of(head, &view) || memo.persons.len() > MAX_REMEMBERED {
+                *memo = Memo { head, view: Some(view), persons: HashMap::new() };
+            }
+            let person = Arc::new(members.clone());
+            memo.persons.extend(members.iter().map(|member| (member.key(), person.clone())));
+        }
+        Ok(members)
     }
 
     fn documents(&self, registration: &RecordKey) -> Result<Vec<Record>, ReadError> {
