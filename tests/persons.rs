@@ -95,7 +95,18 @@ async fn two_counties_know_one_person_and_later_two() {
     }
     assert_eq!(person(&far, "C2", Reach::Tree).await, ["C2"], "somebody else");
     // One number, at every node, and every number that a registration was born with leads to it.
-    let number = find(&one, "A1", Reach::Tree).await[0].number;
+    let persons = find(&one, "A1", Reach::Tree).await;
+    let number = persons[0].number;
+    for born_with in persons[0].registrations.iter().map(|one| model::Number::of(one.key)) {
+        let query = PatientQuery {
+            by: PatientBy::Number(born_with),
+            limit: 10,
+            reach: Reach::Tree,
+            context: QueryContext::default(),
+        };
+        let found = far.find_patients(query).await.expect("find").persons;
+        assert_eq!(found.iter().map(|person| person.number).collect::<Vec<_>>(), [number]);
+    }
     for (hospital, local_id) in [(&two, "B1"), (&far, "C1")] {
         assert_eq!(find(hospital, local_id, Reach::Tree).await[0].number, number);
         assert_eq!(find(hospital, local_id, Reach::Local).await[0].number, number);

@@ -11,7 +11,7 @@ use model::query::FoundRegistration;
 use model::{NodePath, Record, Version};
 
 use crate::caller::{Action, Caller, Role, permit};
-use crate::person_links::{DraftError, link_draft, reference};
+use crate::person_links::{DraftError, link_draft};
 use crate::persons::Member;
 use crate::{Exchange, ExchangeError};
 
@@ -95,8 +95,8 @@ impl Exchange {
             Say::Nothing => LinkDecision::None,
         };
         let body = PersonLink {
-            a: Some(reference(&one.record, one.body.born_ms)),
-            b: Some(reference(&two.record, two.body.born_ms)),
+            a: Some(one.reference()),
+            b: Some(two.reference()),
             layer: LinkLayer::Human as i32,
             decision: decision as i32,
             basis: LinkBasis::Human as i32,
@@ -124,13 +124,14 @@ impl Exchange {
     pub async fn explain_pair(&self, caller: &Caller, pair: [RecordKey; 2]) -> Result<Pair, ExchangeError> {
         let _permit = permit(caller, Action::Review, &self.parts.node.path)?;
         self.judge.catch_up().await;
-        let said = self.pair(pair)?.filter(|pair| pair.one_person || !pair.links.is_empty());
-        said.ok_or_else(|| {
-            ExchangeError::not_found(
-                "NO_LINK",
-                "nothing was decided here about these two registrations, and they are not one person",
-            )
-        })
+        let pair = self.pair(pair)?;
+        if pair.one_person || !pair.links.is_empty() {
+            return Ok(pair);
+        }
+        Err(ExchangeError::not_found(
+            "NO_LINK",
+            "nothing was decided here about these two registrations, and they are not one person",
+        ))
     }
 
     /// What humans should look at, in pages: pairs that may be one person, and links that are doubtful.
@@ -147,7 +148,8 @@ impl Exchange {
         let more = waiting.len() == MAX_LOOKED_AT;
         let last = waiting.last().map(|(link, _)| *link);
         for (link, ends) in waiting {
-            if let Some(pair) = self.pair(ends)?.filter(|pair| is_open(pair, &self.parts.node.path)) {
+            let pair = self.pair(ends)?;
+            if is_open(&pair, &self.parts.node.path) {
                 reviews.pairs.push(pair);
                 if reviews.pairs.len() == limit.clamp(1, MAX_REVIEWS) {
                     reviews.next = Some(link).filter(|link| more || Some(*link) != last);
@@ -159,7 +161,7 @@ impl Exchange {
         Ok(reviews)
     }
 
-    fn pair(&self, [a, b]: [RecordKey; 2]) -> Result<Option<Pair>, ExchangeError> {
+    fn pair(&self, [a, b]: [RecordKey; 2]) -> Result<Pair, ExchangeError> {
         let mut links = Vec::new();
         for record in self.persons.links(&a)? {
             let Ok(decided) = Decided::of(&record) else { continue };
@@ -182,7 +184,7 @@ impl Exchange {
                 one_person |= members.iter().any(|member| member.record.key() == other);
             }
         }
-        Ok(Some(Pair { registrations, links, one_person }))
+        Ok(Pair { registrations, links, one_person })
     }
 
     fn seen(&self, key: &RecordKey, expected: Option<Version>) -> Result<Member, ExchangeError> {
@@ -230,7 +232,7 @@ impl Exchange {
 
     /// Where somebody could undo something.
     fn nothing_to_undo(&self, pair: [RecordKey; 2]) -> Result<ExchangeError, ExchangeError> {
-        let links = self.pair(pair)?.map(|pair| pair.links).unwrap_or_default();
+        let links = self.pair(pair)?.links;
         let human = |link: &&HeldLink| {
             link.body.layer() == LinkLayer::Human && link.body.decision() != LinkDecision::None
         };

@@ -1,6 +1,6 @@
 //! Links as a node writes them: how a body becomes a draft, and what it remembers of the decision before.
 
-use model::body::{Flow, Kind, PastDecision, PersonLink, RegistrationRef};
+use model::body::{Flow, Kind, PastDecision, PersonLink};
 use model::person_link::{Decided, LinkError, MAX_PAST};
 use model::{OriginId, Record, RecordKey};
 use prost::Message;
@@ -43,17 +43,6 @@ pub(crate) enum DraftError {
     Link(#[from] LinkError),
 }
 
-/// Names a registration in a link, in the version in which it was looked at.
-pub(crate) fn reference(record: &Record, born_ms: u64) -> RegistrationRef {
-    let envelope = record.envelope();
-    RegistrationRef {
-        origin: envelope.origin.as_bytes().to_vec().into(),
-        id: envelope.id.as_bytes().to_vec().into(),
-        born_ms,
-        version: envelope.version.to_string(),
-    }
-}
-
 /// What a link remembers of its earlier decisions: those of the record before, and that one's own. Nothing of what was decided about
 /// somebody who had one of the local ids before.
 fn past(before: &Record, now: &PersonLink) -> Vec<PastDecision> {
@@ -85,6 +74,7 @@ fn past(before: &Record, now: &PersonLink) -> Vec<PastDecision> {
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
+    use model::body::RegistrationRef;
     use model::record::Unsigned;
     use model::{RecordId, SigningKey, Version};
 
@@ -92,7 +82,7 @@ mod tests {
 
     #[test]
     fn of_very_many_decisions_the_first_and_the_latest_are_remembered() {
-        let mut body = PersonLink::default();
+        let (mut body, mut last) = (PersonLink::default(), None);
         for seq in 1..=40u64 {
             let unsigned = Unsigned {
                 flow: Flow::Link,
@@ -106,8 +96,16 @@ mod tests {
             let version = Version { term: 1, epoch: 1, seq };
             let record = Record::sign(unsigned, version, seq, &SigningKey::from_seed(&[1; 32])).unwrap();
             body.past = past(&record, &body);
+            last = Some(record);
         }
         let seqs: Vec<u64> = body.past.iter().map(|past| past.recorded_ms).collect();
         assert_eq!(seqs, [1].into_iter().chain(26..=40).collect::<Vec<u64>>());
+        let of_another_life = RegistrationRef { born_ms: 9, ..RegistrationRef::default() };
+        let another = PersonLink { a: Some(of_another_life), ..PersonLink::default() };
+        assert_eq!(
+            past(&last.expect("a record"), &another),
+            [],
+            "nothing of whoever had the local id before"
+        );
     }
 }

@@ -7,9 +7,9 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-use model::body::{Kind, LinkLayer, Registration};
+use model::body::{Kind, LinkLayer, Registration, RegistrationRef};
 use model::person::same_by_resident_id;
-use model::person_link::{Decided, End, joined};
+use model::person_link::{Decided, End, joined, reference};
 use model::{Record, RecordKey};
 use parking_lot::Mutex;
 use replication::{Directory, DirectoryView, Interest, may_decide};
@@ -65,6 +65,12 @@ impl Member {
             return None;
         }
         record.decode_body().ok().map(|body| Self { record, body })
+    }
+
+    /// Names it in a link.
+    pub fn reference(&self) -> RegistrationRef {
+        let envelope = self.record.envelope();
+        reference(envelope.origin, envelope.id, self.body.born_ms, envelope.version)
     }
 
     fn end(&self) -> End {

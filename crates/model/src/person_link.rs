@@ -153,14 +153,13 @@ fn link_id(layer: i32, a: &RecordKey, b: &RecordKey) -> RecordId {
     RecordId::of(&[&layer.to_be_bytes()[3..], a.as_bytes(), b.as_bytes()])
 }
 
-/// Refers to a registration, as its record says it.
-pub fn reference(record: &Record, born_ms: u64) -> RegistrationRef {
-    let envelope = record.envelope();
+/// Names a registration in a link, in the life and the version in which it was looked at.
+pub fn reference(origin: OriginId, id: RecordId, born_ms: u64, version: Version) -> RegistrationRef {
     RegistrationRef {
-        origin: envelope.origin.as_bytes().to_vec().into(),
-        id: envelope.id.0.to_vec().into(),
+        origin: origin.as_bytes().to_vec().into(),
+        id: id.as_bytes().to_vec().into(),
         born_ms,
-        version: envelope.version.to_string(),
+        version: version.to_string(),
     }
 }
 

@@ -10,7 +10,7 @@ use linkage::{Features, Link, Linker, Place, Proposal, Scorer};
 use model::body::{
     FieldWeight, Kind, LinkBasis, LinkDecision, LinkLayer, PersonLink, Registration, RegistrationRef,
 };
-use model::person_link::{Decided, End, MAX_WEIGHT};
+use model::person_link::{self, Decided, End, MAX_WEIGHT};
 use model::{NodePath, OriginId, Record, RecordId, RecordKey, Version};
 use replication::{DirectoryView, may_decide};
 use store::{Draft, ReadError, Store};
@@ -21,7 +21,7 @@ use crate::person_links::{DraftError, link_draft, link_key};
 
 /// Registrations of a person beyond which the linker joins no more to it: nobody is at so many desks, it is somebody's test data.
 const MAX_JOINED: usize = 256;
-/// Registrations and links of nobody that is known that are looked at again when the directory changes.
+/// Links of nobody that is known that are looked at again when the directory changes.
 const MAX_STRANGERS: usize = 1_000;
 /// Registrations of a person as the linker sees it; beyond it others' links join nobody here, so that nobody can hold this node up.
 const MAX_COMPONENT: usize = 1_024;
@@ -54,8 +54,10 @@ pub(super) struct Desk {
     entering: Option<Place>,
     /// By the id of the link's record; what the latest one says.
     drafts: BTreeMap<RecordId, Draft>,
-    /// Registrations and links about whose institutions or node the directory knows nothing yet.
+    /// Registrations of institutions, and links about institutions or by nodes, of which the directory knows nothing yet. A registration is
+    /// admitted only when its institution is known, so it waits for a moment; a link may wait for ever.
     strangers: BTreeSet<RecordKey>,
+    strange_links: BTreeSet<RecordKey>,
     waits_for_humans: Queue,
     /// Joins refused because the person would have become too large.
     pub refused: u64,
@@ -82,6 +84,7 @@ impl Desk {
             entering: None,
             drafts: BTreeMap::new(),
             strangers: BTreeSet::new(),
+            strange_links: BTreeSet::new(),
             waits_for_humans,
             refused: 0,
         }
@@ -93,7 +96,8 @@ impl Desk {
             return Ok(self.strangers.is_empty());
         }
         self.view = view;
-        for key in std::mem::take(&mut self.strangers) {
+        let registrations = std::mem::take(&mut self.strangers);
+        for key in registrations.into_iter().chain(std::mem::take(&mut self.strange_links)) {
             if let Some(record) = self.store.get(&key)? {
                 self.meet(&record)?;
             }
@@ -123,7 +127,7 @@ impl Desk {
         } else if let Some((held, features)) = self.read(record) {
             self.take(held, features);
         } else if !record.envelope().tombstone && self.view.writer_path(&record.envelope().origin).is_none() {
-            self.is_strange(record.key());
+            self.strangers.insert(record.key());
         }
     }
 
@@ -136,16 +140,7 @@ impl Desk {
         }
     }
 
-    /// A directory record counts a moment after it is in the log; then the record is looked at again.
-    fn is_strange(&mut self, key: RecordKey) {
-        if self.strangers.len() < MAX_STRANGERS {
-            self.strangers.insert(key);
-        } else {
-            self.refused += 1;
-        }
-    }
-
-    /// Whether there are registrations or links that wait for the directory.
+    /// Whether there are registrations that wait for the directory: it learns of an institution when its record is in the log already.
     pub fn has_strangers(&self) -> bool {
         !self.strangers.is_empty()
     }
@@ -200,7 +195,7 @@ impl Desk {
         }
         let was_with = self.remove(&key);
         if !record.envelope().tombstone && self.view.writer_path(&record.envelope().origin).is_none() {
-            self.is_strange(key);
+            self.strangers.insert(key);
         }
         let Some((held, features)) = self.read(record) else {
             // It may have been what held its person together.
@@ -312,7 +307,11 @@ impl Desk {
             Some((path, Some(true))) => path,
             Some((_, Some(false))) => return None,
             None | Some((_, None)) => {
-                self.is_strange(record.key());
+                // One that is pushed out is looked at again at the next start; those who read links from the store see it meanwhile.
+                if self.strange_links.len() == MAX_STRANGERS {
+                    self.strange_links.pop_first();
+                }
+                self.strange_links.insert(record.key());
                 return None;
             }
         };
@@ -448,7 +447,12 @@ impl Desk {
         }
         let others: Vec<Place> =
             self.graph.others(&held.end.key).iter().filter_map(|key| self.places.get(key)).copied().collect();
-        for other in others.into_iter().filter(|other| !asked.contains(other)) {
+        // Whoever was asked about stands for its person, of whom another may be the likeliest by now.
+        let still: Vec<u32> = possible.iter().map(|link| self.linker.person_of(link.other)).collect();
+        let settled =
+            |other: &Place| !asked.contains(other) && !still.contains(&self.linker.person_of(*other));
+        let others: Vec<Place> = others.into_iter().filter(settled).collect();
+        for other in others {
             let Some(end) = self.held[other as usize].map(|held| held.end) else { continue };
             if self.graph.own_said(&held.end, &end, self.origin) == Some(LinkDecision::Possible) {
                 self.draft(place, other, LinkDecision::None)?;
@@ -625,7 +629,7 @@ impl Desk {
             Err(DraftError::Link(_)) => unreachable!("it was read a moment ago"),
         };
         let (id, key) = (decided.id(), draft.key());
-        // Judged again after a restart, before its link was met.
+        // What is said already is not said again.
         let said = before
             .as_ref()
             .and_then(|record| Decided::of(record).ok())
@@ -644,12 +648,7 @@ impl Desk {
 }
 
 fn reference(held: &Held) -> RegistrationRef {
-    RegistrationRef {
-        origin: held.origin.as_bytes().to_vec().into(),
-        id: held.id.as_bytes().to_vec().into(),
-        born_ms: held.end.born_ms,
-        version: held.version.to_string(),
-    }
+    person_link::reference(held.origin, held.id, held.end.born_ms, held.version)
 }
 
 /// Bits as a record holds them.

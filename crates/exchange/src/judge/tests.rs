@@ -168,21 +168,24 @@ async fn a_restart_writes_nothing_and_joins_what_came_meanwhile() {
     let disk = Memory::new(1);
     let mut before = Prefecture::start(&disk, 1).await;
     before.comes(0, "A1", Some(li("A1"))).await;
+    // And somebody of whom nothing is sure.
+    let uncertain = Registration { birth_date: "1967".into(), phones: Vec::new(), ..li("B9") };
+    before.comes(1, "B9", Some(uncertain)).await;
     before.comes(1, "B1", Some(li("B1"))).await;
     let links = before.links();
-    assert_eq!(links.len(), 1);
+    assert_eq!(links.len(), 2);
     // From the first position, and from one that was noted.
     for start in 2..4 {
         let again = Prefecture::start(&disk, start).await;
         again.quiet().await;
-        assert_eq!((again.status().written, again.status().persons), (0, 1));
+        assert_eq!((again.status().written, again.status().persons), (0, 2));
         assert_eq!(again.links(), links);
         again.exchange.judge().note(again.store.head()).await.unwrap();
     }
     let mut last = Prefecture::start(&disk, 4).await;
     last.comes(0, "A2", Some(li("A2"))).await;
     assert_eq!(last.persons(&[(0, "A1"), (0, "A2"), (1, "B1")]), sets(&[&["A1", "A2", "B1"]]));
-    assert_eq!(last.status().written, 1, "with the one of the other county");
+    assert_eq!(last.status().written, 2, "with the one of the other county, and a question about B9");
 }
 
 #[tokio::test]
@@ -223,6 +226,21 @@ async fn links_that_were_held_together_by_one_that_leaves_are_made_anew() {
         prefecture.comes(1, "B2", None).await;
         prefecture.comes(1, "B1", Some(li("B1"))).await;
         assert_eq!(prefecture.persons(&all), sets(&[&["A1", "A2", "B1"]]));
+    }
+}
+
+#[tokio::test]
+async fn whoever_was_linked_through_one_that_leaves_is_linked_directly() {
+    // Somebody else by mistake; withdrawn; and the local id given to somebody else.
+    let later = Registration { born_ms: 1_790_000_000_000, ..he("A1") };
+    for gone in [Some(he("A1")), None, Some(later)] {
+        let mut prefecture = Prefecture::start(&Memory::new(1), 1).await;
+        for (county, id) in [(0, "A1"), (1, "B1"), (1, "B2"), (0, "A2")] {
+            prefecture.comes(county, id, Some(li(id))).await;
+        }
+        prefecture.comes(0, "A1", gone).await;
+        let rest = [(0, "A2"), (1, "B1"), (1, "B2")];
+        assert_eq!(prefecture.persons(&rest), sets(&[&["A2", "B1", "B2"]]));
     }
 }
 
@@ -323,8 +341,17 @@ async fn what_is_possible_waits_for_a_human_until_it_is_settled() {
 #[tokio::test]
 async fn whom_a_human_separated_nobody_joins_again() {
     let mut prefecture = Prefecture::start(&Memory::new(1), 1).await;
+    let at_home = |registration: Registration| {
+        let text = "云南省大理白族自治州漾濞彝族自治县苍山西镇河西村12号".into();
+        Registration { addresses: vec![model::body::Address { text, ..Default::default() }], ..registration }
+    };
+    // A chain from the one to the other, all of it this node's: A1, B0, A0, B1.
     prefecture.comes(0, "A1", Some(li("A1"))).await;
-    prefecture.comes(1, "B1", Some(li("B1"))).await;
+    prefecture.comes(1, "B0", Some(li("B0"))).await;
+    prefecture.comes(0, "A0", Some(at_home(li("A0")))).await;
+    prefecture.comes(1, "B1", Some(at_home(li("B1")))).await;
+    let chain = [(0, "A1"), (1, "B0"), (0, "A0"), (1, "B1")];
+    assert_eq!(prefecture.persons(&chain), sets(&[&["A1", "B0", "A0", "B1"]]));
     let operator = crate::Caller {
         path: "530000/532900".parse().unwrap(),
         role: crate::Role::Operator { name: "li.wei".into() },
@@ -346,7 +373,8 @@ async fn whom_a_human_separated_nobody_joins_again() {
     let again = Prefecture::start(&prefecture.disk, 2).await;
     again.quiet().await;
     for node in [&prefecture, &again] {
-        let persons = node.persons(&[(0, "A1"), (0, "A2"), (0, "A3"), (1, "B1"), (1, "B2")]);
+        let persons =
+            node.persons(&[(0, "A0"), (0, "A1"), (0, "A2"), (0, "A3"), (1, "B0"), (1, "B1"), (1, "B2")]);
         let together = |person: &BTreeSet<String>| person.contains("A1") && person.contains("B1");
         assert!(!persons.iter().any(together), "{persons:?}");
     }
