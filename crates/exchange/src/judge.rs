@@ -127,6 +127,11 @@ impl Judge {
         JudgeStatus { reviews: self.waits_for_humans.len(), ..self.status.lock().clone() }
     }
 
+    /// What pairs are weighed with.
+    pub(crate) fn scorer(&self) -> &Scorer {
+        &self.scorer
+    }
+
     /// Links after this one that asked for a human when they were made, and whom they are about.
     pub(crate) fn waiting(&self, after: Option<RecordKey>, most: usize) -> Vec<(RecordKey, [RecordKey; 2])> {
         self.waits_for_humans.after(after, most)
@@ -212,9 +217,9 @@ impl Judge {
                     tokio::task::yield_now().await;
                 }
             }
-            for (key, _) in &slice.forgotten {
-                if self.store.version(key)?.is_none() {
-                    desk.forget(key)?;
+            for gone in &slice.forgotten {
+                if self.store.version(&gone.key)?.is_none() {
+                    desk.forget(&gone.key)?;
                 }
             }
             self.write(&mut desk).await?;
@@ -238,9 +243,9 @@ impl Judge {
                     due.push(record.key());
                 }
             }
-            for (key, _) in &slice.forgotten {
-                if self.store.version(key)?.is_none() {
-                    desk.unload(key);
+            for gone in &slice.forgotten {
+                if self.store.version(&gone.key)?.is_none() {
+                    desk.unload(&gone.key);
                 }
             }
             self.tell(desk, &slice, false);

@@ -99,8 +99,8 @@ fn births(of: &Features, keys: &mut Keys) {
             keys.add(Rule::BirthAndVillage, &(village, year, month, day));
         }
     }
-    if let (Some(surname), true) = (of.name.sounds.first(), of.name.is_own()) {
-        keys.add(Rule::BirthAndSurname, &(surname.first(), year, month, day, of.sex));
+    if let (Some(surname), true) = (of.name.reading().next(), of.name.is_own()) {
+        keys.add(Rule::BirthAndSurname, &(surname, year, month, day, of.sex));
     }
 }
 

@@ -11,7 +11,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use crate::features::Features;
 use crate::linker::{Link, Linker, Place};
 use crate::model::{Model, probability};
-use crate::person::{Person, other_twin};
+use crate::person::Person;
 
 /// Nodes that are clustered together, and registrations compared for it.
 const MAX_BUNDLES: usize = 48;
@@ -38,6 +38,8 @@ struct Bundle {
 pub struct Bundles<'a> {
     linker: &'a Linker,
     places: &'a [Place],
+    /// Of each registration.
+    features: Vec<Features>,
     all: Vec<Bundle>,
     /// The bundle of each registration.
     bundle_of: Vec<usize>,
@@ -60,6 +62,7 @@ pub struct Found {
 impl<'a> Bundles<'a> {
     /// Makes bundles of the registrations; none when there are too many.
     pub fn of(linker: &'a Linker, places: &'a [Place]) -> Option<Self> {
+        let features: Vec<Features> = places.iter().map(|place| linker.features(*place)).collect();
         let apart = human_pairs(linker, places, false);
         let mut sets = Sets { leader: (0..places.len()).collect(), apart: &apart };
         for (a, b) in human_pairs(linker, places, true) {
@@ -67,8 +70,8 @@ impl<'a> Bundles<'a> {
         }
         for (key, same) in [(rule_key as Key, true), (identity_key as Key, false)] {
             let mut first: HashMap<u64, Vec<usize>> = HashMap::new();
-            for (at, place) in places.iter().enumerate() {
-                let Some(key) = key(linker.features(*place)) else { continue };
+            for (at, of) in features.iter().enumerate() {
+                let Some(key) = key(of) else { continue };
                 let known = first.entry(key).or_default();
                 // A human may hold two apart that are the same in every field: each then gathers its own.
                 if !known.iter().any(|other| sets.join(*other, at)) && (same || known.len() < MAX_BUNDLES) {
@@ -86,7 +89,7 @@ impl<'a> Bundles<'a> {
             }
             bundle_of[at] = bundle_of[leader];
             bundles[bundle_of[at]].members.push(at);
-            bundles[bundle_of[at]].person.add(places[at], linker.features(places[at]));
+            bundles[bundle_of[at]].person.add(places[at], &features[at]);
         }
         if bundles.len() > MAX_BUNDLES {
             return None;
@@ -95,6 +98,7 @@ impl<'a> Bundles<'a> {
         let mut this = Self {
             linker,
             places,
+            features,
             all: bundles,
             bundle_of,
             best: vec![0.0; n * n],
@@ -112,7 +116,7 @@ impl<'a> Bundles<'a> {
             let mut known: Vec<u64> = Vec::new();
             // The latest first: telephone numbers and addresses change.
             for at in bundle.members.iter().rev() {
-                let key = fingerprint(self.linker.features(self.places[*at]));
+                let key = fingerprint(&self.features[*at]);
                 if !known.contains(&key) && known.len() < most {
                     known.push(key);
                     bundle.speakers.push(*at);
@@ -146,7 +150,7 @@ impl<'a> Bundles<'a> {
     }
 
     fn weight(&self, a: usize, b: usize) -> f32 {
-        self.linker.weight(self.linker.features(self.places[a]), self.linker.features(self.places[b]))
+        self.linker.weight(&self.features[a], &self.features[b])
     }
 
     fn set(&mut self, a: usize, b: usize, best: f32, worst: f32, barred: bool) {
@@ -340,10 +344,4 @@ impl Sets<'_> {
 /// Odds of a weight; beyond 2^60 they are all the same, and their sums far from overflow.
 fn odds(weight: f32) -> f32 {
     weight.min(60.0).exp2()
-}
-
-/// Whether a new registration is barred from a person as a whole.
-pub fn is_barred(linker: &Linker, features: &Features, person: &Person) -> bool {
-    person.excludes_number(features.own_number())
-        || person.twins().any(|twin| other_twin(features, linker.features(twin)))
 }

@@ -70,7 +70,12 @@ impl Explanation {
     }
 }
 
-fn fields(scorer: &Scorer, levels: &Levels, frequencies: &Frequencies, rival: Class) -> Vec<Field> {
+pub(crate) fn fields(
+    scorer: &Scorer,
+    levels: &Levels,
+    frequencies: &Frequencies,
+    rival: Class,
+) -> Vec<Field> {
     let field = |(place, level): (usize, &u8)| {
         let comparison = &COMPARISONS[place];
         let log = |class| scorer.log(class, place, *level, frequencies);

@@ -3,6 +3,7 @@
 use model::body::Registration;
 use model::codes;
 use model::{PartialDate, RegionCode};
+use smallvec::SmallVec;
 
 use crate::normalise::{Address, Identifier, Name, NameKind, ResidentNumber, phone};
 
@@ -21,12 +22,12 @@ pub struct Features {
     pub sex: u8,
     pub birth: Birth,
     pub resident: Option<ResidentNumber>,
-    pub others: Box<[Identifier]>,
-    pub phones: Box<[u64]>,
-    pub addresses: Box<[Address]>,
+    pub others: SmallVec<[Identifier; 1]>,
+    pub phones: SmallVec<[u64; 2]>,
+    pub addresses: SmallVec<[Address; 1]>,
     /// GB/T 3304, 0 when unknown.
     pub ethnicity: u8,
-    pub contacts: Box<[Contact]>,
+    pub contacts: SmallVec<[Contact; 1]>,
     /// County of the institution, six digits, 0 when unknown.
     pub place: u32,
     /// Day of the registration, as [`Birth::days`] counts; 0 when unknown. Nobody is registered before birth.
@@ -102,7 +103,7 @@ impl Features {
         let stated: u8 = registration.sex.parse().ok().filter(|sex| matches!(sex, 1 | 2)).unwrap_or(0);
         let sex = if stated == 0 { name.suffix_sex } else { stated };
         let mut resident = None;
-        let mut others = Vec::new();
+        let mut others = SmallVec::new();
         for identifier in &registration.identifiers {
             // Desks choose the wrong type; a number that is valid as a resident ID is one, whatever its type says.
             let number = ResidentNumber::read(&identifier.value, birth, sex);
@@ -115,7 +116,7 @@ impl Features {
             }
         }
         others.truncate(MAX_VALUES);
-        let mut phones: Vec<u64> =
+        let mut phones: SmallVec<[u64; 2]> =
             registration.phones.iter().filter_map(|phone| phone::read(phone)).collect();
         phones.sort_unstable();
         phones.dedup();
@@ -125,8 +126,8 @@ impl Features {
             sex,
             birth: born,
             resident,
-            others: others.into(),
-            phones: phones.into(),
+            others,
+            phones,
             addresses: registration
                 .addresses
                 .iter()

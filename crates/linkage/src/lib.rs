@@ -10,11 +10,17 @@ pub mod compare;
 pub mod evaluate;
 pub mod explain;
 pub mod features;
+mod holders;
 pub mod index;
 pub mod linker;
+mod lists;
 pub mod model;
 pub mod normalise;
+mod packed;
+mod people;
 mod person;
+pub mod search;
+pub mod spelling;
 pub mod train;
 
 pub use explain::Explanation;

@@ -3,18 +3,22 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
+use smallvec::SmallVec;
+
 use crate::block;
 use crate::cluster::{self, Bundles, Found};
 use crate::compare::{
     AddressLevel, BirthLevel, ContactLevel, IdentifierLevel, Levels, NameLevel, PhoneLevel, compare, field,
 };
 use crate::features::Features;
+use crate::holders::Holders;
 use crate::index::BlockingIndex;
+use crate::lists::{self, Lists, reserve};
 use crate::model::{Frequencies, Score, Scorer, probability};
-use crate::normalise::Belongs;
-use crate::person::Person;
+use crate::packed::Packed;
+use crate::people::People;
 
-/// A registration in the linker: its place in order of arrival.
+/// A registration in the linker: its place in order of arrival. Below 2^31 - 1, so that indexes can hold it.
 pub type Place = u32;
 
 /// The other registration of a pair, and the pair's match weight.
@@ -48,22 +52,18 @@ impl Outcome {
 #[derive(Debug)]
 pub struct Linker {
     scorer: Scorer,
-    features: Vec<Features>,
+    features: Vec<Packed>,
     blocks: BlockingIndex,
-    person_of: Vec<u32>,
-    /// By the place that stands for the person; empty where a registration stands for none.
-    people: Vec<Person>,
-    /// How many persons bear a name of each sound, and each telephone number, as they were when registered.
-    names: HashMap<u64, u32>,
-    phones: HashMap<u64, u32>,
+    people: People,
+    /// How many persons bear a name of each sound, and each telephone number, as they were when registered: a number each.
+    names: Lists,
+    phones: Lists,
     /// How many registrations by county and by prefecture (four digits) of the institution, and by county of the address.
     places: HashMap<u32, u32>,
     counties: HashMap<u32, u32>,
-    persons: u32,
     /// What humans decided, under both places.
     humans: HashMap<Place, Vec<(Place, bool)>>,
-    /// Names under which each identifier is given, and by how many registrations.
-    holders: HashMap<u64, Vec<(u64, u32)>>,
+    holders: Holders,
     /// Places of registrations that were removed, to be given again.
     free: Vec<Place>,
 }
@@ -86,8 +86,6 @@ const MAX_NEAR: usize = 8;
 const MAX_SETTLED: usize = 512;
 /// Registrations of one person that a new one is compared with before it joins.
 const MAX_ASKED: usize = 48;
-/// Names under which an identifier is given before it is taken for a placeholder, or for one that everybody uses.
-const MAX_HOLDERS: usize = 4;
 /// Persons of a household who share a telephone number.
 const HOUSEHOLD: u32 = 8;
 /// Below so many persons, chance is reckoned as among these: a young index has not met the strangers yet.
@@ -99,74 +97,77 @@ impl Linker {
             scorer,
             features: Vec::new(),
             blocks: BlockingIndex::default(),
-            person_of: Vec::new(),
-            people: Vec::new(),
-            names: HashMap::new(),
-            phones: HashMap::new(),
+            people: People::default(),
+            names: Lists::default(),
+            phones: Lists::default(),
             places: HashMap::new(),
             counties: HashMap::new(),
-            persons: 0,
             humans: HashMap::new(),
-            holders: HashMap::new(),
+            holders: Holders::default(),
             free: Vec::new(),
         }
     }
 
     /// Takes in a registration and decides who it is.
-    pub fn register(&mut self, features: Features) -> Outcome {
-        let place = self.take(features);
-        let (proposal, outcome) = self.judge(place);
+    pub fn register(&mut self, mut features: Features) -> Outcome {
+        let place = self.keep(&mut features);
+        let keys = block::keys(&features);
+        let (proposal, outcome) = self.propose(place, &features, &keys);
         match proposal {
             Proposal::Alone => {}
             Proposal::Join(person) => self.join(place, person),
             Proposal::Settle { members, groups } => self.regroup(&members, &groups),
         }
-        self.enter(place);
+        self.show(place, &features, &keys);
         outcome
     }
 
     /// Takes in a registration as a person of its own that nobody finds yet.
     pub fn take(&mut self, mut features: Features) -> Place {
-        self.note_holders(&mut features);
+        self.keep(&mut features)
+    }
+
+    fn keep(&mut self, features: &mut Features) -> Place {
+        self.holders.note(features);
         let place = self.free.pop().unwrap_or(self.features.len() as Place);
-        let mut person = Person::default();
-        person.add(place, &features);
+        let packed = Packed::of(features);
         if place as usize == self.features.len() {
-            self.person_of.push(place);
-            self.people.push(person);
-            self.features.push(features);
+            reserve(&mut self.features, 1);
+            self.features.push(packed);
         } else {
-            self.person_of[place as usize] = place;
-            self.people[place as usize] = person;
-            self.features[place as usize] = features;
+            self.features[place as usize] = packed;
         }
-        self.persons += 1;
+        self.people.take(place);
         place
     }
 
     /// From now on others are compared with the registration. To be called once, when its person is known: keys count persons.
     pub fn enter(&mut self, place: Place) {
-        let keys = block::keys(&self.features[place as usize]);
-        self.blocks.insert(&keys, place, &self.person_of);
-        self.count(place);
+        let features = self.features(place);
+        self.show(place, &features, &block::keys(&features));
+    }
+
+    fn show(&mut self, place: Place, features: &Features, keys: &[block::Key]) {
+        self.blocks.insert(keys, place, self.people.all());
+        self.count(place, features, 1);
     }
 
     /// Forgets a registration that was entered; its place may be given to another.
     pub fn remove(&mut self, place: Place) {
-        let mut members = self.people[self.person_of(place) as usize].members.clone();
+        let features = self.features(place);
+        let mut members = self.members(self.person_of(place)).to_vec();
         let groups: Vec<usize> = members.iter().map(|member| usize::from(*member == place)).collect();
-        self.uncount(place, &members);
+        self.count(place, &features, -1);
         self.regroup(&members, &groups);
-        let keys = block::keys(&self.features[place as usize]);
-        self.blocks.remove(&keys, place);
-        self.forget_holder(place);
+        self.blocks.remove(&block::keys(&features), place);
+        self.holders.forget(&features);
         members.retain(|member| *member != place);
         self.find_again(&members);
-        self.people[place as usize] = Person::default();
-        self.persons -= 1;
+        self.people.leave(place);
         for (other, _) in self.humans.remove(&place).unwrap_or_default() {
-            self.humans.entry(other).or_default().retain(|(known, _)| *known != place);
+            self.set_human(other, place, None);
         }
+        self.features[place as usize] = Packed::default();
         self.free.push(place);
     }
 
@@ -174,19 +175,23 @@ impl Linker {
     /// left. To be called with registrations that were entered.
     pub fn find_again(&mut self, members: &[Place]) {
         for member in members.iter().rev().take(MAX_ASKED) {
-            let keys = block::keys(&self.features[*member as usize]);
-            self.blocks.insert(&keys, *member, &self.person_of);
+            let keys = block::keys(&self.features(*member));
+            self.blocks.insert(&keys, *member, self.people.all());
         }
     }
 
     /// Who a registration that was taken in belongs together with, as far as can be told now. Changes nothing.
     pub fn judge(&self, place: Place) -> (Proposal, Outcome) {
-        let features = &self.features[place as usize];
-        let mut places = self.blocks.candidates(&block::keys(features));
+        let features = self.features(place);
+        self.propose(place, &features, &block::keys(&features))
+    }
+
+    fn propose(&self, place: Place, features: &Features, keys: &[block::Key]) -> (Proposal, Outcome) {
+        let mut places = self.blocks.candidates(keys);
         places.retain(|other| *other != place);
         let mut near = self.near(features, &places);
         let own = self.person_of(place);
-        if self.people[own as usize].members.len() > 1 {
+        if self.members(own).len() > 1 {
             if !near.contains(&own) {
                 near.push(own);
             }
@@ -201,21 +206,17 @@ impl Linker {
 
     /// Registrations of a person.
     pub fn members(&self, person: u32) -> &[Place] {
-        &self.people[person as usize].members
+        self.people.members(person)
     }
 
     /// Takes in a human's decision that two registrations are the same person, or are not. It stands before every rule and score;
     /// the latest about a pair counts. A join that would bring together two that a human holds apart is kept but has no effect. Unknown
     /// places and a pair of one registration are ignored.
     pub fn decide(&mut self, a: Place, b: Place, same: bool) {
-        if a == b || a.max(b) as usize >= self.features.len() {
+        if a == b || !self.people.has(a) || !self.people.has(b) {
             return;
         }
-        for (one, other) in [(a, b), (b, a)] {
-            let decisions = self.humans.entry(one).or_default();
-            decisions.retain(|(known, _)| *known != other);
-            decisions.push((other, same));
-        }
+        self.note_human(a, b, Some(same));
         let near = [self.person_of(a), self.person_of(b)];
         if let Some((Proposal::Settle { members, groups }, _)) = self.try_settle(a, &near) {
             self.regroup(&members, &groups);
@@ -224,11 +225,10 @@ impl Linker {
         // Too many to settle anew: two whole persons join, or one registration leaves, alone even if a human joined it with others of them.
         let [one, other] = near;
         if same && one != other && !self.held_apart(one, other) {
-            let members =
-                [&self.people[one as usize].members[..], &self.people[other as usize].members[..]].concat();
+            let members = [self.members(one), self.members(other)].concat();
             self.regroup(&members, &vec![0; members.len()]);
         } else if !same && one == other {
-            let members = self.people[one as usize].members.clone();
+            let members = self.members(one).to_vec();
             let groups: Vec<usize> = members.iter().map(|member| usize::from(*member == b)).collect();
             self.regroup(&members, &groups);
         }
@@ -236,10 +236,16 @@ impl Linker {
 
     /// Notes what humans say of two registrations, or that they say nothing; who they are is asked for with [`Linker::judge`].
     pub fn note_human(&mut self, a: Place, b: Place, same: Option<bool>) {
-        for (one, other) in [(a, b), (b, a)] {
-            let decisions = self.humans.entry(one).or_default();
-            decisions.retain(|(known, _)| *known != other);
-            decisions.extend(same.map(|same| (other, same)));
+        self.set_human(a, b, same);
+        self.set_human(b, a, same);
+    }
+
+    fn set_human(&mut self, one: Place, other: Place, same: Option<bool>) {
+        let decisions = self.humans.entry(one).or_default();
+        decisions.retain(|(known, _)| *known != other);
+        decisions.extend(same.map(|same| (other, same)));
+        if decisions.is_empty() {
+            self.humans.remove(&one);
         }
     }
 
@@ -254,20 +260,21 @@ impl Linker {
     /// Whether a human holds a member of one person apart from a member of the other.
     fn held_apart(&self, a: u32, b: u32) -> bool {
         let of_b = |(other, same): &(Place, bool)| !*same && self.person_of(*other) == b;
-        self.people[a as usize].members.iter().any(|member| self.human_decisions(*member).iter().any(of_b))
+        self.members(a).iter().any(|member| self.human_decisions(*member).iter().any(of_b))
     }
 
     /// The person of a registration, as the place of one of its members.
     pub fn person_of(&self, place: Place) -> u32 {
-        self.person_of[place as usize]
+        self.people.person_of(place)
     }
 
     pub fn scorer(&self) -> &Scorer {
         &self.scorer
     }
 
-    pub fn features(&self, place: Place) -> &Features {
-        &self.features[place as usize]
+    /// What is compared of a registration; of a place that is nobody's, nothing.
+    pub fn features(&self, place: Place) -> Features {
+        self.features[place as usize].open()
     }
 
     /// Registrations taken in and not removed.
@@ -282,7 +289,7 @@ impl Linker {
 
     /// Persons so far.
     pub fn persons(&self) -> u32 {
-        self.persons
+        self.people.count()
     }
 
     /// Keys of the blocking index, and how many of them are closed.
@@ -297,8 +304,8 @@ impl Linker {
     /// Compares and scores two registrations as they stand.
     pub fn compare(&self, a: &Features, b: &Features) -> (Levels, Frequencies, Score) {
         let levels = compare(a, b);
-        let frequencies = self.frequencies(a, b);
-        let score = self.scorer.score(&levels, &frequencies, (self.persons as f32).max(MIN_PERSONS));
+        let frequencies = self.frequencies(a, b, &levels);
+        let score = self.scorer.score(&levels, &frequencies, (self.persons() as f32).max(MIN_PERSONS));
         (levels, frequencies, score)
     }
 
@@ -308,8 +315,8 @@ impl Linker {
         let possible = self.scorer.model().possible_from;
         let mut persons: Vec<(f32, u32)> = Vec::new();
         for place in places {
-            let weight = self.weight(features, &self.features[*place as usize]);
-            let person = self.person_of[*place as usize];
+            let weight = self.weight(features, &self.features(*place));
+            let person = self.person_of(*place);
             match persons.iter_mut().find(|(_, known)| *known == person) {
                 Some((best, _)) => *best = best.max(weight),
                 None => persons.push((weight, person)),
@@ -323,7 +330,7 @@ impl Linker {
 
     /// What is said about a pair of registrations: whether a rule joins them, and their match weight in bits.
     pub fn pair(&self, a: Place, b: Place) -> (bool, f32) {
-        let weight = self.weight(self.features(a), self.features(b));
+        let weight = self.weight(&self.features(a), &self.features(b));
         (weight >= RULE, weight)
     }
 
@@ -341,13 +348,13 @@ impl Linker {
     /// That a registration without others joins the only person that it may belong to, if none of the members is against it: the usual
     /// case, which settles nothing anew.
     fn joins(&self, place: Place, person: u32) -> Option<(Proposal, Outcome)> {
-        let (features, known) = (self.features(place), &self.people[person as usize]);
-        if cluster::is_barred(self, features, known) {
+        let (features, members) = (self.features(place), self.members(person));
+        if self.people.bars(person, &features, &|place| self.features(place)) {
             return None;
         }
-        let asked = &known.members[known.members.len().saturating_sub(MAX_ASKED)..];
-        let weights: Vec<f32> =
-            asked.iter().map(|member| self.weight(features, self.features(*member))).collect();
+        let asked = &members[members.len().saturating_sub(MAX_ASKED)..];
+        let weights: SmallVec<[f32; 16]> =
+            asked.iter().map(|member| self.weight(&features, &self.features(*member))).collect();
         let nearest = (0..weights.len()).max_by(|a, b| weights[*a].total_cmp(&weights[*b]))?;
         let (weight, worst) = (weights[nearest], weights.iter().copied().fold(0.0, f32::min));
         let model = self.scorer.model();
@@ -361,10 +368,7 @@ impl Linker {
     }
 
     fn join(&mut self, place: Place, person: u32) {
-        let added = std::mem::take(&mut self.people[place as usize]);
-        self.people[person as usize].merge(&added);
-        self.person_of[place as usize] = person;
-        self.persons -= 1;
+        self.people.join(place, person, &|place| self.features[place as usize].open());
     }
 
     /// Who of the members of these persons and the registration belong together.
@@ -375,7 +379,7 @@ impl Linker {
         // Too many to settle anew: it may have to leave those whom it is with; else the likeliest person takes it as it is, or it stays alone
         // and a human is asked.
         let own = self.person_of(place);
-        let alone = self.people[own as usize].members.len() == 1;
+        let alone = self.members(own).len() == 1;
         if !alone && let Some(settled) = self.try_settle(place, &[own]) {
             return settled;
         }
@@ -383,22 +387,21 @@ impl Linker {
         if let Some(joined) = others().filter(|_| alone).find_map(|person| self.joins(place, *person)) {
             return joined;
         }
-        let first = |person: &u32| self.people[*person as usize].members.last().copied();
-        let link =
-            |other: Place| Link { other, weight: self.weight(self.features(place), self.features(other)) };
+        let first = |person: &u32| self.members(*person).last().copied();
+        let link = |other: Place| Link { other, weight: self.pair(place, other).1 };
         let possible = others().filter_map(first).map(link).collect();
         (Proposal::Alone, Outcome { place, possible, ..Outcome::default() })
     }
 
     /// As `settle`, unless they are too many.
     fn try_settle(&self, place: Place, near: &[u32]) -> Option<(Proposal, Outcome)> {
-        let count: usize = near.iter().map(|person| self.people[*person as usize].members.len()).sum();
+        let count: usize = near.iter().map(|person| self.members(*person).len()).sum();
         if count > MAX_SETTLED {
             return None;
         }
         let mut members = vec![place];
         for person in near {
-            members.extend_from_slice(&self.people[*person as usize].members);
+            members.extend_from_slice(self.members(*person));
         }
         members.sort_unstable();
         members.dedup();
@@ -410,99 +413,48 @@ impl Linker {
 
     /// Makes the groups persons. The members must be all of the persons that they are of.
     pub fn regroup(&mut self, members: &[Place], groups: &[usize]) {
-        for place in members {
-            let before = std::mem::take(&mut self.people[self.person_of[*place as usize] as usize]);
-            self.persons -= u32::from(!before.members.is_empty());
-        }
-        let mut first: HashMap<usize, Place> = HashMap::new();
-        for (place, group) in members.iter().zip(groups) {
-            let person = *first.entry(*group).or_insert(*place);
-            self.persons += u32::from(person == *place);
-            self.person_of[*place as usize] = person;
-            self.people[person as usize].add(*place, &self.features[*place as usize]);
-        }
+        self.people.regroup(members, groups, &|place| self.features[place as usize].open());
     }
 
-    /// Notes under which name each identifier was given. One that goes by many names is nobody's: a default of some system, a card
-    /// that a whole village shows.
-    fn note_holders(&mut self, features: &mut Features) {
-        let Some(name) = block::name_key(&features.name) else { return };
-        let mut shared = |value: u64| {
-            let names = self.holders.entry(value).or_default();
-            match names.iter().position(|(known, _)| *known == name) {
-                Some(at) => names[at].1 += 1,
-                None if names.len() < MAX_HOLDERS => names.push((name, 1)),
-                None => {}
-            }
-            names.len() >= MAX_HOLDERS
+    /// How common what the two have in common is; zero where these levels do not ask.
+    fn frequencies(&self, a: &Features, b: &Features, levels: &Levels) -> Frequencies {
+        let asks = |field: usize| Frequencies::asked(field, levels[field]);
+        let persons = self.persons().max(1) as f32;
+        let held = |counts: &Lists, key: u64| counts.get(key).first().copied().unwrap_or(0);
+        let name = if asks(field::NAME) {
+            let keys = (block::name_key(&a.name), block::name_key(&b.name));
+            let count = |key: Option<u64>| key.map_or(0, |key| held(&self.names, key));
+            let other = if keys.0 == keys.1 { 0 } else { count(keys.1) };
+            // One person with this name is known: the one compared with. Another half is for those not met yet.
+            (count(keys.0).max(other) as f32 - 0.5).max(0.5) / persons
+        } else {
+            0.0
         };
-        if let Some(number) = &mut features.resident
-            && shared(block::hash(&number.digits))
-        {
-            number.belongs = Belongs::Another;
-        }
-        features.others =
-            features.others.iter().filter(|document| !shared(block::hash(document))).cloned().collect();
-    }
-
-    /// Takes back what was noted of a registration's identifiers, but for those that are nobody's.
-    fn forget_holder(&mut self, place: Place) {
-        let features = &self.features[place as usize];
-        let Some(name) = block::name_key(&features.name) else { return };
-        let number = features.resident.as_ref().map(|number| block::hash(&number.digits));
-        for value in number.into_iter().chain(features.others.iter().map(block::hash)) {
-            let Some(names) = self.holders.get_mut(&value) else { continue };
-            names.iter_mut().filter(|(known, _)| *known == name).for_each(|(_, count)| *count -= 1);
-            names.retain(|(_, count)| *count > 0);
-            if names.is_empty() {
-                self.holders.remove(&value);
-            }
-        }
-    }
-
-    fn frequencies(&self, a: &Features, b: &Features) -> Frequencies {
-        let persons = self.persons.max(1) as f32;
-        let count = |of: &Features| {
-            block::name_key(&of.name).and_then(|key| self.names.get(&key)).copied().unwrap_or(0)
-        };
-        let name = count(a).max(count(b));
         let shared = a.phones.iter().filter(|phone| b.phones.contains(phone));
-        let phone = shared.filter_map(|phone| self.phones.get(phone)).min().copied().unwrap_or(0);
+        let phone =
+            shared.map(|phone| held(&self.phones, *phone)).filter(|count| *count > 0).min().unwrap_or(0);
         let seen = self.len().max(1) as f32;
         let share =
             |counts: &HashMap<u32, u32>, key: u32| counts.get(&key).map_or(0.0, |count| *count as f32 / seen);
-        let place = if a.place == b.place {
-            share(&self.places, a.place)
-        } else {
-            share(&self.places, a.place / 100)
+        let place = match asks(field::PLACE) {
+            true if a.place == b.place => share(&self.places, a.place),
+            true => share(&self.places, a.place / 100),
+            false => 0.0,
         };
         let county =
             |of: &Features| of.addresses.first().map_or(0.0, |address| share(&self.counties, address.county));
         Frequencies {
-            // One person with this name is known: the one compared with. Another half is for those not met yet.
-            name: (name as f32 - 0.5).max(0.5) / persons,
+            name,
             phone: phone.saturating_sub(HOUSEHOLD) as f32 / persons,
             place,
-            county: county(a).max(county(b)),
+            county: if asks(field::ADDRESS) { county(a).max(county(b)) } else { 0.0 },
             twin: a.name.birth_order != 0 || b.name.birth_order != 0,
         }
     }
 
-    /// Counts place and county, and name and telephone number once per person.
-    fn count(&mut self, place: Place) {
-        let person = self.person_of(place) as usize;
-        let members = std::mem::take(&mut self.people[person].members);
-        self.add(place, &members, 1);
-        self.people[person].members = members;
-    }
-
-    /// Takes back what was counted. A split or join since then is not made up for: the counts are what chance is reckoned from.
-    fn uncount(&mut self, place: Place, members: &[Place]) {
-        self.add(place, members, -1);
-    }
-
-    fn add(&mut self, place: Place, members: &[Place], by: i32) {
-        let features = &self.features[place as usize];
+    /// Counts place and county, and name and telephone number once per person; or takes back what was counted. A split or join since then
+    /// is not made up for: the counts are what chance is reckoned from.
+    fn count(&mut self, place: Place, features: &Features, by: i32) {
         if features.place != 0 {
             add(&mut self.places, features.place, by);
             add(&mut self.places, features.place / 100, by);
@@ -511,21 +463,32 @@ impl Linker {
             add(&mut self.counties, address.county, by);
         }
         // Of a person of very many, the latest are asked.
-        let others = &members[members.len().saturating_sub(MAX_ASKED)..];
-        let key = block::name_key(&features.name);
-        let known = |has: &dyn Fn(&Features) -> bool| {
-            others.iter().any(|other| *other != place && has(&self.features[*other as usize]))
-        };
-        if let Some(key) = key.filter(|key| !known(&|other| block::name_key(&other.name) == Some(*key))) {
-            add(&mut self.names, key, by);
+        let others = self.members(self.person_of(place)).iter().rev().take(MAX_ASKED);
+        let mut name = block::name_key(&features.name);
+        let mut phones = features.phones.clone();
+        for other in others.filter(|other| **other != place).map(|other| self.features(*other)) {
+            name = name.filter(|key| block::name_key(&other.name) != Some(*key));
+            phones.retain(|phone| !other.phones.contains(phone));
         }
-        for phone in features.phones.iter().filter(|phone| !known(&|other| other.phones.contains(phone))) {
-            add(&mut self.phones, *phone, by);
+        if let Some(key) = name {
+            count(&mut self.names, key, by);
+        }
+        for phone in phones {
+            count(&mut self.phones, phone, by);
         }
     }
 }
 
 /// Changes a count; none is kept of nobody.
+fn count(counts: &mut Lists, key: u64, by: i32) {
+    counts.change(key, |count| {
+        let now = count.first().copied().unwrap_or(0).saturating_add_signed(by).min(lists::MAX);
+        count.clear();
+        count.extend(Some(now).filter(|now| *now > 0));
+    });
+}
+
+/// As `count`, where a few hundred keys are all there are.
 fn add<K: std::hash::Hash + Eq>(counts: &mut HashMap<K, u32>, key: K, by: i32) {
     match counts.entry(key) {
         Entry::Vacant(_) if by <= 0 => {}

@@ -143,6 +143,22 @@ pub struct Frequencies {
     pub twin: bool,
 }
 
+impl Frequencies {
+    /// Whether strangers reach this level as often as the value is common.
+    pub(crate) fn asked(comparison: usize, level: u8) -> bool {
+        match comparison {
+            // Two who sound alike, or whose mothers do.
+            field::NAME => [NameLevel::Same, NameLevel::SoundsSame, NameLevel::NewbornSameMother]
+                .iter()
+                .any(|asked| *asked as u8 == level),
+            field::PHONE => level == PhoneLevel::Same as u8,
+            field::PLACE => level <= PlaceLevel::SamePrefecture as u8,
+            field::ADDRESS => level < AddressLevel::Elsewhere as u8,
+            _ => false,
+        }
+    }
+}
+
 /// A model made ready for scoring.
 #[derive(Debug, Clone)]
 pub struct Scorer {
@@ -210,15 +226,12 @@ impl Scorer {
         if class != Class::Stranger {
             return log;
         }
-        const SOUND: [u8; 3] =
-            [NameLevel::Same as u8, NameLevel::SoundsSame as u8, NameLevel::NewbornSameMother as u8];
-        const NEAR: [u8; 2] = [PlaceLevel::SameCounty as u8, PlaceLevel::SamePrefecture as u8];
         match comparison {
-            // Two who sound alike, or whose mothers do, agree by chance as often as the name is common.
-            field::NAME if SOUND.contains(&level) => frequencies.name.log2(),
-            field::PHONE if level == PhoneLevel::Same as u8 => frequencies.phone.max(log.exp2()).log2(),
-            field::PLACE if NEAR.contains(&level) && frequencies.place > 0.0 => frequencies.place.log2(),
-            field::ADDRESS if level != AddressLevel::Elsewhere as u8 && frequencies.county > 0.0 => {
+            _ if !Frequencies::asked(comparison, level) => log,
+            field::NAME => frequencies.name.log2(),
+            field::PHONE => frequencies.phone.max(log.exp2()).log2(),
+            field::PLACE if frequencies.place > 0.0 => frequencies.place.log2(),
+            field::ADDRESS if frequencies.county > 0.0 => {
                 log + (frequencies.county / self.same_county).log2()
             }
             _ => log,

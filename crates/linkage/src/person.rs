@@ -1,5 +1,7 @@
 //! What is known of a person as a whole, however many registrations it has.
 
+use smallvec::SmallVec;
+
 use crate::features::Features;
 use crate::linker::Place;
 use crate::normalise::ResidentNumber;
@@ -11,18 +13,26 @@ const MAX_TWINS: usize = 8;
 #[derive(Debug, Clone, Default)]
 pub struct Person {
     pub members: Vec<Place>,
-    /// Valid resident IDs that are, or may be, its own, each once. More than one only when a human joined them.
-    numbers: Vec<ResidentNumber>,
+    /// Codes of the valid resident IDs that are, or may be, its own, each once. More than one only when a human joined them.
+    numbers: Numbers,
     /// Members that are numbered children of one birth.
     twins: Vec<Place>,
+}
+
+/// Most persons have one. Prints none.
+#[derive(Clone, Default)]
+struct Numbers(SmallVec<[u64; 1]>);
+
+impl std::fmt::Debug for Numbers {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Numbers({})", self.0.len())
+    }
 }
 
 impl Person {
     pub fn add(&mut self, place: Place, features: &Features) {
         self.members.push(place);
-        if let Some(number) = features.own_number() {
-            self.add_number(number);
-        }
+        self.add_number(features.own_number().map(ResidentNumber::code));
         if features.name.birth_order != 0 && self.twins.len() < MAX_TWINS {
             self.twins.push(place);
         }
@@ -30,41 +40,41 @@ impl Person {
 
     pub fn merge(&mut self, other: &Self) {
         self.members.extend_from_slice(&other.members);
-        other.numbers.iter().for_each(|number| self.add_number(number));
+        other.numbers.0.iter().for_each(|number| self.add_number(Some(*number)));
         self.twins.extend(other.twins.iter().take(MAX_TWINS - self.twins.len().min(MAX_TWINS)));
     }
 
-    fn add_number(&mut self, number: &ResidentNumber) {
-        if !self.numbers.iter().any(|known| known.digits == number.digits) {
-            self.numbers.push(number.clone());
+    fn add_number(&mut self, number: Option<u64>) {
+        if let Some(number) = number.filter(|number| !self.numbers.0.contains(number)) {
+            self.numbers.0.push(number);
         }
     }
 
     /// Whether both have valid resident IDs, and none in common.
     pub fn excludes(&self, other: &Self) -> bool {
-        let common =
-            self.numbers.iter().any(|one| other.numbers.iter().any(|number| number.digits == one.digits));
-        !common && !self.numbers.is_empty() && !other.numbers.is_empty()
+        let (one, other) = (&self.numbers.0, &other.numbers.0);
+        !one.is_empty() && !other.is_empty() && !one.iter().any(|number| other.contains(number))
     }
 
-    /// Whether this person has other numbers and not this one.
-    pub fn excludes_number(&self, number: Option<&ResidentNumber>) -> bool {
-        let Some(number) = number else { return false };
-        !self.numbers.is_empty() && !self.numbers.iter().any(|known| known.digits == number.digits)
+    /// Whether a registration cannot be of this person: it has another number, or is another child of its birth.
+    pub fn bars(&self, of: &Features, features: &impl Fn(Place) -> Features) -> bool {
+        let number = of.own_number().map(ResidentNumber::code);
+        number.is_some_and(|number| !self.numbers.0.is_empty() && !self.numbers.0.contains(&number))
+            || of.name.birth_order != 0 && self.twins().any(|twin| other_twin(of, &features(twin)))
     }
 
-    pub fn twins(&self) -> impl Iterator<Item = Place> + '_ {
+    fn twins(&self) -> impl Iterator<Item = Place> + '_ {
         self.twins.iter().copied()
     }
 
     /// Whether one has another child of the birth that the other has one of.
-    pub fn twin_of<'f>(&self, other: &Self, features: &impl Fn(Place) -> &'f Features) -> bool {
-        self.twins().any(|one| other.twins().any(|two| other_twin(features(one), features(two))))
+    pub fn twin_of(&self, other: &Self, features: &impl Fn(Place) -> Features) -> bool {
+        self.twins().any(|one| other.twins().any(|two| other_twin(&features(one), &features(two))))
     }
 }
 
 /// Whether two registrations are numbered children of one birth.
-pub fn other_twin(a: &Features, b: &Features) -> bool {
+fn other_twin(a: &Features, b: &Features) -> bool {
     let (one, other) = (&a.name, &b.name);
     one.birth_order != 0
         && other.birth_order != 0

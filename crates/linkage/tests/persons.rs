@@ -196,7 +196,7 @@ fn a_hostile_flood_neither_joins_nor_slows() {
         most = most.max(linker.candidates(&keys));
         let Outcome { place, same, .. } = linker.register(row);
         let why = same.map(|link| {
-            Explanation::of(&linker, linker.features(place), linker.features(link.other)).to_string()
+            Explanation::of(&linker, &linker.features(place), &linker.features(link.other)).to_string()
         });
         assert_eq!(why, None, "registration {number}");
     }
@@ -243,7 +243,7 @@ fn an_explanation_adds_up() {
     let mut linker = linker();
     let a = register(&mut linker, ["段正明", "1", "1985-03-12", "01", ID, "13987654321", HOME, ""]);
     let b = register(&mut linker, ["段政明", "1", "1985-03-12", "", "", "13987654321", HOME, ""]);
-    let explanation = Explanation::of(&linker, linker.features(a), linker.features(b));
+    let explanation = Explanation::of(&linker, &linker.features(a), &linker.features(b));
     let sum: f32 = explanation.fields.iter().map(|field| field.weight).sum();
     assert!((explanation.expectation + sum + explanation.others - explanation.weight).abs() < 1e-3);
     assert!(explanation.others <= 0.0, "further explanations only take away");
@@ -426,6 +426,45 @@ fn names_are_read_as_what_they_are() {
             !same([nobody, "1", "", "", "", "", "", ""], [nobody, "1", "", "", "", "", "", ""]),
             "{nobody}"
         );
+    }
+}
+
+#[test]
+fn what_is_removed_leaves_nothing_behind() {
+    let rows: Vec<Features> = (0..300)
+        .map(|number| {
+            let person = number % 90;
+            let surname = "段李和张王赵陈杨周".chars().nth(person % 9).unwrap();
+            let given = "明英兰国华芳强伟静敏".chars().nth(person / 9).unwrap();
+            let (name, phone) = (format!("{surname}正{given}"), format!("1391234{:04}", person * 37));
+            let birth = format!("{}-03-{:02}", 1950 + person, 1 + person % 28);
+            features([&name, "1", &birth, "03", &format!("P72045{person:02}"), &phone, "", ""])
+        })
+        .collect();
+    let register_all = |linker: &mut Linker| -> Vec<(Option<f32>, usize)> {
+        let told = |outcome: Outcome| (outcome.same.map(|link| link.weight), outcome.possible.len());
+        rows.iter().map(|row| told(linker.register(row.clone()))).collect()
+    };
+    let mut linker = Linker::new(Scorer::new(Model::shipped()));
+    let first = register_all(&mut linker);
+    assert!(
+        first.iter().filter(|(same, _)| same.is_some()).count() > 200,
+        "most are a person's second visit"
+    );
+    for round in 0..3 {
+        linker.decide(1, 2, true);
+        linker.decide(1, 3, false);
+        // In another order each time.
+        (0..300).for_each(|place| linker.remove((place * 7 + round) % 300));
+        assert_eq!((linker.len(), linker.persons(), linker.keys()), (0, 0, (0, 0)));
+        linker.decide(4, 5, true);
+        assert_eq!(linker.persons(), 0, "who was removed is nobody");
+        let said = format!("{linker:?}");
+        assert!(
+            said.matches("Lists { keys: 0, words: 0, .. }").count() == 4 && said.contains("humans: {}"),
+            "{said}"
+        );
+        assert_eq!(register_all(&mut linker), first, "as in an empty index");
     }
 }
 

@@ -66,11 +66,12 @@ if human.values().all(|same| *same) {
         prop_assert!(persons.iter().all(|person| linker.person_of(*person) == *person));
         // Only a human may join two numbers.
         if human.is_empty() {
-            let mut numbers: HashMap<Place, &[u8]> = HashMap::new();
+            let mut numbers: HashMap<Place, Vec<u8>> = HashMap::new();
             for place in 0..linker.len() as Place {
-                let Some(number) = linker.features(place).own_number() else { continue };
-                let known = numbers.entry(linker.person_of(place)).or_insert(&number.digits);
-                prop_assert_eq!(*known, &*number.digits, "two resident IDs of one person");
+                let features = linker.features(place);
+                let Some(number) = features.own_number() else { continue };
+                let known = numbers.entry(linker.person_of(place)).or_insert(number.digits.to_vec());
+                prop_assert_eq!(&known[..], &number.digits[..], "two resident IDs of one person");
             }
         }
     }

@@ -178,9 +178,11 @@ impl Desk {
             if let Some(decided) = self.note(record) {
                 let ends = [decided.a.key, decided.b.key];
                 self.refresh(&ends);
-                // Whoever is parted may belong to others; what humans say is heard at once.
+                // Whoever is parted may belong to others; what humans say is heard at once; and what a node said that was the pair's
+                // judge, and is no more, may be out of its sight by now.
                 if decided.layer == LinkLayer::Human
                     || self.graph.joined(&decided.a, &decided.b) != Some(true)
+                    || self.succeeds(&decided)
                 {
                     self.judge(&ends[0])?;
                     self.judge(&ends[1])?;
@@ -584,6 +586,12 @@ impl Desk {
         common.is_some_and(|common| common == self.own)
     }
 
+    /// Whether another node decided on a pair that is this node's to judge.
+    fn succeeds(&self, decided: &Decided) -> bool {
+        let places = self.places.get(&decided.a.key).zip(self.places.get(&decided.b.key));
+        decided.by != self.origin && places.is_some_and(|(a, b)| self.is_mine(*a, *b))
+    }
+
     /// Drafts what the linker decided about a pair, and holds it to be so from now on.
     fn draft(&mut self, a: Place, b: Place, decision: LinkDecision) -> Result<(), ReadError> {
         let (Some(one), Some(two)) = (self.held[a as usize], self.held[b as usize]) else { return Ok(()) };
@@ -601,7 +609,7 @@ impl Desk {
             && !by_rule
             && linkage::model::probability(weight) < model.sure_from;
         let (features_a, features_b) = (self.linker.features(a), self.linker.features(b));
-        let fields = linkage::explain::numbers(&self.linker, features_a, features_b);
+        let fields = linkage::explain::numbers(&self.linker, &features_a, &features_b);
         let body = PersonLink {
             a: Some(reference(&one)),
             b: Some(reference(&two)),

@@ -1,8 +1,10 @@
 //! How far two names agree.
 
+use smallvec::SmallVec;
+
 use super::NameLevel;
 use crate::normalise::Name;
-use crate::normalise::name::UNKNOWN_CHAR;
+use crate::normalise::name::{UNKNOWN_CHAR, alike};
 
 pub(super) fn newborn(a: &Name, b: &Name) -> u8 {
     if !a.sounds_like(b) {
@@ -49,7 +51,7 @@ pub(super) fn han(a: &Name, b: &Name) -> u8 {
     let given = |name: &Name| name.chars.len() - usize::from(name.surname);
     let same_given = short.surname > 0 && long.surname > 0 && given(short) == 2 && given(long) == 2 && {
         let (x, y) = (usize::from(short.surname), usize::from(long.surname));
-        alike(short, x, long, y) && alike(short, x + 1, long, y + 1)
+        alike(short.chars[x], long.chars[y]) && alike(short.chars[x + 1], long.chars[y + 1])
     };
     if same_given {
         NameLevel::GivenSame as u8
@@ -64,21 +66,18 @@ pub(super) fn han(a: &Name, b: &Name) -> u8 {
 fn same_length(a: &Name, b: &Name, surname: usize, same_surname: bool) -> Option<NameLevel> {
     let length = a.chars.len();
     let unreadable = |place: &usize| a.chars[*place] == UNKNOWN_CHAR || b.chars[*place] == UNKNOWN_CHAR;
-    let differing: Vec<usize> = (0..length).filter(|place| !alike(a, *place, b, *place)).collect();
+    let differs = |place: &usize| !alike(a.chars[*place], b.chars[*place]);
+    let differing: SmallVec<[usize; 24]> = (0..length).filter(differs).collect();
     if differing.iter().all(unreadable) {
         return Some(NameLevel::UnreadableCharacter);
     }
-    let exchanged = || alike(a, surname, b, surname + 1) && alike(a, surname + 1, b, surname);
+    let exchanged =
+        || alike(a.chars[surname], b.chars[surname + 1]) && alike(a.chars[surname + 1], b.chars[surname]);
     if same_surname && length - surname == 2 && exchanged() {
         return Some(NameLevel::GivenExchanged);
     }
     let one = differing.len() == 1 && length >= 3 && (same_surname || a.surname == 0 || b.surname == 0);
     one.then_some(if length > 4 { NameLevel::Transcription } else { NameLevel::OneCharacter })
-}
-
-/// Whether two characters are the same or sound alike.
-fn alike(a: &Name, x: usize, b: &Name, y: usize) -> bool {
-    a.chars[x] == b.chars[y] || a.sounds[x].alike(b.sounds[y])
 }
 
 /// A doubled or `小` given name, as small children are called, with the other's surname or without any.
@@ -132,19 +131,19 @@ pub(super) fn letters(a: &Name, b: &Name) -> u8 {
 
 /// Whether all characters of the shorter name sound, in order, in the longer one.
 fn is_subsequence(short: &Name, long: &Name) -> bool {
-    let mut rest = long.sounds.iter();
-    short.sounds.iter().all(|sound| rest.any(|other| sound.alike(*other)))
+    let mut rest = long.chars.iter();
+    short.chars.iter().all(|c| rest.any(|other| alike(*c, *other)))
 }
 
 /// Levenshtein distance over characters that sound alike; bounded by the bound of names.
 fn distance(a: &Name, b: &Name) -> usize {
     const WIDTH: usize = crate::normalise::name::MAX_CHARS + 1;
     let mut row: [usize; WIDTH] = std::array::from_fn(|place| place);
-    for (i, (c, sound)) in a.chars.iter().zip(&a.sounds).enumerate() {
+    for (i, c) in a.chars.iter().enumerate() {
         let mut diagonal = row[0];
         row[0] = i + 1;
-        for (j, (other, other_sound)) in b.chars.iter().zip(&b.sounds).enumerate() {
-            let cost = usize::from(c != other && !sound.alike(*other_sound));
+        for (j, other) in b.chars.iter().enumerate() {
+            let cost = usize::from(!alike(*c, *other));
             let best = (diagonal + cost).min(row[j] + 1).min(row[j + 1] + 1);
             diagonal = row[j + 1];
             row[j + 1] = best;

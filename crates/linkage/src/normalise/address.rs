@@ -5,7 +5,7 @@
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-use super::characters::{fold, is_han};
+use super::characters::{fold, is_han, is_letter};
 
 /// Characters read of an address.
 const MAX_CHARS: usize = 128;
@@ -53,7 +53,7 @@ impl Address {
             .chars()
             .take(MAX_CHARS)
             .map(fold)
-            .filter(|c| c.is_alphanumeric() || *c == '-' || *c == ' ')
+            .filter(|c| is_letter(*c) || c.is_numeric() || *c == '-' || *c == ' ')
             .collect();
         if !chars.iter().any(|c| is_han(*c)) {
             return Self::read_letters(&chars);
@@ -97,7 +97,14 @@ impl Address {
         self.count > 0 && other.count > 0
     }
 
-    fn numbers(&self) -> &[u32] {
+    /// An address of these parts, zero where not said, and its numbers: at most [`MAX_NUMBERS`] are kept.
+    pub(crate) fn of_parts([county, town, village]: [u32; 3], numbers: impl Iterator<Item = u32>) -> Self {
+        let mut address = Self { county, town, village, ..Self::default() };
+        numbers.for_each(|number| address.push(number));
+        address
+    }
+
+    pub(crate) fn numbers(&self) -> &[u32] {
         &self.numbers[..usize::from(self.count)]
     }
 
@@ -272,7 +279,7 @@ fn province_length(chars: &[char]) -> usize {
 /// The part of a region's name that stays: without peoples, `自治` and the suffix, at most two characters.
 fn stem(name: &[char]) -> u32 {
     let mut text: String = name.iter().collect();
-    for people in PEOPLES {
+    for people in PEOPLES.iter().filter(|_| name.contains(&'族')) {
         text = text.replace(people, "");
     }
     let kept: Vec<char> = text.replace("自治", "").chars().take(2).collect();

@@ -16,6 +16,20 @@ static SIMPLIFIED: LazyLock<HashMap<char, char>> = LazyLock::new(|| {
     rows.filter_map(pair).collect()
 });
 
+/// The sounds of the characters of nearly all names: they are asked for at every comparison.
+static HAN_SOUNDS: LazyLock<Vec<Sounds>> = LazyLock::new(|| {
+    let c = |code| char::from_u32(code).unwrap_or_default();
+    (HAN_START..HAN_END).map(|code| Sounds::read(c(code))).collect()
+});
+/// The same characters simplified: every address is read through this.
+static HAN_SIMPLIFIED: LazyLock<Vec<char>> = LazyLock::new(|| {
+    let c = |code| char::from_u32(code).unwrap_or_default();
+    (HAN_START..HAN_END).map(|code| SIMPLIFIED.get(&c(code)).copied().unwrap_or(c(code))).collect()
+});
+/// The unified ideographs and their first extension.
+const HAN_START: u32 = 0x3400;
+const HAN_END: u32 = 0xa000;
+
 /// A toneless syllable of pinyin, or another letter or sign standing for itself. Zero is silence.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Sound(u32);
@@ -30,6 +44,11 @@ impl Sounds {
 
     /// The sounds of a character.
     pub fn of(c: char) -> Self {
+        let place = u32::from(c).wrapping_sub(HAN_START) as usize;
+        HAN_SOUNDS.get(place).copied().unwrap_or_else(|| Self::read(c))
+    }
+
+    fn read(c: char) -> Self {
         let mut readings = [Sound::default(); Self::READINGS];
         let mut count = 0;
         let mut push = |sound: Sound| {
@@ -70,6 +89,9 @@ pub fn fold(c: char) -> char {
     if c.is_ascii() {
         return c.to_ascii_uppercase();
     }
+    if let Some(simplified) = HAN_SIMPLIFIED.get(u32::from(c).wrapping_sub(HAN_START) as usize) {
+        return *simplified;
+    }
     let c = c.to_uppercase().next().unwrap_or(c);
     if let Some(simplified) = SIMPLIFIED.get(&c) {
         return *simplified;
@@ -81,6 +103,11 @@ pub fn fold(c: char) -> char {
 pub fn is_mark(c: char) -> bool {
     is_combining_mark(c)
         || matches!(c, '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
+}
+
+/// Whether the character is a letter; at once where that is sure, for most are.
+pub fn is_letter(c: char) -> bool {
+    matches!(c, '\u{4e00}'..='\u{9fff}') || c.is_alphabetic()
 }
 
 /// Whether the character is one of a Chinese name or address.
@@ -130,6 +157,7 @@ mod tests {
         ] {
             assert_eq!(fold(written), form, "{written}");
         }
+        assert!(('\u{4e00}'..='\u{9fff}').all(char::is_alphabetic));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use model::codes;
 use model::normalise::identifier_key;
 use model::{PartialDate, ResidentId};
+use smallvec::{SmallVec, ToSmallVec};
 
 use super::characters::fold;
 use super::name::NameKind;
@@ -19,12 +20,15 @@ pub enum Belongs {
     Own,
 }
 
+/// Characters of a number, 0 to 9 and X.
+pub type Digits = SmallVec<[u8; ResidentNumber::MAX]>;
+
 /// The number of a resident ID as it was given.
 #[derive(Clone, PartialEq, Eq)]
 pub struct ResidentNumber {
     /// Canonical characters when valid; otherwise what was typed, the old form with its century: at most [`ResidentNumber::MAX`] digits
     /// and X.
-    pub digits: Box<[u8]>,
+    pub digits: Digits,
     /// Form and check digit are right.
     pub valid: bool,
     pub belongs: Belongs,
@@ -44,10 +48,10 @@ impl ResidentNumber {
     pub fn read(text: &str, birth: Option<PartialDate>, sex: u8) -> Option<Self> {
         if let Ok(id) = ResidentId::parse(text) {
             let belongs = belongs(id.birth_date(), id.sex().code().parse().unwrap_or(0), birth, sex);
-            return Some(Self { digits: id.as_str().as_bytes().into(), valid: true, belongs });
+            return Some(Self { digits: id.as_str().as_bytes().to_smallvec(), valid: true, belongs });
         }
         let mut typed = text.chars().take(64).map(fold).filter(char::is_ascii_alphanumeric);
-        let digits: Box<[u8]> = typed.by_ref().take(Self::MAX).map(|c| c as u8).collect();
+        let digits: Digits = typed.by_ref().take(Self::MAX).map(|c| c as u8).collect();
         let plausible = (14..=Self::MAX).contains(&digits.len())
             && typed.next().is_none()
             && digits.iter().all(|c| c.is_ascii_digit() || *c == b'X')
@@ -65,6 +69,12 @@ impl ResidentNumber {
         self
     }
 
+    /// The number as an integer, another for every valid one.
+    pub fn code(&self) -> u64 {
+        let value = |digit: &u8| u64::from(if *digit == b'X' { 10 } else { digit.wrapping_sub(b'0') });
+        self.digits.iter().fold(0, |code: u64, digit| code.wrapping_mul(11).wrapping_add(value(digit)))
+    }
+
     /// Whether the numbers differ by one slip of the keyboard: a digit wrong, left out, doubled, two exchanged.
     pub fn one_slip(&self, other: &Self) -> bool {
         one_slip(&self.digits, &other.digits)
@@ -78,11 +88,11 @@ impl ResidentNumber {
 }
 
 /// A mistyped number of the old form in the new one, as far as that goes, so that it resembles the valid one.
-fn expand(old: &[u8]) -> Box<[u8]> {
-    let mut digits = old[..6].to_vec();
+fn expand(old: &[u8]) -> Digits {
+    let mut digits = old[..6].to_smallvec();
     digits.extend_from_slice(b"19");
     digits.extend_from_slice(&old[6..]);
-    digits.into()
+    digits
 }
 
 /// A document of another type: passport, permit, birth certificate, health card.

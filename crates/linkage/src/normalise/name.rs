@@ -1,6 +1,8 @@
 //! Names: parts, sounds, and what is no name of the person at all (a newborn under its mother's name, a placeholder).
 
-use super::characters::{Sound, Sounds, fold, is_han, is_mark};
+use smallvec::SmallVec;
+
+use super::characters::{Sound, Sounds, fold, is_han, is_letter, is_mark};
 
 /// Characters of a name that are compared; of a longer one the beginning tells enough.
 pub const MAX_CHARS: usize = 24;
@@ -23,9 +25,7 @@ pub enum NameKind {
 pub struct Name {
     pub kind: NameKind,
     /// Folded characters without separators. Of a newborn, those of the mother.
-    pub chars: Box<[char]>,
-    /// One per character.
-    pub sounds: Box<[Sounds]>,
+    pub chars: SmallVec<[char; 6]>,
     /// How many of the first characters are the family name; 0 when that cannot be told.
     pub surname: u8,
     /// Which of twins or triplets, from 1; 0 when not said.
@@ -80,9 +80,9 @@ impl Name {
         strip_remarks(&mut folded);
         let newborn = if infant && !starts_like_nobody(&folded) { Newborn::strip(&mut folded) } else { None };
         let latin = !folded.chars().any(is_han);
-        let keep = |c: &char| c.is_alphabetic() || *c == UNKNOWN_CHAR;
-        let chars: Box<[char]> = if latin {
-            let words = folded.split(|c: char| !c.is_alphabetic()).filter(|word| !word.is_empty());
+        let keep = |c: &char| is_letter(*c) || *c == UNKNOWN_CHAR;
+        let chars: SmallVec<[char; 6]> = if latin {
+            let words = folded.split(|c: char| !is_letter(c)).filter(|word| !word.is_empty());
             let mut letters: Vec<char> = words.collect::<Vec<_>>().join(" ").chars().collect();
             letters.truncate(MAX_CHARS);
             letters.into()
@@ -98,7 +98,6 @@ impl Name {
         let newborn = newborn.unwrap_or_default();
         Self {
             kind,
-            sounds: chars.iter().map(|c| Sounds::of(*c)).collect(),
             surname: surname_length(&folded, &chars, latin),
             chars,
             birth_order: newborn.order,
@@ -113,7 +112,7 @@ impl Name {
 
     /// The commonest reading of every character.
     pub fn reading(&self) -> impl Iterator<Item = Sound> + '_ {
-        self.sounds.iter().map(|sounds| sounds.first())
+        self.chars.iter().map(|c| Sounds::of(*c).first())
     }
 
     /// The same characters.
@@ -123,9 +122,9 @@ impl Name {
 
     /// As many characters, each of which can be read as the other's.
     pub fn sounds_like(&self, other: &Self) -> bool {
-        self.sounds.len() == other.sounds.len()
-            && !self.sounds.is_empty()
-            && self.sounds.iter().zip(&other.sounds).all(|(one, another)| one.alike(*another))
+        self.chars.len() == other.chars.len()
+            && !self.chars.is_empty()
+            && self.chars.iter().zip(&other.chars).all(|(one, another)| alike(*one, *another))
     }
 }
 
@@ -203,6 +202,11 @@ impl Newborn {
     }
 }
 
+/// Whether two characters are the same or can be read alike.
+pub fn alike(a: char, b: char) -> bool {
+    a == b || Sounds::of(a).alike(Sounds::of(b))
+}
+
 /// One character for all that stand for one that a system could not store.
 fn unreadable(c: char) -> char {
     if matches!(c, '*' | '〓' | '□') { UNKNOWN_CHAR } else { c }
@@ -239,7 +243,7 @@ fn surname_length(folded: &str, chars: &[char], latin: bool) -> u8 {
     let separated = folded
         .trim()
         .chars()
-        .any(|c| !c.is_alphanumeric() && !c.is_whitespace() && unreadable(c) != UNKNOWN_CHAR);
+        .any(|c| !is_letter(c) && !c.is_numeric() && !c.is_whitespace() && unreadable(c) != UNKNOWN_CHAR);
     if latin || separated || chars.len() > 4 || chars.len() < 2 {
         return 0;
     }

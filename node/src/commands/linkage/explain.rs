@@ -37,7 +37,7 @@ pub fn run(args: &Explain) -> Result<(), LinkageError> {
     for features in population.features() {
         linker.register(features);
     }
-    let explanation = Explanation::of(&linker, linker.features(a), linker.features(b));
+    let explanation = Explanation::of(&linker, &linker.features(a), &linker.features(b));
     let same = linker.person_of(a) == linker.person_of(b);
     if args.json {
         let mut value = serde_json::to_value(&explanation).expect("an explanation is plain data");
