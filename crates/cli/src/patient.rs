@@ -6,8 +6,8 @@ mod render;
 use std::path::PathBuf;
 
 use model::body::{Address, Identifier, Registration};
-use model::query::{LocalPatient, MAX_PERSONS, PatientBy, PatientQuery, Reach};
-use model::{Number, Version, codes};
+use model::query::{LocalPatient, MAX_PERSONS, PatientBy, PatientQuery, Reach, Search};
+use model::{Number, PartialDate, RegionCode, Version, codes};
 use wire::v1;
 
 use crate::connection::Connection;
@@ -20,8 +20,8 @@ use crate::output::Output;
 pub enum Patient {
     /// Registers or updates a patient of the calling institution, or withdraws one from the index.
     Register(Box<Register>),
-    /// Finds persons by identifier, number, demographics or local id.
-    Find(Find),
+    /// Finds persons by identifier, telephone, number or local id, or by what is known of their name, best first.
+    Find(Box<Find>),
     /// Shows everything known of one person: registrations, and the nodes they come from.
     Show(Show),
 }
@@ -96,13 +96,16 @@ fn identifier(text: &str) -> Result<(String, String), &'static str> {
     Ok((class.to_owned(), value.to_owned()))
 }
 
+/// The class that stands for every one.
+const ANY_TYPE: &str = "any";
+
 /// One person, named by something exact.
 #[derive(Clone, clap::Args)]
 pub(crate) struct Exactly {
     /// Number of an identity document.
     #[arg(long, value_name = "VALUE", group = "patient")]
     id: Option<String>,
-    /// Class of --id: 01 resident ID, 03 passport, … (CV02.01.101), HC, EHC, EHR [default: 01].
+    /// Class of --id: 01 resident ID, 03 passport, … (CV02.01.101), HC, EHC, EHR, or `any` [default: 01].
     #[arg(long, value_name = "TYPE", requires = "id")]
     id_type: Option<String>,
     /// Person index number.
@@ -137,7 +140,10 @@ impl Exactly {
             return Err(CliError::Usage("--source-system and --institution go with --local-id"));
         }
         let identifier = |value: &String| {
-            let r#type = self.id_type.clone().unwrap_or_else(|| codes::RESIDENT_ID.to_owned());
+            let r#type = match self.id_type.as_deref() {
+                Some(ANY_TYPE) => String::new(),
+                named => named.unwrap_or(codes::RESIDENT_ID).to_owned(),
+            };
             Named::Identifier(Identifier { r#type, value: value.clone(), assigner: String::new() })
         };
         let local = |local_id: &String| {
@@ -167,15 +173,24 @@ impl From<Named> for PatientBy {
 pub struct Find {
     #[command(flatten)]
     exactly: Exactly,
-    /// Name; compared in normalised form.
+    /// A telephone number, however it is written.
+    #[arg(long, group = "patient")]
+    phone: Option<String>,
+    /// Name in characters (homophones are found as well) or in pinyin: `zhangwei`, `"zhang wei"`; `zgq` with --birth-date.
     #[arg(long, group = "patient")]
     name: Option<String>,
-    /// With --name: YYYY-MM-DD, YYYY-MM or YYYY.
+    /// With --name: it is only a part of the name; one character needs --birth-date or --region.
+    #[arg(long, requires = "name")]
+    part: bool,
+    /// With --name: YYYY-MM-DD, YYYY-MM or YYYY; another year is not looked at, another day ranks lower.
     #[arg(long, value_name = "DATE", requires = "name")]
-    birth_date: Option<String>,
-    /// With --name: GB/T 2261.1.
+    birth_date: Option<PartialDate>,
+    /// With --name: GB/T 2261.1; the other sex ranks lower.
     #[arg(long, value_name = "CODE", requires = "name")]
     sex: Option<String>,
+    /// With --name: registered at the node of this region, or below it.
+    #[arg(long, value_name = "CODE", requires = "name")]
+    region: Option<RegionCode>,
     /// Most persons to answer.
     #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=MAX_PERSONS as i64))]
     limit: u32,
@@ -261,16 +276,24 @@ async fn ask(
 
 impl Find {
     fn by(&self) -> Result<PatientBy, CliError> {
-        if self.name.is_none() && (self.birth_date.is_some() || self.sex.is_some()) {
-            return Err(CliError::Usage("--birth-date and --sex go with --name"));
+        let described = self.birth_date.is_some() || self.sex.is_some() || self.region.is_some();
+        if self.name.is_none() && (self.part || described) {
+            return Err(CliError::Usage("--part, --birth-date, --sex and --region go with --name"));
         }
-        let demographics = |name: &String| PatientBy::Demographics {
-            name: name.clone(),
-            birth_date: self.birth_date.clone().unwrap_or_default(),
-            sex: self.sex.clone().unwrap_or_default(),
+        let search = |name: &String| {
+            PatientBy::Search(Search {
+                name: name.clone(),
+                part: self.part,
+                birth_date: self.birth_date,
+                sex: self.sex.clone().unwrap_or_default(),
+                region: self.region,
+            })
         };
-        let exactly = self.exactly.named()?.map(PatientBy::from);
-        exactly.or_else(|| self.name.as_ref().map(demographics)).ok_or(WHOM)
+        let phone = || self.phone.clone().map(PatientBy::Phone);
+        let exactly = self.exactly.named()?.map(PatientBy::from).or_else(phone);
+        exactly
+            .or_else(|| self.name.as_ref().map(search))
+            .ok_or(CliError::Usage("say which patient: --id, --phone, --number, --local-id or --name"))
     }
 }
 

@@ -5,25 +5,32 @@
 //! one person, [`crate::persons`] says here; of what the parent tells, its word counts ([`merge`]).
 
 mod merge;
+mod search;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use linkage::normalise::phone;
+use linkage::search::whole_name;
 use model::body::{Identifier, Registration};
-use model::normalise::name_key;
+use model::normalise::{identifier_key, name_key};
 use model::query::{
-    AnswerScope, FoundRegistration, LocalPatient, MAX_HOPS, PatientAnswer, PatientBy, PatientQuery, Person,
-    QueryContext, Reach, Source, SourceState,
+    AnswerScope, FoundRegistration, LocalPatient, MAX_HOPS, MAX_PERSONS, PatientAnswer, PatientBy,
+    PatientQuery, Person, QueryContext, Reach, Source, SourceState,
 };
 use model::{NodePath, Number, Record, RecordKey, Version};
 
 use crate::caller::{Action, Caller, Role, permit};
 use crate::patients::registration_key;
 use crate::persons::Member;
-use crate::terms::{identifier_value, space};
+use crate::terms::{YEARS, identifier_values, name_value, space, year_of};
 use crate::{Deadline, Exchange, ExchangeError, Hop, PeerError};
 
 /// Most candidates that one lookup reads; a name that more people share needs more than a name to be found.
 const MAX_CANDIDATES: usize = 1000;
+/// Most registrations read for them: names that sound alike share a term.
+const MAX_LOOKED_AT: usize = 4000;
 
 /// Registrations found, by key.
 pub(crate) type Found = BTreeMap<RecordKey, FoundRegistration>;
@@ -31,7 +38,7 @@ pub(crate) type Found = BTreeMap<RecordKey, FoundRegistration>;
 pub(crate) type Groups = Vec<Found>;
 
 impl Exchange {
-    /// Finds persons by identifier, number, local id or demographics.
+    /// Finds persons by identifier, telephone, number, local id or demographics, or ranks candidates for somebody little is known of.
     pub async fn find_patients(
         &self,
         caller: &Caller,
@@ -43,22 +50,39 @@ impl Exchange {
         if let PatientBy::Local(local) = &mut query.by {
             own_institution(caller, local)?;
         }
-        check_demographics(&query.by)?;
+        check(&query.by)?;
+        let asked = match &query.by {
+            PatientBy::Search(search) => Some(self.asked(search)?),
+            _ => None,
+        };
         self.judge.catch_up().await;
-        let (mut groups, mut truncated) = self.find_here(&query.by)?;
+        let (mut groups, mut truncated, agreeing) = if let Some(asked) = &asked {
+            let found = self.search(asked, query.limit)?;
+            (found.groups, found.truncated, found.agreeing)
+        } else {
+            let (groups, truncated) = self.find_here(&query.by)?;
+            (groups, truncated, 0)
+        };
         let mut scope = self.local_scope(groups.iter().flat_map(BTreeMap::values));
-        if let Some(asked) = self.ask_parent(caller, query.reach) {
-            let forwarded = PatientQuery { reach: asked, ..query.clone() };
+        // All of a region of this node's own is here.
+        let elsewhere = asked.as_ref().is_none_or(|asked| !asked.is_of_own_region);
+        if let Some(reach) = self.ask_parent(caller, query.reach).filter(|_| elsewhere) {
+            let forwarded = PatientQuery { reach, ..query.clone() };
             match self.parts.peers.find_patients(&Hop::Parent, forwarded, deadline.shrink()).await {
                 Ok(answer) => {
                     truncated |= answer.truncated;
                     scope = merge_scopes(answer.scope, scope);
                     groups = self.merge(groups, answer.persons, answer.truncated)?;
                 }
+                // This node has found nothing wrong with the question: it is too wide among more persons, or too new for the parent.
+                Err(error) if is_new(&query.by) => self.note_missing(&mut scope, &error),
                 Err(error) => self.note_no_reply(&mut scope, error)?,
             }
         }
         let mut persons = persons(groups);
+        if let Some(asked) = &asked {
+            persons = self.rank(asked, agreeing, persons);
+        }
         if persons.len() > query.limit {
             persons.truncate(query.limit);
             truncated = true;
@@ -112,7 +136,13 @@ impl Exchange {
         {
             return Err(error.clone());
         }
-        let Some(parent) = self.parts.node.path.parent() else { return Ok(()) };
+        self.note_missing(scope, &error);
+        Ok(())
+    }
+
+    /// Notes in the scope that the parent gave no answer, and why.
+    fn note_missing(&self, scope: &mut AnswerScope, error: &PeerError) {
+        let Some(parent) = self.parts.node.path.parent() else { return };
         let heard_ms = self.parts.links.heard_ms(&parent);
         scope.complete = false;
         scope.sources.push(Source {
@@ -123,7 +153,6 @@ impl Exchange {
             behind: 0,
             reason: error.to_string(),
         });
-        Ok(())
     }
 
     /// The persons held here of whom a registration matches.
@@ -144,7 +173,18 @@ impl Exchange {
                         && (birth_date.is_empty() || registration.birth_date.starts_with(birth_date.as_str()))
                         && (sex.is_empty() || registration.sex == *sex)
                 };
-                self.find_term(space::NAME, &name_key(name), matches, &mut found)?
+                self.find_name(name, birth_date, matches, &mut found)?
+            }
+            PatientBy::Phone(text) => {
+                let Some(number) = phone::read(text) else { return Ok((Groups::new(), false)) };
+                let matches = |registration: &Registration| {
+                    registration.phones.iter().any(|held| phone::read(held) == Some(number))
+                };
+                self.find_terms(space::PHONE, &[number.to_string()], matches, &mut found)?
+            }
+            PatientBy::Search(search) => {
+                let found = self.search(&self.asked(search)?, MAX_PERSONS)?;
+                return Ok((found.groups, found.truncated));
             }
         };
         let (groups, expanded) = self.persons_of(found.keys())?;
@@ -152,14 +192,28 @@ impl Exchange {
     }
 
     fn find_identifier(&self, identifier: &Identifier, found: &mut Found) -> Result<bool, ExchangeError> {
-        let Some(value) = identifier_value(&identifier.r#type, &identifier.value) else { return Ok(false) };
-        let matches = |registration: &Registration| {
-            registration
-                .identifiers
-                .iter()
-                .any(|held| identifier_value(&held.r#type, &held.value).as_ref() == Some(&value))
+        let values = identifier_values(&identifier.r#type, &identifier.value);
+        let is_same = |held: &Identifier| {
+            (identifier.r#type.is_empty() || held.r#type == identifier.r#type)
+                && identifier_key(&held.r#type, &held.value).is_some_and(|key| values.contains(&key))
         };
-        self.find_term(space::IDENTIFIER, &value, matches, found)
+        let matches = |registration: &Registration| registration.identifiers.iter().any(is_same);
+        self.find_terms(space::IDENTIFIER, &values, matches, found)
+    }
+
+    /// Finds by a whole name in the year of a birth date, in every year without one.
+    fn find_name(
+        &self,
+        name: &str,
+        birth_date: &str,
+        matches: impl Fn(&Registration) -> bool,
+        found: &mut Found,
+    ) -> Result<bool, ExchangeError> {
+        let Some(sound) = whole_name(name) else { return Ok(false) };
+        let year = birth_date.get(..4).and_then(|year| year.parse().ok()).map(year_of);
+        let years = year.map_or_else(|| YEARS.chain([0]).collect(), |year| vec![year]);
+        let values: Vec<String> = years.into_iter().map(|year| name_value(&sound, year)).collect();
+        self.find_terms(space::NAME, &values, matches, found)
     }
 
     pub(crate) fn find_number(&self, number: Number, found: &mut Found) -> Result<bool, ExchangeError> {
@@ -171,17 +225,26 @@ impl Exchange {
         Ok(false)
     }
 
-    /// Reads the candidates under a term and keeps those that match; true when there were more than the bound.
-    fn find_term(
+    /// Reads the candidates under any of these values and keeps those that match; true when there were more than the bounds.
+    fn find_terms(
         &self,
         space: u8,
-        value: &str,
+        values: &[String],
         matches: impl Fn(&Registration) -> bool,
         found: &mut Found,
     ) -> Result<bool, ExchangeError> {
-        let term = self.parts.terms.term(space, value);
-        let keys = self.parts.store.lookup(space, &term, None, MAX_CANDIDATES + 1)?;
-        for key in keys.iter().take(MAX_CANDIDATES) {
+        let mut keys = Vec::new();
+        for value in values {
+            let term = self.parts.terms.term(space, value);
+            keys.extend(self.parts.store.lookup(space, &term, None, MAX_LOOKED_AT + 1 - keys.len())?);
+            if keys.len() > MAX_LOOKED_AT {
+                break;
+            }
+        }
+        for key in keys.iter().take(MAX_LOOKED_AT) {
+            if found.len() > MAX_CANDIDATES {
+                return Ok(true);
+            }
             if !found.contains_key(key)
                 && let Some(registration) = self.registration(key)?
                 && matches(&registration.registration)
@@ -189,7 +252,7 @@ impl Exchange {
                 found.insert(*key, registration);
             }
         }
-        Ok(keys.len() > MAX_CANDIDATES)
+        Ok(keys.len() > MAX_LOOKED_AT)
     }
 
     pub(crate) fn find_key(&self, key: &RecordKey, found: &mut Found) -> Result<(), ExchangeError> {
@@ -205,11 +268,23 @@ impl Exchange {
         &self,
         keys: impl IntoIterator<Item = &'a RecordKey>,
     ) -> Result<(Groups, bool), ExchangeError> {
+        self.first_persons(keys, usize::MAX)
+    }
+
+    /// The first persons of these registrations, at most `most`; and whether anything was left out.
+    fn first_persons<'a>(
+        &self,
+        keys: impl IntoIterator<Item = &'a RecordKey>,
+        most: usize,
+    ) -> Result<(Groups, bool), ExchangeError> {
         let (mut walk, mut met, mut truncated) = (self.persons.walk(), BTreeSet::new(), false);
         let mut groups = Groups::new();
         for key in keys {
             let start = if met.contains(key) { None } else { walk.registration(key)? };
             let Some(start) = start else { continue };
+            if groups.len() == most {
+                return Ok((groups, true));
+            }
             let known = walk.person(start)?;
             truncated |= known.truncated;
             let group: Found = known.members.iter().map(|member| self.found(member)).collect();
@@ -285,8 +360,20 @@ pub(crate) fn own_institution(caller: &Caller, local: &mut LocalPatient) -> Resu
     }
 }
 
-fn check_demographics(by: &PatientBy) -> Result<(), ExchangeError> {
+/// Whether releases before this one do not know this kind of question.
+fn is_new(by: &PatientBy) -> bool {
     match by {
+        PatientBy::Identifier(identifier) => identifier.r#type.is_empty(),
+        by => matches!(by, PatientBy::Phone(_) | PatientBy::Search(_)),
+    }
+}
+
+fn check(by: &PatientBy) -> Result<(), ExchangeError> {
+    match by {
+        PatientBy::Phone(text) if phone::read(text).is_none() => Err(ExchangeError::unusable(
+            "PHONE_UNUSABLE",
+            "phone: not a number of 6 to 15 digits that one telephone could have",
+        )),
         PatientBy::Demographics { name, .. } if name_key(name).is_empty() => {
             Err(ExchangeError::unusable("NAME_NEEDED", "a search by demographics needs a name"))
         }
@@ -300,7 +387,7 @@ fn persons(groups: Groups) -> Vec<Person> {
         .into_iter()
         .filter_map(|group| {
             let oldest = oldest(&group)?;
-            Some(Person { number: oldest.1, registrations: group.into_values().collect() })
+            Some(Person { number: oldest.1, registrations: group.into_values().collect(), matched: None })
         })
         .collect();
     persons.sort_by_key(|person| person.number);

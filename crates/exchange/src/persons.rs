@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use model::body::{Kind, LinkLayer, Registration, RegistrationRef};
+use model::normalise::identifier_key;
 use model::person::same_by_resident_id;
 use model::person_link::{Decided, End, joined, reference};
 use model::{Record, RecordKey};
@@ -15,7 +16,7 @@ use parking_lot::Mutex;
 use replication::{Directory, DirectoryView, Interest, may_decide};
 use store::{ReadError, Store};
 
-use crate::terms::{TermKey, identifier_value, space};
+use crate::terms::{TermKey, space};
 
 /// Most registrations that one resident ID may join without a link. A number that more of them carry is a placeholder ("no card") and
 /// nobody's: comparing all of them with each other for every one of them would hold a down feed up. Nobody is at so many hospitals.
@@ -234,7 +235,7 @@ impl Walk<'_> {
     fn sharing(&mut self, registration: &Registration) -> Result<Vec<RecordKey>, ReadError> {
         let mut keys = Vec::new();
         for identifier in registration.identifiers.iter().filter(|identifier| identifier.r#type == "01") {
-            let Some(value) = identifier_value(&identifier.r#type, &identifier.value) else { continue };
+            let Some(value) = identifier_key(&identifier.r#type, &identifier.value) else { continue };
             if let Some(known) = self.sharing.get(&value) {
                 keys.extend_from_slice(known);
                 continue;

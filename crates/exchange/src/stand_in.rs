@@ -50,6 +50,8 @@ pub(crate) struct Fake {
     pub parent: Mutex<Neighbour>,
     pub child: Mutex<Neighbour>,
     pub asked: Mutex<Vec<(Hop, Vec<RecordKey>)>>,
+    /// What the parent answers when it is asked for patients; none: it is not to be asked.
+    pub tells: Mutex<Option<Result<PatientAnswer, PeerError>>>,
 }
 
 #[async_trait::async_trait]
@@ -59,7 +61,7 @@ impl Peers for Fake {
     }
 
     async fn find_patients(&self, _: &Hop, _: PatientQuery, _: Deadline) -> Result<PatientAnswer, PeerError> {
-        unreachable!("nothing is looked for")
+        self.tells.lock().clone().expect("the parent is not to be asked")
     }
 
     async fn find_documents(

@@ -1,7 +1,7 @@
 //! Questions and answers that travel the tree: what `exchange` works on and `wire` converts.
 
 use crate::body::{Availability, DocumentEntry, Identifier, Registration};
-use crate::{NodePath, Number, RecordKey, Version};
+use crate::{NodePath, Number, PartialDate, RecordKey, RegionCode, Version};
 
 /// Most persons in one answer.
 pub const MAX_PERSONS: usize = 100;
@@ -82,13 +82,35 @@ pub struct LocalPatient {
     pub local_id: String,
 }
 
+/// What is known of somebody who is looked for. Candidates are ranked.
+#[derive(Clone, PartialEq, Eq, Default)]
+pub struct Search {
+    /// As written, or in pinyin.
+    pub name: String,
+    /// Whether `name` is only a part of the name.
+    pub part: bool,
+    /// None: any.
+    pub birth_date: Option<PartialDate>,
+    /// GB/T 2261.1; empty: any.
+    pub sex: String,
+    /// Registered at a node of this region, or below it; none: anywhere.
+    pub region: Option<RegionCode>,
+}
+
 /// What to find patients by.
 #[derive(Clone, PartialEq)]
 pub enum PatientBy {
     Identifier(Identifier),
     Number(Number),
     Local(LocalPatient),
-    Demographics { name: String, birth_date: String, sex: String },
+    Demographics {
+        name: String,
+        birth_date: String,
+        sex: String,
+    },
+    /// A telephone number in any written form.
+    Phone(String),
+    Search(Search),
 }
 
 /// A question for persons.
@@ -187,11 +209,35 @@ pub struct FoundRegistration {
     pub key: RecordKey,
 }
 
+/// What one compared field says for or against a candidate.
+#[derive(Clone, PartialEq)]
+pub struct MatchField {
+    /// Name of the comparison: `name`, `birth_date`, `sex`.
+    pub comparison: String,
+    /// How far it agrees: a level of the linkage model, for names also `pinyin` and `part`.
+    pub level: String,
+    /// Bits for (positive) or against the person asked for.
+    pub weight: f32,
+}
+
+/// Why a person is a candidate of a [`Search`], by the registration that fits best.
+#[derive(Clone, PartialEq)]
+pub struct Match {
+    /// That registration.
+    pub registration: RecordKey,
+    /// log2 of the odds that this is the person asked for.
+    pub weight: f32,
+    pub probability: f32,
+    pub fields: Vec<MatchField>,
+}
+
 /// Registrations held to be one human being.
 #[derive(Clone, PartialEq)]
 pub struct Person {
     pub number: Number,
     pub registrations: Vec<FoundRegistration>,
+    /// In answers to a [`Search`].
+    pub matched: Option<Match>,
 }
 
 /// Answer to a [`PatientQuery`].
@@ -233,11 +279,14 @@ macro_rules! redacted {
 }
 redacted!(
     LocalPatient,
+    Search,
     PatientBy,
     PatientQuery,
     DocumentsOf,
     DocumentQuery,
     FoundRegistration,
+    MatchField,
+    Match,
     Person,
     PatientAnswer,
     FoundDocument,

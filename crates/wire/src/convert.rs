@@ -6,6 +6,8 @@ use model::{NodePath, RecordKey};
 
 use crate::v1;
 
+mod patient;
+
 /// A request field that does not have the form its comment in `proto/` states. Never holds the value.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{field}: {rule}")]
@@ -119,10 +121,14 @@ fn identifier(identifier: model::body::Identifier) -> Result<model::body::Identi
     if identifier.value.is_empty() || identifier.value.chars().count() > 64 {
         return bad("identifier.value", "must have 1 to 64 characters");
     }
-    if identifier.r#type.is_empty() || identifier.r#type.len() > 8 {
-        return bad("identifier.type", "must have 1 to 8 characters");
+    if identifier.r#type.len() > 8 {
+        return bad("identifier.type", "must have at most 8 characters");
     }
     Ok(identifier)
+}
+
+fn typed(given: model::body::Identifier) -> Result<model::body::Identifier, ConvertError> {
+    if given.r#type.is_empty() { bad("identifier.type", "must be given") } else { identifier(given) }
 }
 
 fn number(text: &str) -> Result<model::Number, ConvertError> {
@@ -138,6 +144,8 @@ impl TryFrom<v1::FindPatientsRequest> for query::PatientQuery {
             Some(By::Identifier(given)) => PatientBy::Identifier(identifier(given)?),
             Some(By::Number(text)) => PatientBy::Number(number(&text)?),
             Some(By::Local(given)) => PatientBy::Local(local(given)?),
+            Some(By::Phone(text)) => PatientBy::Phone(bounded(text, 32, "phone")?),
+            Some(By::Search(given)) => PatientBy::Search(patient::search(given)?),
             Some(By::Demographics(given)) => PatientBy::Demographics {
                 name: bounded(given.name, 128, "demographics.name")?,
                 birth_date: bounded(given.birth_date, 10, "demographics.birth_date")?,
@@ -159,6 +167,8 @@ impl From<query::PatientQuery> for v1::FindPatientsRequest {
             PatientBy::Demographics { name, birth_date, sex } => {
                 By::Demographics(v1::Demographics { name, birth_date, sex })
             }
+            PatientBy::Phone(text) => By::Phone(text),
+            PatientBy::Search(search) => By::Search(search.into()),
         };
         Self {
             by: Some(by),
@@ -175,7 +185,7 @@ impl TryFrom<v1::FindDocumentsRequest> for query::DocumentQuery {
         use v1::find_documents_request::Patient;
         let of = match request.patient {
             None => return bad("patient", "must be given"),
-            Some(Patient::Identifier(given)) => DocumentsOf::Identifier(identifier(given)?),
+            Some(Patient::Identifier(given)) => DocumentsOf::Identifier(typed(given)?),
             Some(Patient::Number(text)) => DocumentsOf::Number(number(&text)?),
             Some(Patient::Local(given)) => DocumentsOf::Local(local(given)?),
             Some(Patient::RegistrationKey(bytes)) => {
@@ -324,6 +334,7 @@ impl From<query::PatientAnswer> for v1::FindPatientsReply {
         let person = |person: query::Person| v1::Person {
             number: person.number.to_string(),
             registrations: person.registrations.into_iter().map(Into::into).collect(),
+            r#match: person.matched.map(Into::into),
         };
         Self {
             persons: answer.persons.into_iter().map(person).collect(),
@@ -353,6 +364,7 @@ impl TryFrom<v1::FindPatientsReply> for query::PatientAnswer {
                     .into_iter()
                     .map(registration)
                     .collect::<Result<_, ConvertError>>()?,
+                matched: person.r#match.map(query::Match::try_from).transpose()?,
             })
         };
         Ok(Self {

@@ -1,7 +1,7 @@
 //! JSON of patients.
 
 use model::body;
-use model::query::{FoundRegistration, PatientAnswer};
+use model::query::{self, FoundRegistration, PatientAnswer};
 use serde::{Deserialize, Serialize};
 use wire::v1;
 
@@ -171,6 +171,43 @@ pub(crate) struct Persons {
 pub(crate) struct Person {
     pub number: String,
     pub registrations: Vec<Found>,
+    /// Why the person is a candidate; only in answers to a search by name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub r#match: Option<Match>,
+}
+
+/// See `PatientMatch` in `proto/tiermesh/v1/patient.proto`.
+#[derive(Serialize)]
+pub(crate) struct Match {
+    /// Key of the registration that fits best.
+    pub registration_key: String,
+    /// Bits.
+    pub weight: f32,
+    pub probability: f32,
+    pub fields: Vec<MatchField>,
+}
+
+#[derive(Serialize)]
+pub(crate) struct MatchField {
+    pub comparison: String,
+    pub level: String,
+    pub weight: f32,
+}
+
+impl From<&query::Match> for Match {
+    fn from(held: &query::Match) -> Self {
+        let field = |field: &query::MatchField| MatchField {
+            comparison: field.comparison.clone(),
+            level: field.level.clone(),
+            weight: field.weight,
+        };
+        Self {
+            registration_key: held.registration.to_string(),
+            weight: held.weight,
+            probability: held.probability,
+            fields: held.fields.iter().map(field).collect(),
+        }
+    }
 }
 
 #[derive(Serialize)]
@@ -191,9 +228,10 @@ impl From<&PatientAnswer> for Persons {
             node_path: found.node_path.clone(),
             key: found.key.to_string(),
         };
-        let person = |person: &model::query::Person| Person {
+        let person = |person: &query::Person| Person {
             number: person.number.to_string(),
             registrations: person.registrations.iter().map(found).collect(),
+            r#match: person.matched.as_ref().map(Match::from),
         };
         Self {
             persons: answer.persons.iter().map(person).collect(),

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use model::body::Registration;
 use model::codes;
-use model::query::{FoundRegistration, PatientAnswer, Person};
+use model::query::{FoundRegistration, Match, MatchField, PatientAnswer, Person};
 use wire::v1;
 
 use crate::json;
@@ -28,13 +28,19 @@ pub(super) fn registered(reply: &v1::RegisterReply) -> String {
 
 /// A table of persons, one line per registration.
 pub(super) fn list(answer: &PatientAnswer) -> String {
-    let mut table =
-        table(&["number", "name", "sex", "born", "identifiers", "institution", "local id", "node"]);
+    let is_ranked = answer.persons.iter().any(|person| person.matched.is_some());
+    let mut headings =
+        vec!["number", "name", "sex", "born", "identifiers", "institution", "local id", "node"];
+    if is_ranked {
+        headings.push("bits");
+        headings.push("because of");
+    }
+    let mut table = table(&headings);
     for person in &answer.persons {
         for (place, found) in person.registrations.iter().enumerate() {
             let held = &found.registration;
             let number = if place == 0 { person.number.to_string() } else { "  same person".to_owned() };
-            table.add_row([
+            let mut row = vec![
                 cell(number),
                 cell(&held.name),
                 cell(coded(&codes::SEX, &held.sex)),
@@ -43,7 +49,14 @@ pub(super) fn list(answer: &PatientAnswer) -> String {
                 cell(&held.institution_code),
                 cell(local_id(held)),
                 cell(&found.node_path),
-            ]);
+            ];
+            if is_ranked {
+                let own = |matched: &&Match| matched.registration == found.key;
+                let matched = person.matched.as_ref().filter(own);
+                row.push(cell(matched.map(|matched| format!("{:+.1}", matched.weight)).unwrap_or_default()));
+                row.push(cell(matched.map(because).unwrap_or_default()));
+            }
+            table.add_row(row);
         }
     }
     let mut text = String::new();
@@ -51,6 +64,12 @@ pub(super) fn list(answer: &PatientAnswer) -> String {
         let _ = writeln!(text, "{table}");
     }
     text + &scope_line(&answer.scope)
+}
+
+/// What each field says: `name same +9.3, birth_date same +12.1`.
+fn because(matched: &Match) -> String {
+    let field = |field: &MatchField| format!("{} {} {:+.1}", field.comparison, field.level, field.weight);
+    matched.fields.iter().map(field).collect::<Vec<_>>().join(", ")
 }
 
 /// Everything known.

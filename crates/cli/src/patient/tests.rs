@@ -53,11 +53,21 @@ fn questions() {
     assert!(
         by("find --local-id P1 --source-system HIS --institution A1B2C3").unwrap() == PatientBy::Local(local)
     );
-    let demographics =
-        PatientBy::Demographics {
-            name: "阿依·古丽".into(), birth_date: "1988".into(), sex: String::new()
-        };
-    assert!(by("find --name 阿依·古丽 --birth-date 1988").unwrap() == demographics);
+    assert!(by("find --id E1 --id-type any").unwrap() == identifier("", "E1"));
+    assert!(by("find --phone +86-13987654321").unwrap() == PatientBy::Phone("+86-13987654321".into()));
+    let search = Search {
+        name: "阿依".into(),
+        part: true,
+        birth_date: "1988".parse().ok(),
+        sex: "2".into(),
+        region: "532901".parse().ok(),
+    };
+    assert!(
+        by("find --name 阿依 --part --birth-date 1988 --sex 2 --region 532901").unwrap()
+            == PatientBy::Search(search)
+    );
+    let search = Search { name: "ayi".into(), ..Search::default() };
+    assert!(by("find --name ayi").unwrap() == PatientBy::Search(search));
 }
 
 #[test]
@@ -68,6 +78,8 @@ fn no_part_of_a_question_is_ignored() {
         "find --number ZM38P0QYQHH5CVC7 --id-type 03",
         "find --id 1 --birth-date 1988",
         "find --local-id 1 --sex 1",
+        "find --phone 13987654321 --part",
+        "find --number ZM38P0QYQHH5CVC7 --region 532901",
     ] {
         assert!(matches!(by(line), Err(CliError::Usage(_))), "{line}");
     }

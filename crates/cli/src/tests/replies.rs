@@ -156,7 +156,7 @@ impl PatientService for Behaviour {
             node_path: "530000/532900".into(),
             key: vec![7; 16].into(),
         };
-        let person = v1::Person { number, registrations: vec![found] };
+        let person = v1::Person { number, registrations: vec![found], r#match: None };
         Ok(Response::new(v1::FindPatientsReply {
             persons: vec![person],
             truncated: false,

@@ -49,8 +49,9 @@ fn answer() -> PatientAnswer {
             Person {
                 number: "ZM38P0QYQHH5CVC7".parse().unwrap(),
                 registrations: vec![found("P0001", "阿依·古丽", "530000/532900/532901"), second],
+                matched: None,
             },
-            Person { number: "0123456789ABCDEF".parse().unwrap(), registrations: vec![other] },
+            Person { number: "0123456789ABCDEF".parse().unwrap(), registrations: vec![other], matched: None },
         ],
         truncated: false,
         scope: AnswerScope {
@@ -78,6 +79,28 @@ fn a_list_of_persons() {
 └──────────────────┴───────────┴────────┴────────────┴───────────────────────┴────────────────────────┴──────────────┴──────────────────────┘
 answered by 530000 (complete); 530000/530100 did not reply: not connected since 12:00; 530000/532900/532901 heard 0.4 s ago, 0 behind";
     assert_eq!(list(&answer()), expected);
+}
+
+#[test]
+fn candidates_say_why() {
+    let mut answer = answer();
+    let field = |comparison: &str, level: &str, weight| MatchField {
+        comparison: comparison.into(),
+        level: level.into(),
+        weight,
+    };
+    answer.persons.truncate(1);
+    answer.persons[0].registrations.truncate(1);
+    answer.persons[0].matched = Some(Match {
+        registration: answer.persons[0].registrations[0].key,
+        weight: 7.25,
+        probability: 0.99,
+        fields: vec![field("name", "pinyin", 9.04), field("sex", "different", -6.5)],
+    });
+    let text = list(&answer);
+    let row = text.lines().nth(3).unwrap();
+    assert!(text.lines().nth(1).unwrap().contains("┆ bits ┆ because of"), "{text}");
+    assert!(row.ends_with("┆ +7.2 ┆ name pinyin +9.0, sex different -6.5 │"), "{text}");
 }
 
 #[test]
