@@ -5,13 +5,16 @@
 //! registration of the subtree                             it and the rest of its person, with their documents: an interest may be new
 //! registration of elsewhere                               if somebody of the subtree is the same person: the whole person
 //!                                                         if the version before was: the child forgets it, and its documents
-//!                                                         if the version before was signed there: the change
+//!                                                         if the version before was signed there: the change; at the one after
+//!                                                         that, and of no concern: forgotten
 //! document entry                                          if its patient's person has a registration of the subtree
 //!                                                         if its institution is of the subtree
-//!                                                         if the version before was signed there: the change
+//!                                                         if the version before was signed there: the change, as above
 //! registration of anywhere                                who is no more the same person as it, and of no concern: forgotten
 //! link of elsewhere                                       if both its registrations are of concern; with it whom it joins: an interest
 //!                                                         may be new; and whom it parts, and who is of no concern: forgotten
+//!                                                         if the subtree said something of the same pair: it may be overruled
+//! registration or link forgotten here                     the same; and who was of concern only over it: forgotten
 //! institution moves into the subtree                      all that it has filed so far (`send::backfill`)
 //! ```
 //! A record is *of* the subtree in which its institution's writer stands now, whoever signed it. What was signed in the subtree
@@ -32,7 +35,7 @@ use std::sync::Arc;
 
 use model::body::Kind;
 use model::{Envelope, Flow, NodePath, OriginId, Record, RecordKey, Version};
-use store::{ReadError, Store};
+use store::{Forgotten, ReadError, Store};
 
 use crate::{DirectoryView, Fact};
 
@@ -93,6 +96,9 @@ pub fn is_told(
             None => Ok(false),
         },
         Some(Flow::Link) => {
+            if links::contradicts_inside(record, child, interest, view)? {
+                return Ok(true);
+            }
             let Some([a, b]) = links::ends(record, store)? else { return Ok(false) };
             let of_concern = |end: &Record| Ok(inside(end) || concerns(end)?);
             Ok(of_concern(&a)? && of_concern(&b)?)
@@ -135,7 +141,7 @@ impl Selected {
     }
 
     /// Retracts more, and does not tell them.
-    fn retract_also(&mut self, retractions: Vec<(RecordKey, Version)>) {
+    pub fn retract_also(&mut self, retractions: Vec<(RecordKey, Version)>) {
         if !retractions.is_empty() {
             let gone = |record: &Record| {
                 let named = |(key, upto): &(RecordKey, Version)| {
@@ -202,27 +208,31 @@ impl Selection {
         Ok(selected)
     }
 
-    /// Which of what this node forgot the child is to forget too. What came again, it forgets unless it is told that: the version
-    /// that came follows none, so nobody would find in it what was told before.
+    /// What the child is to forget because this node forgot some records: the same, and whoever was of concern only over them.
+    /// What came again, it forgets unless it is told that: the version that came follows none, so nobody would find in it what was
+    /// told before.
     pub fn forgotten(
         &self,
-        forgotten: Vec<(RecordKey, Version)>,
+        forgotten: &[Forgotten],
         view: &DirectoryView,
         store: &Store,
     ) -> Result<Vec<(RecordKey, Version)>, ReadError> {
-        let mut gone = Vec::with_capacity(forgotten.len());
-        for (key, version) in forgotten {
-            let again = match store.get(&key)? {
+        let mut selected = Selected::default();
+        for gone in forgotten {
+            let again = match store.get(&gone.key)? {
                 Some(record) => {
                     self.stays(&record, view) || is_told(&record, &self.child, &*self.interest, view, store)?
                 }
                 None => false,
             };
             if !again {
-                gone.push((key, version));
+                selected.retractions.push((gone.key, gone.version));
+            }
+            if let Some(before) = store.before_forgetting(gone)? {
+                self.parted_without(&before, view, store, &mut selected)?;
             }
         }
-        Ok(gone)
+        Ok(selected.retractions)
     }
 
     /// The child forgets these, so they may be told again.
@@ -245,7 +255,7 @@ impl Selection {
                 self.because_of_registration(record, after, view, store)
             }
             Some(Flow::DocumentEntry) if !signed_inside => {
-                Ok(Selected::tell(self.because_of_document(record, after, view, store)?))
+                self.because_of_document(record, after, view, store)
             }
             flow if is_for_everybody(flow) && !signed_inside && self.may_know(&record, view) => {
                 Ok(Selected::tell(vec![record]))
@@ -285,8 +295,11 @@ impl Selection {
             // A child that signed an earlier version itself does not forget it, so it is told what became of it.
             if self.is_stale_inside(&record, &history, after, view) {
                 selected.records.push(record);
-            } else if self.was_told(&history, after, view)? {
-                self.retract_all(&record, view, &mut selected)?;
+            } else {
+                if self.was_told(&history, after, view)? {
+                    self.retract_all(&record, view, &mut selected)?;
+                }
+                self.retract_what_left(&record, &history, view, &mut selected);
             }
         }
         Ok(selected)
@@ -343,13 +356,32 @@ impl Selection {
         selected: &mut Selected,
     ) -> Result<(), ReadError> {
         let documents = self.interest.documents(&registration.key())?;
-        let links = self.interest.links(&registration.key())?;
+        let mut links = Vec::new();
+        for link in self.interest.links(&registration.key())? {
+            if !links::contradicts_inside(&link, &self.child, &*self.interest, view)? {
+                links.push(link);
+            }
+        }
         for record in documents.iter().chain(&links).chain([registration]) {
             if !self.stays(record, view) {
                 selected.retract(record);
             }
         }
         Ok(())
+    }
+
+    /// What came after the first change to a record of an institution that moved away, and is of no concern: of the changes before,
+    /// none is true any more.
+    fn retract_what_left(
+        &self,
+        record: &Record,
+        history: &[(u64, Record)],
+        view: &DirectoryView,
+        selected: &mut Selected,
+    ) {
+        if history.len() > 1 && view.left(&record.envelope().origin, &self.child) {
+            selected.retract(record);
+        }
     }
 
     /// Whether the child keeps a record whatever becomes of interests: it is the subtree's own, or follows what was.
@@ -410,21 +442,25 @@ impl Selection {
         after: u64,
         view: &DirectoryView,
         store: &Store,
-    ) -> Result<Vec<Record>, ReadError> {
-        let Some(subject) = document.envelope().subject else { return Ok(Vec::new()) };
+    ) -> Result<Selected, ReadError> {
+        let Some(subject) = document.envelope().subject else { return Ok(Selected::default()) };
         let patient = store.get(&subject)?.filter(|patient| !patient.envelope().tombstone);
         if let Some(patient) = patient
             && self.is_of_concern(&patient, view)?
         {
             let patient = Some(patient).filter(|patient| !self.is_signed_inside(patient, view));
-            return Ok(patient.into_iter().chain([document]).collect());
+            return Ok(Selected::tell(patient.into_iter().chain([document]).collect()));
         }
         if self.is_of_subtree(&document, view) {
-            return Ok(vec![document]);
+            return Ok(Selected::tell(vec![document]));
         }
         let history = store.history(&document.key(), MAX_HISTORY)?;
-        let stale = self.is_stale_inside(&document, &history, after, view);
-        Ok(if stale { vec![document] } else { Vec::new() })
+        if self.is_stale_inside(&document, &history, after, view) {
+            return Ok(Selected::tell(vec![document]));
+        }
+        let mut selected = Selected::default();
+        self.retract_what_left(&document, &history, view, &mut selected);
+        Ok(selected)
     }
 
     /// Whether a record was signed in the child's subtree: that it has itself.

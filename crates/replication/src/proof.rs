@@ -98,6 +98,14 @@ pub(crate) fn compare(proof: &Proof, held: &Received) -> Verdict {
     verdict(same, differing)
 }
 
+/// The buckets that hold what the proof says only with what is in quarantine.
+pub(crate) fn only_in_quarantine(proof: &Proof, held: &Received) -> Vec<u16> {
+    if sum((0, held.applied.total())) == proof.total {
+        return Vec::new();
+    }
+    held.applied.differing(&held.with_quarantine)
+}
+
 /// An answer for another position, or when nothing can be compared.
 pub(crate) fn not_yet(position: u64) -> Verdict {
     Verdict { position, comparison: Comparison::NotYet, differing: Vec::new(), given_back: Vec::new() }

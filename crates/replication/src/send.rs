@@ -27,7 +27,7 @@ use std::time::Duration;
 use futures_util::{Stream, StreamExt};
 use model::feed::{Ack, Batch, FromReceiver, FromSender, Head, Hello, MAX_RETRACTIONS, Welcome};
 use model::{Clock, KeyId, NodePath, Record, RecordKey, Version};
-use store::{FeedReader, FeedSlice, Store};
+use store::{FeedReader, FeedSlice, Forgotten, Store};
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
@@ -65,6 +65,8 @@ pub struct SenderSettings {
     pub max_batch_records: usize,
     /// Most batches unacknowledged; the receiver's word counts if it is less.
     pub max_in_flight: usize,
+    /// Pause between two comparisons of all that a child holds, after one that found it equal.
+    pub sweep_pause: Duration,
 }
 
 impl Default for SenderSettings {
@@ -75,6 +77,7 @@ impl Default for SenderSettings {
             max_batch_bytes: 1024 * 1024,
             max_batch_records: 1000,
             max_in_flight: 8,
+            sweep_pause: Duration::from_secs(3600),
         }
     }
 }
@@ -396,7 +399,7 @@ impl<'a> Course<'a> {
             cover: Cover::default(),
             express: Express::default(),
             proving: Proving::new(now),
-            sweep: Sweep::new(now),
+            sweep: Sweep::new(now, settings.sweep_pause),
             max_batch_bytes: pace.batch_bytes(max_batch_bytes),
             pace,
             ready: VecDeque::new(),
@@ -569,20 +572,20 @@ impl<'a> Course<'a> {
     async fn select(
         &mut self,
         records: Vec<Record>,
-        forgotten: Vec<(RecordKey, Version)>,
+        forgotten: Vec<Forgotten>,
         place: Place,
         directory: &DirectoryView,
     ) -> Result<(), LinkError> {
         let sender = self.sender;
-        let selected =
+        let mut selected =
             select(self.selection.as_mut(), records, place.after, directory, &sender.store).await?;
-        let Selected { mut records, mut retractions } = selected;
         if let Some(selection) = &mut self.selection {
             // What was retracted here was told from here.
-            let forgotten = selection.forgotten(forgotten, directory, &sender.store)?;
+            let forgotten = selection.forgotten(&forgotten, directory, &sender.store)?;
             selection.retracted(&forgotten);
-            retractions.extend(forgotten);
+            selected.retract_also(forgotten);
         }
+        let Selected { mut records, mut retractions } = selected;
         self.cover(&mut records, directory)?;
         let place = Place { now_ms: sender.clock.now_ms(), ..place };
         let parts = cut(&records, self.max_batch_bytes, sender.settings.max_batch_records);

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use model::{Envelope, KeyId, Record, RecordKey, Version};
+use model::{Envelope, KeyId, Record, RecordKey};
 
 use crate::content::Content;
 use crate::error::ReadError;
@@ -10,13 +10,10 @@ use crate::log::item::{Item, NotAnItem, Pointer};
 use crate::log::skip::{Gap, Look};
 use crate::log::{Log, Walk};
 use crate::shared::Shared;
-use crate::types::FeedSlice;
+use crate::types::{FeedSlice, Forgotten};
 
 /// Most bytes of the log read for one slice: a call stays short where nearly everything is superseded or filtered out.
 const SCAN_BYTES: u64 = 16 * 1024 * 1024;
-
-/// Records that were forgotten, each in its version.
-type Forgotten = Vec<(RecordKey, Version)>;
 
 /// A slice that is being filled.
 struct Filling<'a> {
@@ -200,7 +197,7 @@ impl FeedReader {
         &self,
         content: Content,
         filter: &dyn Fn(&Envelope) -> bool,
-    ) -> Result<(Vec<Record>, Forgotten), ReadError> {
+    ) -> Result<(Vec<Record>, Vec<Forgotten>), ReadError> {
         let (mut records, mut forgotten) = (Vec::new(), Vec::new());
         let is_now = |key: &RecordKey, offset| -> Result<bool, ReadError> {
             let pointer = self.shared.pointer(key)?;
@@ -213,7 +210,9 @@ impl FeedReader {
                 {
                     records.push(record);
                 }
-                Item::Forgotten { key, of, .. } => forgotten.push((key, of.version())),
+                Item::Forgotten { key, of, .. } => {
+                    forgotten.push(Forgotten { key, version: of.version(), of });
+                }
                 _ => {}
             }
         }

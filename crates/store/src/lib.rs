@@ -43,9 +43,9 @@ pub use storage::{Cut, Files, Memory, Storage};
 pub use store::Store;
 pub use types::{
     Applied, Apply, Committed, DamagedPlace, Direction, Draft, Expect, FeedId, FeedPosition, FeedSlice,
-    HeldRecord, HeldUp, IndexKind, KindCount, LastEpoch, MAX_COMMIT_BYTES, MAX_COMMIT_RECORDS, OpenReport,
-    Quarantined, QuarantinedRecord, ReclaimStatus, Reclaimed, Recomputed, ScrubPlace, Scrubbed, StoreStatus,
-    TailCut,
+    Forgotten, HeldRecord, HeldUp, IndexKind, KindCount, LastEpoch, MAX_COMMIT_BYTES, MAX_COMMIT_RECORDS,
+    OpenReport, Quarantined, QuarantinedRecord, ReclaimStatus, Reclaimed, Recomputed, ScrubPlace, Scrubbed,
+    StoreStatus, TailCut,
 };
 
 #[cfg(test)]

@@ -25,8 +25,8 @@ use crate::open;
 use crate::options::{Options, Run};
 use crate::shared::Shared;
 use crate::types::{
-    Applied, Apply, Committed, Draft, FeedId, FeedPosition, HeldRecord, LastEpoch, MAX_COMMIT_BYTES,
-    MAX_COMMIT_RECORDS, OpenReport, Quarantined, QuarantinedRecord, StoreStatus,
+    Applied, Apply, Committed, Draft, FeedId, FeedPosition, Forgotten, HeldRecord, LastEpoch,
+    MAX_COMMIT_BYTES, MAX_COMMIT_RECORDS, OpenReport, Quarantined, QuarantinedRecord, StoreStatus,
 };
 use crate::writer::{Answer, Request, Writer};
 
@@ -189,6 +189,16 @@ impl Store {
     /// most `most`. An earlier one that cannot be read ends the list.
     pub fn history(&self, key: &RecordKey, most: usize) -> Result<Vec<(u64, Record)>, ReadError> {
         self.handle.shared.history(key, most)
+    }
+
+    /// What was forgotten, for whoever must take back what followed from it; none once its bytes were reclaimed or are damaged. It
+    /// counts for nothing.
+    pub fn before_forgetting(&self, forgotten: &Forgotten) -> Result<Option<Record>, ReadError> {
+        match self.handle.shared.log.record(&forgotten.of) {
+            Ok(record) => Ok(record.filter(|record| record.key() == forgotten.key)),
+            Err(ReadError::Corrupt { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// Keys of records of a kind that name `subject` as theirs (now or in an earlier version; not itself), ascending,

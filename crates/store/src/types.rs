@@ -9,6 +9,7 @@ use bytes::Bytes;
 use model::{EpochId, Flow, KeyId, OriginId, Record, RecordId, RecordKey, Version};
 
 use crate::digest::Digest;
+use crate::log::item::Pointer;
 
 /// Most records of one commit or apply.
 pub const MAX_COMMIT_RECORDS: usize = 1024;
@@ -194,11 +195,20 @@ pub struct FeedSlice {
     /// In log order.
     pub records: Vec<Record>,
     /// What was forgotten on the way, whatever the filter; it may have come again since. Those of a damaged place are left out.
-    pub forgotten: Vec<(RecordKey, Version)>,
+    pub forgotten: Vec<Forgotten>,
     /// Position reached: every record up to it that passes the filter and is not superseded has been given.
     pub upto: u64,
     /// The feed's last position at that moment.
     pub head: u64,
+}
+
+/// A record that was forgotten, and the version in which it was held.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Forgotten {
+    pub key: RecordKey,
+    pub version: Version,
+    /// Where its bytes are until they are reclaimed.
+    pub(crate) of: Pointer,
 }
 
 /// What an opening found and did.

@@ -3,10 +3,10 @@
 use std::collections::{HashMap, HashSet};
 
 use model::person_link::Decided;
-use model::{Record, RecordKey};
+use model::{Kind, NodePath, Record, RecordKey};
 use store::{ReadError, Store};
 
-use super::{Selected, Selection};
+use super::{Interest, Selected, Selection};
 use crate::DirectoryView;
 
 /// The living registrations that a link is about; none if it is no link, or one of them is not held.
@@ -15,6 +15,29 @@ pub(super) fn ends(link: &Record, store: &Store) -> Result<Option<[Record; 2]>, 
     let living = |key: &RecordKey| Ok(store.get(key)?.filter(|record| !record.envelope().tombstone));
     let (a, b) = (living(&decided.a.key)?, living(&decided.b.key)?);
     Ok(a.zip(b).map(|(a, b)| [a, b]))
+}
+
+/// What was said of the pair of a link, this one as well.
+fn of_the_same_pair(link: &Record, interest: &dyn Interest) -> Result<Vec<Record>, ReadError> {
+    let Ok(decided) = Decided::of(link) else { return Ok(Vec::new()) };
+    let is_same = |other: &Record| {
+        Decided::of(other).is_ok_and(|other| (other.a.key, other.b.key) == (decided.a.key, decided.b.key))
+    };
+    let mut links = interest.links(&decided.a.key)?;
+    links.retain(is_same);
+    Ok(links)
+}
+
+/// Whether somebody in the child's subtree said something of the same pair: what is said elsewhere counts there, whoever is of concern.
+pub(super) fn contradicts_inside(
+    link: &Record,
+    child: &NodePath,
+    interest: &dyn Interest,
+    view: &DirectoryView,
+) -> Result<bool, ReadError> {
+    let inside =
+        |other: &Record| view.key_path(&other.envelope().key_id).is_some_and(|path| child.contains(path));
+    Ok(of_the_same_pair(link, interest)?.iter().any(inside))
 }
 
 impl Selection {
@@ -49,14 +72,46 @@ impl Selection {
                 }
             }
         }
-        if !self.is_signed_inside(&link, view) {
-            if of_concern == 2 {
-                selected.records.push(link);
-            } else {
-                selected.retract(&link);
-            }
+        if self.is_signed_inside(&link, view) {
+            // Whoever is judge now may have overruled it before it came.
+            let others = of_the_same_pair(&link, &*self.interest)?;
+            selected.records.extend(others.into_iter().filter(|other| !self.is_signed_inside(other, view)));
+        } else if of_concern == 2 || contradicts_inside(&link, &self.child, &*self.interest, view)? {
+            selected.records.push(link);
+        } else {
+            selected.retract(&link);
         }
         Ok(selected)
+    }
+
+    /// Whom a registration or link joined that is gone, and who is of no concern without it.
+    pub(super) fn parted_without(
+        &self,
+        gone: &Record,
+        view: &DirectoryView,
+        store: &Store,
+        selected: &mut Selected,
+    ) -> Result<(), ReadError> {
+        let mut joined = Vec::new();
+        if let Ok(decided) = Decided::of(gone) {
+            for end in [decided.a.key, decided.b.key] {
+                joined.extend(store.get(&end)?.filter(|record| !record.envelope().tombstone));
+            }
+        } else if gone.envelope().kind == Kind::Registration as u32 && !gone.envelope().tombstone {
+            joined = self.interest.person(gone)?;
+        }
+        let mut met = HashSet::from([gone.key()]);
+        for one in joined {
+            if met.contains(&one.key()) || self.is_of_concern(&one, view)? {
+                continue;
+            }
+            let mut person = self.interest.person(&one)?;
+            person.retain(|member| met.insert(member.key()));
+            for member in &person {
+                self.retract_all(member, view, selected)?;
+            }
+        }
+        Ok(())
     }
 
     /// The links of a person that is of concern: those within it, and those to others of concern.

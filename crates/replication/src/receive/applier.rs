@@ -1,5 +1,7 @@
 //! Applies one neighbour's batches in their order and acknowledges them.
 
+mod again;
+
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
@@ -18,6 +20,7 @@ use store::{
 };
 use tokio::sync::mpsc;
 
+use self::again::Again;
 use super::check::{self, Pass};
 use super::{Session, Shared};
 use crate::entitlement::{Judging, Reason, Rules, Staged, Verdict, is_directory};
@@ -65,6 +68,10 @@ pub(super) struct Applier {
     futile: u32,
     /// How much of the down feed the parent found equal.
     pass: Pass,
+    /// Buckets that are equal but for what is quarantined, and were asked for again in this session: a neighbour that is honest may
+    /// have them better than they came.
+    asked_again: BTreeSet<u16>,
+    again: Again,
     outgoing: mpsc::Sender<FromReceiver>,
 }
 
@@ -95,6 +102,8 @@ impl Applier {
             superseded: BTreeSet::new(),
             futile: 0,
             pass: Pass::default(),
+            asked_again: BTreeSet::new(),
+            again: Again::default(),
             outgoing,
         }
     }
@@ -105,6 +114,7 @@ impl Applier {
             let (mut refused, mut verdict, mut check) = (Refused::default(), None, None);
             let counted = match work {
                 Work::Head(head) => {
+                    self.judge_again().await?;
                     verdict = head.proof.map(|proof| self.compare(&proof)).transpose()?;
                     check = head.check.map(|asked| self.check(&asked)).transpose()?;
                     self.heard(head.head);
@@ -169,6 +179,13 @@ impl Applier {
         }
         let now_ms = shared.clock.now_ms();
         if verdict.comparison == Comparison::Equal {
+            let doubtful = proof::only_in_quarantine(proof, &held);
+            let again: Vec<u16> =
+                doubtful.into_iter().filter(|bucket| self.asked_again.insert(*bucket)).collect();
+            if !again.is_empty() {
+                self.differing = again.iter().copied().collect();
+                return Ok(Compared { comparison: Comparison::Different, differing: again, ..verdict });
+            }
             self.links.proven(path, proof.position, proof.total.records, now_ms);
             (self.differing, self.futile) = (BTreeSet::new(), 0);
             return Ok(verdict);
@@ -205,7 +222,13 @@ impl Applier {
             return Ok(check::without_list(asked, Comparison::NotYet));
         }
         let view = shared.directory.snapshot();
-        let answer = check::answer(&shared.store, &view, &shared.own.path, &self.feed, asked)?;
+        let answer = check::answer(
+            &shared.store,
+            &view,
+            &shared.own.path,
+            (&self.feed, &mut self.asked_again),
+            asked,
+        )?;
         if let Some(records) = self.pass.meet(asked, &answer) {
             self.links.proven(path, asked.position, records, shared.clock.now_ms());
         }

@@ -1,6 +1,6 @@
 //! Compares what this node holds of its down feed with what the parent says that it is to hold.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use model::feed::{BucketSum, Check, CheckAnswer, Comparison, HeldVersion, MAX_HELD};
 use model::{Flow, KeyId, NodePath, RecordKey, Version};
@@ -68,12 +68,13 @@ impl Pass {
     }
 }
 
-/// Compares the buckets of a check with what is held here, which is what the parent shipped up to its position.
+/// Compares the buckets of a check with what is held here, which is what the parent shipped up to its position. A bucket that is equal
+/// only with what is in quarantine is named once, `again` says which were: the parent may have it better than it came.
 pub(super) fn answer(
     store: &Store,
     view: &DirectoryView,
     own: &NodePath,
-    feed: &FeedId,
+    (feed, again): (&FeedId, &mut BTreeSet<u16>),
     check: &Check,
 ) -> Result<CheckAnswer, ReadError> {
     let of = |signer: &KeyId, flow| came_down(view, own, signer, flow);
@@ -91,7 +92,7 @@ pub(super) fn answer(
         };
         let refused = refused.iter().filter(|(key, _)| bucket_of(key) == bucket.bucket);
         let (with, refused) = with_quarantine(store, &of, held, refused)?;
-        if check.after.is_none() && equal(bucket, with) {
+        if check.after.is_none() && equal(bucket, with) && !again.insert(bucket.bucket) {
             continue;
         }
         let (held, incomplete) = list(store, &of, bucket.bucket, check.after, refused)?;

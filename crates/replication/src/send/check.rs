@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use super::route::Route;
 use super::shipping::cut;
-use super::sweep::{Found, Gathering, Told};
+use super::sweep::{Duty, Found, Gathering, Told};
 use super::{Course, Next, closed};
 use crate::batch::{self, Place};
 use crate::interest::{flow_concerns_down, is_told};
@@ -193,13 +193,17 @@ impl Look<'_> {
             return Ok(());
         }
         let Some(record) = store.get(key)? else { return Ok(()) };
-        // What follows its own versions the child is told once, so that both ends of its up feed agree; it is not taken away.
-        let left = self.view.left(&record.envelope().origin, self.to);
-        if !left && !is_told(&record, self.to, self.interest, self.view, store)? {
+        // What follows its own versions the child is told once, so that both ends of its up feed agree; it is not taken away before
+        // it changes again.
+        let duty = if is_told(&record, self.to, self.interest, self.view, store)? {
+            let may_know = self.course.is_none_or(|selection| selection.may_know(&record, self.view));
+            if may_know { Duty::Current } else { Duty::Any }
+        } else if self.view.left(&record.envelope().origin, self.to) {
+            Duty::CurrentOrNone
+        } else {
             return Ok(());
-        }
-        let either = left || !self.course.is_none_or(|selection| selection.may_know(&record, self.view));
-        let told = Told { key: *key, version: record.envelope().version, either };
+        };
+        let told = Told { key: *key, version: record.envelope().version, duty };
         gathering.tell(told, held.contribution);
         Ok(())
     }

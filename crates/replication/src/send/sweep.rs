@@ -26,8 +26,7 @@ const REST: u32 = 50;
 const LEAST_REST: Duration = Duration::from_millis(20);
 /// When a step that the log outran is tried again.
 const AGAIN: Duration = Duration::from_millis(200);
-/// Pause between passes that found the ends equal, and after one that did not.
-const AFTER_EQUAL: Duration = Duration::from_secs(3600);
+/// Longest pause after a pass that did not find the ends equal.
 const AFTER_DIFFERENT: Duration = Duration::from_secs(300);
 /// Records of one step; more buckets are left to the next one.
 const STEP_RECORDS: usize = 256;
@@ -39,8 +38,17 @@ const MAX_ROUNDS: u32 = 3;
 pub(super) struct Told {
     pub key: RecordKey,
     pub version: Version,
-    /// The child may have it or not: it is told when something else is known.
-    pub either: bool,
+    pub duty: Duty,
+}
+
+/// Which version of a record the child is to hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Duty {
+    Current,
+    /// It may have the current one or none.
+    CurrentOrNone,
+    /// It may have any or none: it is told when something else is known.
+    Any,
 }
 
 /// Some buckets, as far as the rule has been asked about their records.
@@ -84,7 +92,7 @@ impl Gathering {
 
     /// The child is to hold this one.
     pub fn tell(&mut self, told: Told, contribution: u128) {
-        if !told.either {
+        if told.duty == Duty::Current {
             self.open.0 = self.open.0.with(contribution);
         }
         self.open.1.push(told);
@@ -132,7 +140,7 @@ pub(super) enum Found {
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Difference {
     missing: Vec<(RecordKey, Version)>,
-    /// Not told by the rule.
+    /// Not told by the rule, or not any more.
     too_much: Vec<(RecordKey, Version)>,
     /// In a higher version than is held here.
     ahead: u64,
@@ -140,12 +148,13 @@ struct Difference {
     allowed: bool,
 }
 
-/// Compares what the child is to hold of a bucket, and names behind `after` and up to `end`, with what it says.
+/// Compares what the child is to hold of a bucket, and names behind `after` and up to `end`, with what it says. At first what it has
+/// in quarantine counts as missing: it may have come there altered, or before what it needs.
 fn difference(
     told: &[Told],
-    after: Option<RecordKey>,
-    end: Option<RecordKey>,
+    (after, end): (Option<RecordKey>, Option<RecordKey>),
     held: &[HeldVersion],
+    first: bool,
 ) -> Difference {
     let within =
         |key: &RecordKey| after.is_none_or(|after| *key > after) && end.is_none_or(|end| *key <= end);
@@ -154,13 +163,15 @@ fn difference(
     let mut difference = Difference::default();
     for told in told.iter().filter(|told| within(&told.key)) {
         let versions = there.remove(&told.key).unwrap_or_default();
-        difference.allowed |= told.either || versions.iter().any(|one| one.quarantined);
-        let ahead = versions.iter().any(|one| !one.quarantined && one.version > told.version);
-        let same = versions.iter().any(|one| one.version == told.version);
-        if ahead {
-            difference.ahead += 1;
-        } else if !same && !told.either {
-            difference.missing.push((told.key, told.version));
+        difference.allowed |= told.duty != Duty::Current || versions.iter().any(|one| one.quarantined);
+        let applied = versions.iter().find(|one| !one.quarantined).map(|one| one.version);
+        let same = versions.iter().any(|one| one.version == told.version && !(one.quarantined && first));
+        match (told.duty, applied) {
+            (_, Some(version)) if version > told.version => difference.ahead += 1,
+            _ if same => {}
+            (Duty::Current, _) => difference.missing.push((told.key, told.version)),
+            (Duty::CurrentOrNone, Some(older)) => difference.too_much.push((told.key, older)),
+            (Duty::CurrentOrNone | Duty::Any, _) => {}
         }
     }
     for one in there.into_values().flatten() {
@@ -177,6 +188,8 @@ fn difference(
 #[derive(Debug)]
 pub(super) struct Sweep {
     due: Instant,
+    /// Between passes.
+    pause: Duration,
     at: u16,
     gathering: Option<Gathering>,
     /// Its sums went, and the answer is awaited.
@@ -198,9 +211,11 @@ pub(super) struct Sweep {
 }
 
 impl Sweep {
-    pub fn new(now: Instant) -> Self {
+    /// The first pass is due now, others after a pause.
+    pub fn new(now: Instant, pause: Duration) -> Self {
         Self {
             due: now,
+            pause,
             at: 0,
             gathering: None,
             asked: None,
@@ -314,7 +329,7 @@ impl Sweep {
         now: Instant,
     ) -> Result<Found, ReadError> {
         let end = answer.held.last().map(|held| held.key).filter(|_| answer.incomplete);
-        let difference = difference(&asked.told[at], asked.page, end, &answer.held);
+        let difference = difference(&asked.told[at], (asked.page, end), &answer.held, self.rounds == 0);
         let mut retract = 0;
         for (key, version) in difference.too_much {
             if is_known(&key, version)? {
@@ -370,7 +385,8 @@ impl Sweep {
         }
         let (records, buckets, surplus) = (self.records, self.failed, self.surplus);
         let equal = buckets == 0 && surplus == 0;
-        *self = Self::new(now + if equal { AFTER_EQUAL } else { AFTER_DIFFERENT });
+        let pause = if equal { self.pause } else { self.pause.min(AFTER_DIFFERENT) };
+        *self = Self::new(now + pause, self.pause);
         if equal { Found::Proven(records) } else { Found::Different { buckets, surplus } }
     }
 }

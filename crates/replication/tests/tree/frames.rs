@@ -20,7 +20,7 @@ use crate::node::{Machine, Node, TestClock, door, until};
 use crate::played::{self, run};
 
 /// A province and a prefecture that has written, not connected.
-async fn pair() -> (Node, Node) {
+pub async fn pair() -> (Node, Node) {
     let clock: Arc<dyn Clock> = Arc::new(TestClock::new());
     let province = Machine::new("530000", 1).start(&clock, &door());
     province.begin(1).await;
@@ -34,14 +34,14 @@ fn frames<T: Send>(frames: mpsc::Receiver<T>) -> impl Stream<Item = Result<T, Li
 }
 
 /// A session of a receiver whose sender is the test.
-struct Served {
-    up: mpsc::Sender<FromSender>,
+pub struct Served {
+    pub up: mpsc::Sender<FromSender>,
     down: mpsc::Receiver<FromReceiver>,
     ended: JoinHandle<Result<(), LinkError>>,
 }
 
 impl Served {
-    async fn by(province: &Node, first: FromSender) -> Self {
+    pub async fn by(province: &Node, first: FromSender) -> Self {
         let receiver = province.receiver();
         let (up, up_frames) = mpsc::channel(2);
         let (down_frames, down) = mpsc::channel(2);
@@ -51,21 +51,21 @@ impl Served {
         Self { up, down, ended }
     }
 
-    async fn welcome(&mut self) -> Welcome {
+    pub async fn welcome(&mut self) -> Welcome {
         match self.down.recv().await {
             Some(FromReceiver::Welcome(welcome)) => welcome,
             other => panic!("no welcome: {other:?}"),
         }
     }
 
-    async fn ack(&mut self) -> Ack {
+    pub async fn ack(&mut self) -> Ack {
         match self.down.recv().await {
             Some(FromReceiver::Ack(ack)) => ack,
             other => panic!("no acknowledgement: {other:?}"),
         }
     }
 
-    async fn send(&self, batch: Batch) {
+    pub async fn send(&self, batch: Batch) {
         self.up.send(FromSender::Batch(batch)).await.unwrap();
     }
 
@@ -76,7 +76,7 @@ impl Served {
 }
 
 /// What this node would say of itself.
-fn hello(dali: &Node) -> Hello {
+pub fn hello(dali: &Node) -> Hello {
     let introduction: Vec<Record> = own_records(dali);
     let epochs: Vec<EpochEntry> = dali.store.last_epoch().into_iter().collect();
     Hello {
@@ -96,15 +96,15 @@ fn hello(dali: &Node) -> Hello {
     }
 }
 
-fn own_records(node: &Node) -> Vec<Record> {
+pub fn own_records(node: &Node) -> Vec<Record> {
     node.store.feed_reader(0).next(3, 1 << 20, &|_| true).unwrap().records
 }
 
-fn greet(hello: Hello) -> FromSender {
+pub fn greet(hello: Hello) -> FromSender {
     FromSender::Hello(Box::new(hello))
 }
 
-fn batch(records: &[Record], after: u64, upto: u64) -> Batch {
+pub fn batch(records: &[Record], after: u64, upto: u64) -> Batch {
     encode(records, Place { after, upto, head: upto, now_ms: 0 })
 }
 

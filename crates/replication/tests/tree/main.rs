@@ -8,5 +8,6 @@ mod newer;
 mod node;
 mod played;
 mod properties;
+mod refused;
 mod scripts;
 mod wire;

@@ -17,7 +17,8 @@ fn take(store: &Store, record: &Record) -> usize {
 }
 
 fn forgotten_in_feed(store: &Store, after: u64) -> Vec<(model::RecordKey, model::Version)> {
-    store.feed_reader(after).next(usize::MAX, usize::MAX, &|_| true).unwrap().forgotten
+    let slice = store.feed_reader(after).next(usize::MAX, usize::MAX, &|_| true).unwrap();
+    slice.forgotten.iter().map(|gone| (gone.key, gone.version)).collect()
 }
 
 fn has(storage: &Memory, text: &str) -> bool {

@@ -2,6 +2,8 @@
 
 use super::*;
 
+const PAUSE: Duration = Duration::from_secs(3600);
+
 fn key(bucket: u16, low: u8) -> RecordKey {
     let mut key = [low; 16];
     key[..2].copy_from_slice(&(bucket << 6).to_be_bytes());
@@ -13,7 +15,7 @@ fn version(seq: u64) -> Version {
 }
 
 fn told(low: u8, seq: u64) -> Told {
-    Told { key: key(0, low), version: version(seq), either: false }
+    Told { key: key(0, low), version: version(seq), duty: Duty::Current }
 }
 
 fn held(low: u8, seq: u64) -> HeldVersion {
@@ -57,18 +59,18 @@ fn rest_of_pass(sweep: &mut Sweep) -> Found {
 
 #[tokio::test(start_paused = true)]
 async fn a_pass_that_is_equal_throughout_is_a_proof_and_rests_an_hour() {
-    let mut sweep = Sweep::new(Instant::now());
+    let mut sweep = Sweep::new(Instant::now(), PAUSE);
     assert_eq!(step(&mut sweep, &[told(1, 1), told(2, 3)]), MAX_CHECKED);
     assert_eq!(sweep.due(), None, "one question at a time");
     assert_eq!(heard(&mut sweep, &answer(Comparison::Equal, 0, &[])), Found::Nothing);
     assert_eq!(sweep.due(), Some(Instant::now() + LEAST_REST));
     assert_eq!(rest_of_pass(&mut sweep), Found::Proven(2));
-    assert_eq!(sweep.due(), Some(Instant::now() + AFTER_EQUAL));
+    assert_eq!(sweep.due(), Some(Instant::now() + PAUSE));
 }
 
 #[tokio::test(start_paused = true)]
 async fn what_differs_is_mended_and_compared_again() {
-    let mut sweep = Sweep::new(Instant::now());
+    let mut sweep = Sweep::new(Instant::now(), PAUSE);
     let all = [told(1, 1), told(2, 3), told(3, 1)];
     step(&mut sweep, &all);
     // One is missing, one is older, and one is too much.
@@ -85,7 +87,7 @@ async fn what_differs_is_mended_and_compared_again() {
 
 #[tokio::test(start_paused = true)]
 async fn what_is_not_known_here_is_counted_and_kept() {
-    let mut sweep = Sweep::new(Instant::now());
+    let mut sweep = Sweep::new(Instant::now(), PAUSE);
     step(&mut sweep, &[told(1, 1)]);
     let found = heard(&mut sweep, &answer(Comparison::Different, 0, &[held(1, 2), held(9, 1)]));
     assert_eq!(found, Found::Nothing);
@@ -96,17 +98,37 @@ async fn what_is_not_known_here_is_counted_and_kept() {
 
 #[tokio::test(start_paused = true)]
 async fn what_is_quarantined_or_may_wait_is_no_difference() {
-    let mut sweep = Sweep::new(Instant::now());
-    step(&mut sweep, &[told(1, 1), Told { either: true, ..told(2, 1) }]);
+    let mut sweep = Sweep::new(Instant::now(), PAUSE);
+    let all = [told(1, 1), Told { duty: Duty::Any, ..told(2, 2) }];
+    step(&mut sweep, &all);
     let refused = |low| HeldVersion { quarantined: true, ..held(low, 1) };
-    let found = heard(&mut sweep, &answer(Comparison::Different, 0, &[refused(1), held(2, 1), refused(4)]));
-    assert_eq!((found, sweep.mends()), (Found::Nothing, false));
+    let has = answer(Comparison::Different, 0, &[refused(1), held(2, 1), refused(4)]);
+    assert_eq!(heard(&mut sweep, &has), Found::Mend(1, 0), "it may have come altered");
+    assert_eq!(sweep.to_ship, [(key(0, 1), version(1))]);
+    sweep.to_ship.clear();
+    step(&mut sweep, &all);
+    assert_eq!((heard(&mut sweep, &has), sweep.mends()), (Found::Nothing, false));
+    assert!(matches!(rest_of_pass(&mut sweep), Found::Proven(_)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_what_moved_away_the_child_has_the_current_version_or_none() {
+    let mut sweep = Sweep::new(Instant::now(), PAUSE);
+    let left = |low| Told { duty: Duty::CurrentOrNone, ..told(low, 3) };
+    let all = [left(1), left(2), left(3)];
+    step(&mut sweep, &all);
+    let found = heard(&mut sweep, &answer(Comparison::Different, 0, &[held(1, 3), held(2, 2)]));
+    assert_eq!(found, Found::Mend(0, 1));
+    assert_eq!(sweep.to_retract, [(key(0, 2), version(2))]);
+    sweep.to_retract.clear();
+    step(&mut sweep, &all);
+    assert_eq!(heard(&mut sweep, &answer(Comparison::Different, 0, &[held(1, 3)])), Found::Nothing);
     assert!(matches!(rest_of_pass(&mut sweep), Found::Proven(_)));
 }
 
 #[tokio::test(start_paused = true)]
 async fn what_stays_different_is_left_to_the_next_pass_and_said() {
-    let mut sweep = Sweep::new(Instant::now());
+    let mut sweep = Sweep::new(Instant::now(), PAUSE);
     for _ in 0..=MAX_ROUNDS {
         step(&mut sweep, &[told(1, 1)]);
         assert_eq!(heard(&mut sweep, &answer(Comparison::Different, 0, &[])), Found::Mend(1, 0));
@@ -121,7 +143,7 @@ async fn what_stays_different_is_left_to_the_next_pass_and_said() {
 
 #[tokio::test(start_paused = true)]
 async fn a_long_list_comes_in_pages() {
-    let mut sweep = Sweep::new(Instant::now());
+    let mut sweep = Sweep::new(Instant::now(), PAUSE);
     let all = [told(1, 1), told(2, 1), told(3, 1), told(4, 1)];
     step(&mut sweep, &all);
     let first = answer(Comparison::Different, 0, &[held(2, 1)]);
@@ -138,7 +160,7 @@ async fn a_long_list_comes_in_pages() {
 
 #[tokio::test(start_paused = true)]
 async fn what_the_log_outran_is_gathered_again() {
-    let mut sweep = Sweep::new(Instant::now());
+    let mut sweep = Sweep::new(Instant::now(), PAUSE);
     step(&mut sweep, &[told(1, 1)]);
     assert_eq!(heard(&mut sweep, &answer(Comparison::NotYet, 0, &[])), Found::Nothing);
     let view = Arc::new(DirectoryView::default());
