@@ -52,7 +52,7 @@ pub fn check(seats: &[Arc<Seat>], ledger: &Ledger, held: &[BySigner], wrong: &mu
                 wrong.push(format!("{path} does not have the root's directory: {key} differs"));
             }
         }
-        interests(seat, seats, (&entries, &written), &ledger.forged(), &held[seat.place], wrong);
+        interests(seat, seats, &written, &ledger.forged(), &held[seat.place], wrong);
     }
 }
 
@@ -95,10 +95,22 @@ fn came(store: &Store, key: &RecordKey, which: impl Fn(Version) -> bool) -> Opti
     history.iter().filter(|(_, record)| which(record.envelope().version)).map(|(lsn, _)| *lsn).min()
 }
 
+/// Whether a parent can tell of all that its child holds what it should be.
+fn knows_all(seat: &Seat, seats: &[Arc<Seat>], written: &Written<'_>) -> bool {
+    // A version that was lost above is held below, where it may still join whom nothing else does. The same of a link that the root
+    // wrote before it lost its disk; and a parent that lost its own does not take from a child what it does not know.
+    let above_lost = |above: &Arc<Seat>| {
+        above.member.path.contains(&seat.member.path)
+            && above.place != seat.place
+            && above.tampered.load(Ordering::Relaxed)
+    };
+    written.values().all(|one| !one.entry.lost) && !seats.iter().any(above_lost)
+}
+
 fn interests(
     seat: &Seat,
     seats: &[Arc<Seat>],
-    (entries, written): (&BTreeMap<RecordKey, Entry>, &Written<'_>),
+    written: &Written<'_>,
     forged: &[(usize, Record)],
     held: &BySigner,
     wrong: &mut Vec<String>,
@@ -106,14 +118,13 @@ fn interests(
     let path = &seat.member.path;
     let above = seat.member.parent.and_then(|above| seats[above].live.lock().clone());
     let Some(above) = above.map(|above| above.store) else { return };
+    let knows_all = knows_all(seat, seats, written);
     let above = Some(&above).filter(|_| !seats.iter().any(|seat| seat.tampered.load(Ordering::Relaxed)));
     let inside = |node: usize| path.contains(&seats[node].member.path);
     let wanted: BTreeSet<u8> =
         written.values().filter(|one| inside(one.node)).filter_map(|one| one.person).collect();
-    let ever = |entry: &Entry| entry.tried.iter().filter_map(|tried| tried.person).collect::<BTreeSet<u8>>();
-    // What was filed here before its hospital moved stays, with the first change to it, and nobody tells it the others.
+    // What was filed here before its hospital moved stays, and the first change to it, until it changes again.
     let left = |entry: &Entry| entry.ever.iter().any(|place| inside(*place));
-    let once_wanted: BTreeSet<u8> = entries.values().filter(|entry| left(entry)).flat_map(ever).collect();
     let held: BTreeMap<&RecordKey, &Record> = held.values().flatten().collect();
     // A node that forged a record keeps it, and nodes below get nothing better from it.
     let forged: BTreeSet<RecordKey> = forged
@@ -134,7 +145,16 @@ fn interests(
             let (has, is) = (there.map(|there| there.envelope().version), one.record.envelope().version);
             wrong.push(format!("{path} has an interest in {key} {is} and holds {has:?}"));
         }
-        let Some(there) = there.filter(|_| !left(one.entry)) else { continue };
+        let Some(there) = there else { continue };
+        if left(one.entry) {
+            if there != one.record && knows_all {
+                let (has, is) = (there.envelope().version, one.record.envelope().version);
+                wrong.push(format!(
+                    "{path} keeps {key} {has} of a hospital that moved away, which is {is} by now"
+                ));
+            }
+            continue;
+        }
         let told = person(one.entry, there).filter(|_| there != one.record);
         let same = |other: &(&RecordKey, &Current<'_>)| {
             let always = other.1.entry.tried.iter().all(|tried| tried.person == told);
@@ -152,8 +172,8 @@ fn interests(
         {
             wrong.push(format!("{path} still tells {key} {}, which has changed", there.envelope().version));
         }
-        if entries.get(&patient).is_none_or(|entry| ever(entry).is_disjoint(&once_wanted)) {
-            wrong.push(format!("{path} holds {key} and never had an interest in it"));
+        if knows_all && living.is_none_or(|person| !wanted.contains(&person)) {
+            wrong.push(format!("{path} holds {key} and has no interest in it"));
         }
     }
 }

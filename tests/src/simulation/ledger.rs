@@ -1,6 +1,6 @@
 //! What the hospitals were told, and a trace of it that two runs of one seed must share.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use model::body::{DocumentEntry, Kind, Registration};
@@ -99,6 +99,8 @@ struct State {
     violations: Vec<String>,
     /// Records that a byzantine node put into its log, with its place.
     forged: Vec<(usize, Record)>,
+    /// Links, by the child's place, over which a neighbour lied.
+    lied: BTreeSet<usize>,
     homes: Homes,
     trace: Sha256,
 }
@@ -211,6 +213,16 @@ impl Ledger {
 
     pub fn forged(&self) -> Vec<(usize, Record)> {
         self.state.lock().forged.clone()
+    }
+
+    /// A neighbour lies over the link above a node.
+    pub fn lied(&self, link: usize) {
+        self.state.lock().lied.insert(link);
+    }
+
+    /// The links over which neighbours lied.
+    pub fn lies(&self) -> BTreeSet<usize> {
+        self.state.lock().lied.clone()
     }
 
     /// Something happened that must not.

@@ -7,9 +7,9 @@
 //!                            └─ Hospital ─▶ Exchange; Ledger keeps what was acknowledged
 //! ```
 //! Everything that decides anything follows from the seed; TLS keys, nonces and signatures do not and must not matter, which
-//! running a seed twice and comparing the traces shows. Not simulated yet: byzantine parents, the hospitals'
-//! own connections.
+//! running a seed twice and comparing the traces shows. Not simulated: the hospitals' own connections.
 
+mod byzantine;
 mod disk;
 mod down;
 mod faults;
@@ -26,6 +26,7 @@ mod panics;
 mod persons;
 mod run;
 mod seams;
+mod settling;
 mod watch;
 
 pub use panics::run_caught;

@@ -59,7 +59,7 @@ pub struct Seat {
     /// The disk was lost or set back, or a copy of it has run.
     pub tampered: AtomicBool,
     pub hospitals: Vec<Hospital>,
-    settings: Settings,
+    pub settings: Settings,
     seed: u64,
     /// When the hospitals stop.
     until_ms: u64,
@@ -106,6 +106,17 @@ impl Seat {
         *copy.index.lock() = self.index.lock().copy();
         *copy.note.lock() = *self.note.lock();
         copy
+    }
+
+    /// What it says of itself to its neighbours.
+    pub fn identity(&self) -> NodeIdentity {
+        NodeIdentity {
+            path: self.member.path.clone(),
+            origin: self.member.origin,
+            trust_domain: trust_domain(),
+            software: SOFTWARE.into(),
+            protocols: model::feed::PROTOCOLS.to_vec(),
+        }
     }
 
     /// What the node has on its disk under a key; it may be down.
@@ -196,13 +207,7 @@ impl Seat {
         let keyring = Arc::new(CertifiedKeys::new(member.identity.root().clone()));
         let directory = Directory::load(&store, &*keyring)?;
         let links = Links::new();
-        let own = NodeIdentity {
-            path: member.path.clone(),
-            origin: member.origin,
-            trust_domain: trust_domain(),
-            software: SOFTWARE.into(),
-            protocols: model::feed::PROTOCOLS.to_vec(),
-        };
+        let own = self.identity();
         let receiver = Receiver::new(
             store.clone(),
             directory.clone(),

@@ -147,7 +147,9 @@ fn quarantine(seat: &Seat, seats: &[Arc<Seat>], live: &Live, ledger: &Ledger, wr
         let mut losses = seats.iter().map(|seat| seat.tampered.load(Ordering::Relaxed));
         let honest = held.iter().find(|one| !forged.iter().any(|forged| raw(forged)[..] == one.raw[..]));
         // Of a node that was set back what is overruled is kept there too, and with a forged record came what vouches for it.
-        if let Some(honest) = honest.filter(|_| forged.is_empty() && !losses.any(|lost| lost)) {
+        // With a lie everything may have come there before what it needs, and some of it altered.
+        let lies = !ledger.lies().is_empty();
+        if let Some(honest) = honest.filter(|_| forged.is_empty() && !lies && !losses.any(|lost| lost)) {
             wrong.push(format!("{path} keeps an honest record of {of} in quarantine: {}", honest.reason));
         }
         // What another record superseded before it was shipped never came.
@@ -166,7 +168,7 @@ fn quarantine(seat: &Seat, seats: &[Arc<Seat>], live: &Live, ledger: &Ledger, wr
     let lost = seats.iter().any(|seat| seat.tampered.load(Ordering::Relaxed));
     // A forger, and those below it, may hold what it forged where the honest record comes down.
     let deceived = forged.iter().any(|(place, _)| seats[*place].member.path.contains(path));
-    let honest = !lost && !deceived;
+    let honest = !lost && !deceived && ledger.lies().is_empty();
     if let Some(one) = all.iter().find(|one| honest && one.from.direction != Direction::Up) {
         wrong.push(format!("{path} keeps what came from above in quarantine: {}", one.reason));
     }

@@ -12,6 +12,7 @@ use rpc::KeepAlive;
 use store::{Limits, MemoryIndex};
 use turmoil::Sim;
 
+use super::byzantine::{self, Lie};
 use super::faults::{Crash, Fault, IndexLeft, Plan};
 use super::forgery::forge;
 use super::hospital::Hospital;
@@ -22,10 +23,12 @@ use super::moves::{self, Order, Orders};
 use super::node::{Seat, Settings, host};
 use super::oracle;
 use super::seams::{Elapsed, SkewedClock};
+use super::settling::{SWEEP_PAUSE, Settling};
 use super::watch::Watch;
 
-/// One step of the simulation.
-const TICK_MS: u64 = 5;
+/// Steps of the simulation: a fine one takes nearly twice as long to run.
+const FINE_TICK_MS: u64 = 5;
+const TICK_MS: u64 = 20;
 /// No simulation takes longer, in simulated time.
 const END_MS: u64 = 90_000;
 /// How long a node stays up after a sync failed, before somebody restarts it.
@@ -58,6 +61,8 @@ pub(super) enum Event {
     Up(usize),
     SetBack(usize, Box<Copied>, Crash),
     EndClone(String),
+    Lie(Lie),
+    EndLie(String),
     Move(Order),
 }
 
@@ -67,6 +72,8 @@ pub(super) struct Simulation {
     pub seats: Vec<Arc<Seat>>,
     /// Hosts of copies that run beside their originals.
     pub clones: Vec<String>,
+    /// Hosts of neighbours that lie, and who is at both ends.
+    pub liars: Vec<(String, [usize; 2])>,
     /// Since when each node is refused by its parent.
     pub refused: Vec<Option<u64>>,
     /// Of each node, its index as it was at its last start.
@@ -82,6 +89,7 @@ pub(super) struct Simulation {
     pub watch: Watch,
     /// Moves that the operator was asked for and that are not decided.
     pub orders: Vec<Order>,
+    tick_ms: u64,
     latency_ms: u64,
 }
 
@@ -98,11 +106,26 @@ pub fn run(seed: u64) -> Outcome {
     for (at_ms, order) in &orders {
         simulation.at(*at_ms, Event::Move(order.clone()));
     }
+    // What a liar did to whoever lost a disk, or beside forged records, would be a matter of luck.
+    let honest = |fault: &Fault| {
+        !matches!(
+            fault,
+            Fault::Forge { .. } | Fault::Lose { .. } | Fault::SetBack { .. } | Fault::Clone { .. }
+        )
+    };
+    let lies = if plan.faults.iter().all(|(_, fault)| honest(fault)) {
+        byzantine::draw(seed, members(), faults_until_ms)
+    } else {
+        Vec::new()
+    };
+    for (at_ms, lie) in &lies {
+        simulation.at(*at_ms, Event::Lie(*lie));
+    }
     let mut outcome = Outcome {
         seed,
         trace: String::new(),
         writes: 0,
-        faults: plan.faults.len() + orders.len(),
+        faults: plan.faults.len() + orders.len() + lies.len(),
         quiet_ms: 0,
         wrong: Vec::new(),
     };
@@ -129,6 +152,7 @@ fn settings(rng: &mut StdRng) -> Settings {
         silence_limit: Duration::from_secs(6),
         max_batch_records: [1, 2, 5, 1000][rng.random_range(0..4)],
         max_in_flight: [1, 2, 8][rng.random_range(0..3)],
+        sweep_pause: SWEEP_PAUSE,
         ..SenderSettings::default()
     };
     let receiver = ReceiverSettings {
@@ -146,9 +170,10 @@ impl Simulation {
         let settings = settings(rng);
         let latency_ms = rng.random_range(5..100);
         let pause_ms = rng.random_range(100..1500);
+        let tick_ms = if seed.is_multiple_of(8) { FINE_TICK_MS } else { TICK_MS };
         let mut sim = turmoil::Builder::new()
             .rng_seed(seed)
-            .tick_duration(Duration::from_millis(TICK_MS))
+            .tick_duration(Duration::from_millis(tick_ms))
             .simulation_duration(Duration::from_millis(2 * END_MS))
             .min_message_latency(Duration::from_millis(1))
             .max_message_latency(Duration::from_millis(latency_ms))
@@ -182,6 +207,7 @@ impl Simulation {
             sim,
             seed,
             clones: Vec::new(),
+            liars: Vec::new(),
             refused: vec![None; seats.len()],
             old_indexes: vec![MemoryIndex::default(); seats.len()],
             stops: vec![None; seats.len()],
@@ -193,6 +219,7 @@ impl Simulation {
             elapsed,
             ledger,
             orders: Vec::new(),
+            tick_ms,
             latency_ms,
         }
     }
@@ -203,6 +230,7 @@ impl Simulation {
             self.step()?;
         }
         self.heal();
+        let mut settling = Settling::new(self.seats.len(), self.latency_ms);
         let mut quiet = false;
         while !quiet {
             if self.elapsed.ms() >= END_MS {
@@ -216,7 +244,8 @@ impl Simulation {
                 self.restart_failed();
                 quiet = self.events.is_empty()
                     && self.orders.is_empty()
-                    && oracle::is_quiet(&self.seats, &self.ledger);
+                    && oracle::is_quiet(&self.seats, &self.ledger)
+                    && settling.is_over(self.elapsed.ms(), &self.seats, &self.ledger);
             }
         }
         Ok(())
@@ -241,7 +270,7 @@ impl Simulation {
             self.happen(event);
         }
         self.sim.step().map_err(|error| vec![format!("a node ended: {error}")])?;
-        self.elapsed.set(now_ms + TICK_MS);
+        self.elapsed.set(now_ms + self.tick_ms);
         for node in 0..self.seats.len() {
             if self.seats[node].disk.has_stopped() && !self.down[node] {
                 let crash = self.stops[node].take();
@@ -251,7 +280,7 @@ impl Simulation {
         if now_ms.is_multiple_of(1000) {
             self.look();
         }
-        if now_ms.is_multiple_of(250) {
+        if now_ms.is_multiple_of(200) {
             self.watch.look(&self.seats, &self.ledger);
             self.operate();
             self.decide();
@@ -282,6 +311,8 @@ impl Simulation {
             Event::Up(node) => self.start(node),
             Event::SetBack(node, copied, crash) => self.set_back(node, *copied, crash),
             Event::EndClone(name) => self.end_clone(&name),
+            Event::Lie(lie) => self.begin_lie(lie),
+            Event::EndLie(name) => self.end_lies(|known, _| known == name),
             Event::Move(order) => self.orders.push(order),
         }
     }
@@ -373,6 +404,7 @@ impl Simulation {
             self.after(crash.down_ms, Event::RepairHost(node));
         }
         let seat = self.seats[node].clone();
+        self.end_lies(|_, ends| ends.contains(&node));
         *seat.live.lock() = None;
         self.sim.crash(host(node));
         seat.disk.restart(crash.cut);
@@ -410,6 +442,7 @@ impl Simulation {
         for name in std::mem::take(&mut self.clones) {
             self.sim.crash(name);
         }
+        self.end_lies(|_, _| true);
         for link in 1..self.seats.len() {
             self.repair(link);
             self.latency(link, self.latency_ms);

@@ -30,11 +30,12 @@ impl Watch {
 
     /// Looks at what was acknowledged since the last look.
     pub fn look(&mut self, seats: &[Arc<Seat>], ledger: &Ledger) {
-        let forged = ledger.forged();
+        let (forged, lies) = (ledger.forged(), ledger.lies());
         for seat in seats {
             let Some(above) = seat.member.parent else { continue };
             // The parent's position in a feed that was set back and has grown again says too much until a proof mends it.
-            if seat.tampered.load(Ordering::Relaxed) {
+            // The same of one over which somebody lied.
+            if seat.tampered.load(Ordering::Relaxed) || lies.contains(&seat.place) {
                 continue;
             }
             let (live, parent) = (seat.live.lock().clone(), seats[above].live.lock().clone());
