@@ -170,6 +170,11 @@ impl Writer {
         CommitError::Full
     }
 
+    /// Why no epoch is open: one that found no room waits for it.
+    fn no_epoch(&self) -> CommitError {
+        if self.shared.disk_full() { CommitError::Full } else { CommitError::NotWriting }
+    }
+
     fn check_room_on_disk(&self) -> Result<(), CommitError> {
         let free = match self.shared.log.storage.free_bytes() {
             Ok(free) => free,
@@ -238,7 +243,7 @@ impl Writer {
     ) -> Result<Answer, CommitError> {
         let decided = match request {
             Request::Commit(drafts) => {
-                let epoch = pending.epoch.ok_or(CommitError::NotWriting)?;
+                let epoch = pending.epoch.ok_or_else(|| self.no_epoch())?;
                 self.decide_commit(&drafts, epoch, pending)?
             }
             Request::BeginEpoch(id, extra, last) => self.decide_epoch(id, extra, last, pending)?,

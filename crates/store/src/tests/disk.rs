@@ -136,6 +136,22 @@ fn a_store_opens_and_reads_on_a_full_disk() {
 }
 
 #[test]
+fn a_start_that_finds_no_room_refuses_writes_for_that() {
+    let (storage, index, store) = store();
+    now(store.close()).unwrap();
+    let (store, _) = Store::open(options(&storage, &index)).unwrap();
+    assert_eq!(now(store.commit(vec![draft("a", "1")])).unwrap_err(), CommitError::NotWriting);
+    let used: u64 = storage.list().unwrap().iter().map(|name| storage.len(name).unwrap()).sum();
+    storage.set_capacity(Some(used + 1));
+    assert_eq!(now(store.begin_epoch(EpochId([7; 16]), vec![])).unwrap_err(), CommitError::Full);
+    assert_eq!(now(store.commit(vec![draft("a", "1")])).unwrap_err(), CommitError::Full);
+    storage.set_capacity(None);
+    assert_eq!(now(store.commit(vec![draft("a", "1")])).unwrap_err(), CommitError::NotWriting);
+    now(store.begin_epoch(EpochId([7; 16]), vec![])).unwrap();
+    now(store.commit(vec![draft("a", "1")])).unwrap();
+}
+
+#[test]
 fn a_node_that_writes_nothing_learns_that_there_is_room_again() {
     let (storage, _, store) = store();
     let used: u64 = storage.list().unwrap().iter().map(|name| storage.len(name).unwrap()).sum();
