@@ -299,7 +299,7 @@ impl Selection {
                 if self.was_told(&history, after, view)? {
                     self.retract_all(&record, view, &mut selected)?;
                 }
-                self.retract_what_left(&record, &history, view, &mut selected);
+                self.retract_what_left(&record, view, &mut selected);
             }
         }
         Ok(selected)
@@ -371,15 +371,9 @@ impl Selection {
     }
 
     /// What came after the first change to a record of an institution that moved away, and is of no concern: of the changes before,
-    /// none is true any more.
-    fn retract_what_left(
-        &self,
-        record: &Record,
-        history: &[(u64, Record)],
-        view: &DirectoryView,
-        selected: &mut Selected,
-    ) {
-        if history.len() > 1 && view.left(&record.envelope().origin, &self.child) {
+    /// none is true any more, and nor is what the child signed itself. They may have been forgotten or reclaimed here.
+    fn retract_what_left(&self, record: &Record, view: &DirectoryView, selected: &mut Selected) {
+        if view.left(&record.envelope().origin, &self.child) {
             selected.retract(record);
         }
     }
@@ -459,7 +453,7 @@ impl Selection {
             return Ok(Selected::tell(vec![document]));
         }
         let mut selected = Selected::default();
-        self.retract_what_left(&document, &history, view, &mut selected);
+        self.retract_what_left(&document, view, &mut selected);
         Ok(selected)
     }
 

@@ -34,6 +34,9 @@ struct Files {
     next: u64,
 }
 
+/// How many times longer the pauses are once there are no more faults.
+const LONGER: u64 = 10;
+
 /// A hospital. Clones are the same one.
 #[derive(Debug, Clone)]
 pub struct Hospital {
@@ -143,7 +146,9 @@ impl Hospital {
                 }
                 self.act(&exchange, &mut rng).await;
             }
-            tokio::time::sleep(Duration::from_millis(rng.random_range(1..self.pause_ms))).await;
+            // Whoever only waits for its move does not hold that up by what it writes meanwhile.
+            let longer = if self.elapsed.ms() < until_ms { 1 } else { LONGER };
+            tokio::time::sleep(Duration::from_millis(rng.random_range(1..self.pause_ms) * longer)).await;
         }
     }
 

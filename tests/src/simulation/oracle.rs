@@ -105,6 +105,25 @@ pub fn check(seats: &[Arc<Seat>], ledger: &Ledger) -> Vec<String> {
     wrong
 }
 
+/// Where the first of these records that something is said about stands in every node, for whoever looks for the cause.
+pub fn whereabouts(seats: &[Arc<Seat>], wrong: &[String]) -> Option<String> {
+    let words = wrong.iter().flat_map(|line| line.split([' ', ',']));
+    let key: RecordKey = words.filter(|word| word.len() == 32).find_map(|word| word.parse().ok())?;
+    let at = |seat: &Arc<Seat>| {
+        let store = seat.live.lock().as_ref()?.store.clone();
+        let said: Vec<String> = match store.history(&key, 8) {
+            Ok(history) => {
+                history.iter().map(|(lsn, one)| format!("{} at {lsn}", one.envelope().version)).collect()
+            }
+            Err(error) => vec![error.to_string()],
+        };
+        let forgot =
+            store.version(&key).ok()?.is_none().then(|| store.known_version(&key).ok().flatten()).flatten();
+        Some(format!("{} holds {said:?}, forgot {forgot:?}", seat.place))
+    };
+    Some(format!("{key}: {}", seats.iter().filter_map(at).collect::<Vec<_>>().join("; ")))
+}
+
 /// Every current record, each of which a feed from the start must give once.
 fn all_records(store: &Store, seat: &Seat, wrong: &mut Vec<String>) -> BySigner {
     let path = &seat.member.path;

@@ -31,6 +31,8 @@ const FINE_TICK_MS: u64 = 5;
 const TICK_MS: u64 = 20;
 /// No simulation takes longer, in simulated time.
 const END_MS: u64 = 90_000;
+/// Longest pause of a hospital between two calls, at least, where feeds are slow.
+const SLOW_PAUSE_MS: u64 = 600;
 /// How long a node stays up after a sync failed, before somebody restarts it.
 const NOTICED_MS: u64 = 1500;
 
@@ -135,6 +137,7 @@ pub fn run(seed: u64) -> Outcome {
     if outcome.wrong.is_empty() {
         outcome.wrong = oracle::check(&simulation.seats, &simulation.ledger);
     }
+    outcome.wrong.extend(oracle::whereabouts(&simulation.seats, &outcome.wrong));
     outcome.trace = simulation.ledger.trace_hash();
     simulation.end();
     outcome
@@ -169,7 +172,9 @@ impl Simulation {
         let (elapsed, ledger) = (Elapsed::default(), Ledger::default());
         let settings = settings(rng);
         let latency_ms = rng.random_range(5..100);
-        let pause_ms = rng.random_range(100..1500);
+        // One record after the other is all that some feeds carry: nobody files faster than that for long.
+        let slow = settings.sender.max_batch_records * settings.sender.max_in_flight <= 2;
+        let pause_ms = rng.random_range(100..1500).max(if slow { SLOW_PAUSE_MS } else { 0 });
         let tick_ms = if seed.is_multiple_of(8) { FINE_TICK_MS } else { TICK_MS };
         let mut sim = turmoil::Builder::new()
             .rng_seed(seed)

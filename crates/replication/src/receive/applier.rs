@@ -11,7 +11,7 @@ use model::body::RawRecord;
 use model::feed::{
     Ack, Batch, Check, CheckAnswer, Comparison, FromReceiver, Head, Proof, Refused, Verdict as Compared,
 };
-use model::{KeyId, OriginId, Record, RecordKey, Version};
+use model::{Envelope, KeyId, OriginId, Record, RecordKey, Version};
 use prost::Message;
 use sha2::{Digest, Sha256};
 use store::{
@@ -257,6 +257,7 @@ impl Applier {
         }
         let (records, broken) = self.read(raws);
         let (records, held) = self.not_held(records)?;
+        let (records, outlived) = self.not_outlived(records)?;
         // What the batch brings, it does not take away: be it that it is here already.
         forget.retain(|(key, _)| !held.contains(key));
         let repair = self.feed.direction == Direction::Up && batch.upto == batch.after;
@@ -273,7 +274,7 @@ impl Applier {
             attempt += 1;
         };
         let newest = newest_by_writer(&judged.admitted, &self.shared);
-        counted.repeated += held.len() as u64;
+        counted.repeated += held.len() as u64 + outlived;
         judged.quarantined.iter().for_each(|one| name(one, refused));
         if let Some(first) = judged.quarantined.first() {
             // One line for a batch: a child that sends only bad records must not fill the log as well.
@@ -398,6 +399,27 @@ impl Applier {
             }
         }
         Ok((open, held))
+    }
+
+    /// Leaves out what a child still holds of an institution that moved away, where the version of a later writer was forgotten here:
+    /// it is to forget that too, and ships it as long as it has not heard so. How many that are.
+    fn not_outlived(&self, mut records: Vec<Record>) -> Result<(Vec<Record>, u64), LinkError> {
+        let view = self.shared.directory.snapshot();
+        if self.feed.direction != Direction::Up || !view.moved_from(&self.session.path) {
+            return Ok((records, 0));
+        }
+        let (store, before) = (&self.shared.store, records.len());
+        let mut outlived = HashSet::new();
+        for record in &records {
+            let (key, Envelope { origin, version, .. }) = (record.key(), record.envelope());
+            let later = store.known_version(&key)?.is_some_and(|known| known.term > version.term);
+            if later && store.version(&key)?.is_none() && view.left(origin, &self.session.path) {
+                outlived.insert((key, *version));
+            }
+        }
+        records.retain(|record| !outlived.contains(&(record.key(), record.envelope().version)));
+        let outlived = (before - records.len()) as u64;
+        Ok((records, outlived))
     }
 
     /// What is held under a record's key; none if its bytes here are damaged: then the one that came is as good as new.

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use model::feed::{BucketSum, Check, CheckAnswer, Comparison, HeldVersion, MAX_HELD};
-use model::{Flow, KeyId, NodePath, RecordKey, Version};
+use model::{Envelope, Flow, KeyId, NodePath, RecordKey, Version};
 use store::{BUCKETS, BucketDigest, FeedId, QuarantinedRecord, ReadError, Store, bucket_of};
 
 use crate::DirectoryView;
@@ -19,7 +19,8 @@ pub(super) fn came_down(view: &DirectoryView, own: &NodePath, signer: &KeyId, fl
 }
 
 /// Which of what the parent retracts is forgotten here: what came down in that version or an earlier one, and is about persons.
-/// Of the directory nothing is, and nothing that was signed in the own subtree.
+/// Of the directory nothing is, and nothing that was signed in the own subtree but for what was left there when its institution
+/// moved away: once all terms before have ended, it is the new writer's.
 pub(super) fn forgettable(
     store: &Store,
     view: &DirectoryView,
@@ -33,11 +34,21 @@ pub(super) fn forgettable(
             known(held.flow),
             Some(Flow::Registration | Flow::DocumentEntry | Flow::Link | Flow::Consent)
         );
-        if about_persons && came_down(view, own, &held.signer, held.flow) {
+        if about_persons
+            && (came_down(view, own, &held.signer, held.flow) || was_left(store, view, own, key)?)
+        {
             forget.push((*key, held.version));
         }
     }
     Ok(forget)
+}
+
+/// Whether a record is of an institution that moved out of the subtree, in a version of a term whose end is known.
+fn was_left(store: &Store, view: &DirectoryView, own: &NodePath, key: &RecordKey) -> Result<bool, ReadError> {
+    let Some(record) = store.get(key)? else { return Ok(false) };
+    let Envelope { origin, version, .. } = record.envelope();
+    let later = view.institution(origin).is_some_and(|now| now.term > version.term);
+    Ok(later && view.left(origin, own) && view.awaited(origin).is_none())
 }
 
 /// How much of a pass of the parent's was equal without a gap.
