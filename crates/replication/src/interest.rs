@@ -225,10 +225,14 @@ impl Selection {
                 }
                 None => false,
             };
+            let before = store.before_forgetting(gone)?;
             if !again {
-                selected.retractions.push((gone.key, gone.version));
+                // What the child signed itself it forgets only for a version of a later writer's.
+                let own = before.as_ref().is_some_and(|before| self.is_signed_inside(before, view));
+                let next = Version { term: gone.version.term.saturating_add(1), epoch: 0, seq: 0 };
+                selected.retractions.push((gone.key, if own { next } else { gone.version }));
             }
-            if let Some(before) = store.before_forgetting(gone)? {
+            if let Some(before) = before {
                 self.parted_without(&before, view, store, &mut selected)?;
             }
         }

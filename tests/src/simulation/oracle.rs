@@ -253,7 +253,21 @@ impl Derivation for Counting {
     }
 }
 
-/// The index is what its log makes of it, and nothing stands in the log twice.
+/// How often each version was forgotten; it may have come again since.
+fn forgotten(store: &Store) -> BTreeMap<(RecordKey, Version), u32> {
+    let (mut reader, mut counts) = (store.feed_reader(0), BTreeMap::new());
+    while let Ok(slice) = reader.next(1000, 1 << 20, &|_| true) {
+        for gone in &slice.forgotten {
+            *counts.entry((gone.key, gone.version)).or_default() += 1;
+        }
+        if slice.upto >= slice.head {
+            break;
+        }
+    }
+    counts
+}
+
+/// The index is what its log makes of it, and nothing stands in the log twice that was not forgotten meanwhile.
 fn index(seat: &Seat, seats: &[Arc<Seat>], store: &Store, wrong: &mut Vec<String>) {
     let path = &seat.member.path;
     let storage = Arc::new(seat.disk.copy());
@@ -263,7 +277,11 @@ fn index(seat: &Seat, seats: &[Arc<Seat>], store: &Store, wrong: &mut Vec<String
     let counting = Arc::new(Counting { inner: options.derivation, own, versions: Mutex::default() });
     options.derivation = counting.clone();
     let rebuilt = Store::open(options);
-    if let Some(((key, version), count)) = counting.versions.lock().iter().find(|(_, count)| **count > 1) {
+    let forgotten = forgotten(store);
+    let twice = |(name, count): &(&(RecordKey, Version), &u32)| {
+        **count > 1 + forgotten.get(*name).copied().unwrap_or_default()
+    };
+    if let Some(((key, version), count)) = counting.versions.lock().iter().find(twice) {
         wrong.push(format!("{path} applied {key} {version} {count} times"));
     }
     let rebuilt = rebuilt.map_err(|error| error.to_string());

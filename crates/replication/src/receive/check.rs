@@ -20,7 +20,7 @@ pub(super) fn came_down(view: &DirectoryView, own: &NodePath, signer: &KeyId, fl
 
 /// Which of what the parent retracts is forgotten here: what came down in that version or an earlier one, and is about persons.
 /// Of the directory nothing is, and nothing that was signed in the own subtree but for what was left there when its institution
-/// moved away: once all terms before have ended, it is the new writer's.
+/// moved away, once the parent names a version of a later writer's.
 pub(super) fn forgettable(
     store: &Store,
     view: &DirectoryView,
@@ -35,7 +35,7 @@ pub(super) fn forgettable(
             Some(Flow::Registration | Flow::DocumentEntry | Flow::Link | Flow::Consent)
         );
         if about_persons
-            && (came_down(view, own, &held.signer, held.flow) || was_left(store, view, own, key)?)
+            && (came_down(view, own, &held.signer, held.flow) || was_left(store, view, own, (key, upto))?)
         {
             forget.push((*key, held.version));
         }
@@ -43,11 +43,18 @@ pub(super) fn forgettable(
     Ok(forget)
 }
 
-/// Whether a record is of an institution that moved out of the subtree, in a version of a term whose end is known.
-fn was_left(store: &Store, view: &DirectoryView, own: &NodePath, key: &RecordKey) -> Result<bool, ReadError> {
+/// Whether a record is of an institution that moved out of the subtree, and this version of a writer after its own, when all terms
+/// before the present one are known to have ended.
+fn was_left(
+    store: &Store,
+    view: &DirectoryView,
+    own: &NodePath,
+    (key, upto): (&RecordKey, &Version),
+) -> Result<bool, ReadError> {
     let Some(record) = store.get(key)? else { return Ok(false) };
     let Envelope { origin, version, .. } = record.envelope();
-    let later = view.institution(origin).is_some_and(|now| now.term > version.term);
+    let later = |now: u32| version.term < upto.term && upto.term <= now;
+    let later = view.institution(origin).is_some_and(|institution| later(institution.term));
     Ok(later && view.left(origin, own) && view.awaited(origin).is_none())
 }
 

@@ -42,11 +42,16 @@ pub struct Served {
 
 impl Served {
     pub async fn by(province: &Node, first: FromSender) -> Self {
-        let receiver = province.receiver();
+        Self::from("530000/532900", province, first).await
+    }
+
+    /// The test is this neighbour of the node's.
+    pub async fn from(peer: &str, node: &Node, first: FromSender) -> Self {
+        let receiver = node.receiver();
         let (up, up_frames) = mpsc::channel(2);
         let (down_frames, down) = mpsc::channel(2);
         up.send(first).await.unwrap();
-        let peer = "530000/532900".parse().unwrap();
+        let peer = peer.parse().unwrap();
         let ended = tokio::spawn(async move { receiver.serve(peer, frames(up_frames), down_frames).await });
         Self { up, down, ended }
     }

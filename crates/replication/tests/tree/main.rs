@@ -2,6 +2,7 @@
 
 mod frames;
 mod lanes;
+mod left;
 mod line;
 mod mended;
 mod newer;
