@@ -44,7 +44,7 @@ pub(super) fn forgettable(
 }
 
 /// Whether a record is of an institution that moved out of the subtree, and this version of a writer after its own, when all terms
-/// before the present one are known to have ended.
+/// between are known to have ended.
 fn was_left(
     store: &Store,
     view: &DirectoryView,
@@ -55,7 +55,8 @@ fn was_left(
     let Envelope { origin, version, .. } = record.envelope();
     let later = |now: u32| version.term < upto.term && upto.term <= now;
     let later = view.institution(origin).is_some_and(|institution| later(institution.term));
-    Ok(later && view.left(origin, own) && view.awaited(origin).is_none())
+    let ended = |term| view.term_end(origin, term).is_some();
+    Ok(later && view.left(origin, own) && (version.term..upto.term).all(ended))
 }
 
 /// How much of a pass of the parent's was equal without a gap.
