@@ -1,7 +1,230 @@
 //! What is told and what is retracted because of the records of one slice.
 
+use std::future::Future;
+use std::pin::pin;
+use std::task::{Context, Poll, Waker};
+
+use model::body::{LinkDecision, LinkLayer};
+use model::person_link::Decided;
+use store::{Apply, IndexChoice, Limits, Memory, MemoryIndex, Options, Run};
+
 use super::*;
-use crate::testing::Writer;
+use crate::Directory;
+use crate::testing::{Parts, PlainKeyring, Writer};
+
+/// A store that works inside its caller is ready at once, but for letting others run.
+fn now<T>(future: impl Future<Output = T>) -> T {
+    let (mut future, mut context) = (pin!(future), Context::from_waker(Waker::noop()));
+    loop {
+        if let Poll::Ready(value) = future.as_mut().poll(&mut context) {
+            return value;
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Terms;
+
+impl store::Derivation for Terms {
+    fn version(&self) -> u32 {
+        1
+    }
+
+    fn terms(&self, record: &Record, out: &mut Vec<store::Term>) {
+        crate::directory_terms(record, out);
+    }
+}
+
+#[derive(Debug)]
+struct Epoch;
+
+impl model::Clock for Epoch {
+    fn now_ms(&self) -> u64 {
+        1_700_000_000_000
+    }
+}
+
+/// One person over links that say "same".
+#[derive(Debug)]
+struct ByLinks(Store);
+
+impl Interest for ByLinks {
+    fn person(&self, registration: &Record) -> Result<Vec<Record>, ReadError> {
+        let mut members = vec![registration.clone()];
+        let mut at = 0;
+        while let Some(key) = members.get(at).map(Record::key) {
+            at += 1;
+            for link in self.links(&key)? {
+                let Ok(decided) = Decided::of(&link) else { continue };
+                let other = decided.other(&key).key;
+                let known = members.iter().any(|member| member.key() == other);
+                if decided.decision == LinkDecision::Same && !known {
+                    members.extend(self.0.get(&other)?);
+                }
+            }
+        }
+        Ok(members)
+    }
+
+    fn documents(&self, _registration: &RecordKey) -> Result<Vec<Record>, ReadError> {
+        Ok(Vec::new())
+    }
+
+    fn links(&self, registration: &RecordKey) -> Result<Vec<Record>, ReadError> {
+        let all = self.0.feed_reader(0).next(usize::MAX, usize::MAX, &|_| true)?.records;
+        let about = |link: &Record| {
+            Decided::of(link).is_ok_and(|decided| [decided.a.key, decided.b.key].contains(registration))
+        };
+        Ok(all.into_iter().filter(about).collect())
+    }
+}
+
+/// The province, and what its prefecture Kunming is told of the prefecture Dali.
+struct Province {
+    store: Store,
+    directory: Directory,
+    root: Writer,
+    kunming: Writer,
+    dali: Writer,
+}
+
+impl Province {
+    fn new() -> Self {
+        let (mut root, mut kunming, mut dali) =
+            (Writer::new(9, "530000"), Writer::new(1, "530000/530100"), Writer::new(2, "530000/532900"));
+        let options = Options {
+            storage: Arc::new(Memory::new(1)),
+            index: IndexChoice::Memory(MemoryIndex::default()),
+            derivation: Arc::new(Terms),
+            clock: Arc::new(Epoch),
+            boot_id: "boot".into(),
+            node: root.origin,
+            signing: root.key.clone(),
+            run: Run::Inline,
+            limits: Limits { reserve_bytes: 0, ..Limits::default() },
+        };
+        let (store, _) = Store::open(options).unwrap();
+        let known: Vec<Record> =
+            [&mut root, &mut kunming, &mut dali].into_iter().flat_map(|one| one.introduction()).collect();
+        now(store.apply(Apply { records: known, ..Apply::default() })).unwrap();
+        let directory = Directory::load(&store, &PlainKeyring).unwrap();
+        Self { store, directory, root, kunming, dali }
+    }
+
+    /// Holds it, and knows what it says.
+    fn holds(&self, record: &Record) {
+        now(self.store.apply(Apply { records: vec![record.clone()], ..Apply::default() })).unwrap();
+        self.directory.learn(record);
+    }
+
+    fn selection(&self) -> Selection {
+        let moves = Moves::new(0, self.directory.snapshot());
+        Selection::new(self.interest(), "530000/530100".parse().unwrap(), moves)
+    }
+
+    fn interest(&self) -> Arc<dyn Interest> {
+        Arc::new(ByLinks(self.store.clone()))
+    }
+
+    fn because_of(&self, record: &Record) -> Selected {
+        let view = self.directory.snapshot();
+        now(self.selection().of(vec![record.clone()], 0, &view, &self.store)).unwrap()
+    }
+
+    fn is_told(&self, record: &Record) -> bool {
+        let (view, interest) = (self.directory.snapshot(), self.interest());
+        is_told(record, &"530000/530100".parse().unwrap(), &*interest, &view, &self.store).unwrap()
+    }
+}
+
+fn name(record: &Record) -> (RecordKey, Version) {
+    (record.key(), record.envelope().version)
+}
+
+fn link(by: &mut Writer, decision: LinkDecision) -> Record {
+    let parts = by.link_parts(LinkLayer::Machine, decision, [("H1", "P1"), ("H2", "P2")]);
+    by.sign(parts)
+}
+
+/// H1 is Kunming's, H2 Dali's; both have registered somebody.
+fn two_hospitals() -> (Province, [Record; 2]) {
+    let mut province = Province::new();
+    let (h1, one) = (province.kunming.institution("H1"), province.kunming.registration("H1", "P1"));
+    let (h2, two) = (province.dali.institution("H2"), province.dali.registration("H2", "P2"));
+    [&h1, &one, &h2, &two].into_iter().for_each(|record| province.holds(record));
+    (province, [one, two])
+}
+
+/// H1 files with the province from now on.
+fn moved(province: &mut Province) {
+    let next = province.root.origin;
+    let decision = province.root.decision("H1", 2, next);
+    province.holds(&decision);
+}
+
+#[test]
+fn whom_a_forgotten_link_joined_is_forgotten_too() {
+    let (mut province, [_, two]) = two_hospitals();
+    let same = link(&mut province.root, LinkDecision::Same);
+    province.holds(&same);
+    let told = province.because_of(&same);
+    assert!(told.records.contains(&two) && told.retractions.is_empty());
+    let upto = province.store.head();
+    now(province.store.apply(Apply { forget: vec![name(&same)], ..Apply::default() })).unwrap();
+    let gone = province.store.feed_reader(upto).next(10, 1 << 20, &|_| true).unwrap().forgotten;
+    let view = province.directory.snapshot();
+    let retracted = province.selection().forgotten(&gone, &view, &province.store).unwrap();
+    assert!(retracted.contains(&name(&same)), "{retracted:?}");
+    assert!(retracted.contains(&name(&two)), "of concern only over the link: {retracted:?}");
+}
+
+#[test]
+fn whoever_decided_on_a_pair_hears_what_else_was_said_of_it() {
+    let (mut province, pair) = two_hospitals();
+    let apart = link(&mut province.root, LinkDecision::Different);
+    province.holds(&apart);
+    assert!(!province.is_told(&apart), "Dali's patient is of no concern there");
+    let same = link(&mut province.kunming, LinkDecision::None);
+    province.holds(&same);
+    assert!(province.is_told(&apart));
+    assert!(province.because_of(&same).records.contains(&apart), "it may have been overruled before it came");
+    assert!(province.because_of(&apart).records.contains(&apart));
+    // What parts its two registrations does not take it away again.
+    let retracted = province.because_of(&pair[1]).retractions;
+    assert!(!retracted.contains(&name(&apart)), "{retracted:?}");
+}
+
+#[test]
+fn what_a_hospital_left_behind_is_retracted_whatever_is_known_of_its_past() {
+    let (mut province, [one, two]) = two_hospitals();
+    assert_eq!(province.because_of(&two).retractions, [], "never there");
+    moved(&mut province);
+    let new = province.root.sign(Parts { term: 2, ..Writer::registration_parts("H1", "P9") });
+    province.holds(&new);
+    assert_eq!(
+        province.because_of(&new).retractions,
+        [name(&new)],
+        "its first versions may be forgotten here"
+    );
+    // What follows the child's own version it is told once.
+    let next = province.root.sign(Parts { term: 2, ..Writer::registration_parts("H1", "P1") });
+    assert_eq!(next.key(), one.key());
+    province.holds(&next);
+    let told = province.because_of(&next);
+    assert_eq!((told.records, told.retractions), (vec![next], vec![]));
+}
+
+#[test]
+fn of_what_the_child_signed_itself_it_is_told_that_a_later_writer_has_it() {
+    let (mut province, [one, _]) = two_hospitals();
+    moved(&mut province);
+    let upto = province.store.head();
+    now(province.store.apply(Apply { forget: vec![name(&one)], ..Apply::default() })).unwrap();
+    let gone = province.store.feed_reader(upto).next(10, 1 << 20, &|_| true).unwrap().forgotten;
+    let view = province.directory.snapshot();
+    let retracted = province.selection().forgotten(&gone, &view, &province.store).unwrap();
+    assert_eq!(retracted, [(one.key(), Version { term: 2, epoch: 0, seq: 0 })]);
+}
 
 #[test]
 fn of_what_a_slice_tells_and_retracts_the_last_word_counts() {
