@@ -2,6 +2,7 @@
 
 use super::support::*;
 use crate::*;
+use model::EpochId;
 
 fn store() -> (Memory, MemoryIndex, Store) {
     let (storage, index) = (Memory::new(1), MemoryIndex::default());
