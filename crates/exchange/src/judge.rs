@@ -208,7 +208,9 @@ impl Judge {
             }
             slice = Self::read(&mut reader)?;
             let moved = moves.has_changed().unwrap_or(false);
-            moves.mark_unchanged();
+            if moved {
+                moves.mark_unchanged();
+            }
             self.check_homes(moved, homes)?;
             desk.see(self.directory.snapshot())?;
             for (at, record) in slice.records.iter().enumerate() {

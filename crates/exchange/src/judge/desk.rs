@@ -467,8 +467,8 @@ impl Desk {
         self.held[place as usize].map(|held| held.end.key)
     }
 
-    /// Takes back this node's links between groups. A link that another node made when the pair was its to judge, before an institution
-    /// moved, may be out of that node's sight: it is overruled.
+    /// Takes back this node's links between groups, and what it overruled within one. A link that another node made when the pair was
+    /// its to judge, before an institution moved, may be out of that node's sight: it is overruled.
     fn part(&mut self, groups: &BTreeMap<usize, Vec<Place>>) -> Result<bool, ReadError> {
         let group_of: HashMap<Place, usize> =
             groups.iter().flat_map(|(group, members)| members.iter().map(|place| (*place, *group))).collect();
@@ -477,8 +477,13 @@ impl Desk {
             let Some(held) = self.held[*place as usize] else { continue };
             for key in self.graph.others(&held.end.key) {
                 let Some((other, end)) = self.places.get(key).zip(self.end_of(key)) else { continue };
-                let apart = group_of.get(other).is_some_and(|of_other| of_other != group);
-                if place > other || !apart {
+                let Some(of_other) = group_of.get(other).filter(|_| place < other) else { continue };
+                let own_said = self.graph.own_said(&held.end, &end, self.origin);
+                if of_other == group {
+                    // Whoever is judge by now goes by what others say of the pair.
+                    if own_said == Some(LinkDecision::Different) {
+                        wrong.push((*place, *other, LinkDecision::None));
+                    }
                     continue;
                 }
                 let others = self.graph.by_others(&held.end, &end, self.origin);
@@ -489,7 +494,7 @@ impl Desk {
                     {
                         wrong.push((*place, *other, LinkDecision::Different));
                     }
-                } else if self.graph.own_said(&held.end, &end, self.origin) == Some(LinkDecision::Same) {
+                } else if own_said == Some(LinkDecision::Same) {
                     wrong.push((*place, *other, LinkDecision::None));
                 }
             }

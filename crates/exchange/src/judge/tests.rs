@@ -445,3 +445,70 @@ async fn what_changes_while_it_is_loaded_counts_as_it_is_in_the_end() {
     }
     assert_eq!((desk.drafts().len(), desk.persons()), (1, 1), "A2 as it is now with B1, and nobody with A1");
 }
+
+/// What a county said of a registration of its own and one of the other's, as long as it was the judge of both.
+fn said_by_county(seq: u64, decision: LinkDecision, ids: [&str; 2]) -> Record {
+    let version = Version { term: 1, epoch: 1, seq: 1 };
+    let mut ends = [0, 1].map(|county| {
+        let id = RecordId::of(&[b"", ids[county].as_bytes()]);
+        let born_ms = li("").born_ms;
+        let named = model::person_link::reference(HOSPITALS[county], id, born_ms, version);
+        (RecordKey::of(1, HOSPITALS[county], id), named)
+    });
+    ends.sort_by_key(|(key, _)| *key);
+    let [(subject, a), (_, b)] = ends;
+    let body = PersonLink {
+        a: Some(a),
+        b: Some(b),
+        layer: model::body::LinkLayer::Machine as i32,
+        decision: decision as i32,
+        basis: model::body::LinkBasis::Score as i32,
+        ..PersonLink::default()
+    };
+    let unsigned = Unsigned {
+        flow: Flow::Link,
+        kind: Kind::Link as u32,
+        id: model::person_link::Decided::read(&body, COUNTIES[0]).unwrap().id(),
+        origin: COUNTIES[0],
+        subject: Some(subject),
+        tombstone: false,
+        body: body.encode_to_vec().into(),
+    };
+    Record::sign(unsigned, Version { term: 1, epoch: 1, seq }, 5, &key(3)).unwrap()
+}
+
+#[tokio::test]
+async fn a_former_judge_is_overruled_only_as_long_as_it_is_wrong() {
+    let mut prefecture = Prefecture::start(&Memory::new(1), 1).await;
+    let all = [(0, "A1"), (1, "B1")];
+    prefecture.comes(0, "A1", Some(li("A1"))).await;
+    prefecture.comes(1, "B1", Some(he("B1"))).await;
+    // The second hospital was the first county's for a while.
+    let filed = |term, writer| Fact::Institution {
+        origin: HOSPITALS[1],
+        code: "H1".into(),
+        name: String::new(),
+        writer,
+        term,
+        decided_by: NODE,
+        version: Version { term: 1, epoch: 1, seq: u64::from(term) },
+    };
+    let judge = prefecture.exchange.judge();
+    judge.directory.publish([filed(2, COUNTIES[0]), filed(3, COUNTIES[1])]);
+    let late = said_by_county(90_001, LinkDecision::Same, ["A1", "B1"]);
+    prefecture.store.apply(Apply { records: vec![late], ..Apply::default() }).await.unwrap();
+    let own = |prefecture: &Prefecture| -> Vec<LinkDecision> {
+        let view = |envelope: &model::Envelope| envelope.origin == NODE;
+        let links = prefecture.store.feed_reader(0).next(usize::MAX, usize::MAX, &view).unwrap().records;
+        let links = links.iter().filter(|record| record.envelope().kind == Kind::Link as u32);
+        links.map(|record| record.decode_body::<PersonLink>().unwrap().decision()).collect()
+    };
+    while own(&prefecture) != [LinkDecision::Different] {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(prefecture.persons(&all), sets(&[&["A1"], &["B1"]]));
+    // It was right after all: whoever is judge next would be bound by what this node no longer means.
+    prefecture.comes(1, "B1", Some(li("B1"))).await;
+    assert_eq!(prefecture.persons(&all), sets(&[&["A1", "B1"]]));
+    assert_eq!(own(&prefecture), [LinkDecision::None]);
+}
