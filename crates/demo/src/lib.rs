@@ -2,6 +2,7 @@
 //!
 //! Knows nodes only from outside: it starts the executable it is given and talks the public protocol. Not for production.
 
+mod agree;
 pub mod bench;
 mod case;
 mod endure;

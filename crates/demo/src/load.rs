@@ -118,6 +118,18 @@ impl Hospitals {
         Ok(client)
     }
 
+    /// Whether a patient registered with an institution of this node.
+    pub fn is_at(&self, node: &NodePath, patient: &PatientKey) -> bool {
+        self.has_client(node, &patient.institution_code)
+    }
+
+    /// One institution of each node that has any.
+    pub fn one_of_each_node(&self) -> BTreeMap<NodePath, String> {
+        let mut codes: Vec<_> = self.clients.keys().cloned().collect();
+        codes.sort_unstable();
+        codes.into_iter().rev().collect()
+    }
+
     /// Whether this hospital has connected before.
     pub fn has_client(&self, node: &NodePath, code: &str) -> bool {
         self.clients.contains_key(&(node.clone(), code.to_owned()))

@@ -18,6 +18,7 @@ use rand::rngs::SmallRng;
 use serde::Serialize;
 use tokio::task::JoinSet;
 
+use crate::agree;
 use crate::case::{Case, documents_of};
 use crate::endure::{self, Course, Province};
 use crate::load::{Hospitals, Item, Ledger, PatientKey};
@@ -46,6 +47,9 @@ pub struct Demo {
     /// A population file instead (CSV as `tiermesh synth` writes it).
     #[arg(long)]
     population: Option<PathBuf>,
+    /// Writes of which person each registration is at the end (CSV: `reg_id,cluster_id`).
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["province", "lasts"])]
+    clusters: Option<PathBuf>,
     /// Folder for certificates, data and logs; a temporary one that is removed at the end if left out.
     #[arg(long)]
     dir: Option<PathBuf>,
@@ -85,6 +89,10 @@ pub struct Outcome {
     pub links_proven: usize,
     /// Acknowledged registrations and documents that the province did not give back in the acknowledged version or a later one.
     pub lost: usize,
+    /// Persons of whom the registrations are, as the province has it.
+    pub persons: usize,
+    /// Registrations of which the node where they were made names another person than the province.
+    pub disagreeing: usize,
     /// Registrations of the patient that the doctor found.
     pub found: usize,
     pub fetched_bytes: usize,
@@ -274,6 +282,12 @@ async fn show(
     teller.begin("asking every acknowledged registration and document back from the province");
     let lost = missing(&province, &ledger, teller).await;
 
+    teller.begin("persons: asking the province, and every node about its own patients, who is one person");
+    let agreed = agree::ask(tree, &mut hospitals, &province, &ledger, teller).await?;
+    if let Some(file) = &demo.clusters {
+        agree::write(&agreed.numbers, file)?;
+    }
+
     teller.begin(&format!(
         "a doctor in {} looks for the patient and fetches the document made in {}",
         tree.name(&case.here),
@@ -289,6 +303,8 @@ async fn show(
         held_by_province: held,
         links_proven,
         lost,
+        persons: agreed.persons,
+        disagreeing: agreed.disagree,
         found,
         fetched_bytes,
         seconds: teller.started.elapsed().as_secs_f64(),
@@ -303,18 +319,20 @@ async fn show(
 fn check(outcome: &Outcome) -> Result<(), DemoError> {
     let refused: u64 = outcome.refused.values().sum();
     if outcome.lost > 0
+        || outcome.disagreeing > 0
         || outcome.held_by_province != outcome.registrations as u64
         || outcome.found != 2
         || outcome.links_proven + 1 != outcome.nodes
         || refused > 0
     {
         let text = format!(
-            "the mesh did not show what it should: {} registrations acknowledged, {} held by the province, {} of {} links proven, {} lost, {} found of 2, refused {:?}",
+            "the mesh did not show what it should: {} registrations acknowledged, {} held by the province, {} of {} links proven, {} lost, {} of another person at their node, {} found of 2, refused {:?}",
             outcome.registrations,
             outcome.held_by_province,
             outcome.links_proven,
             outcome.nodes - 1,
             outcome.lost,
+            outcome.disagreeing,
             outcome.found,
             outcome.refused
         );
@@ -547,7 +565,7 @@ async fn missing_of(
     lost
 }
 
-fn local(key: &PatientKey) -> LocalPatient {
+pub(crate) fn local(key: &PatientKey) -> LocalPatient {
     LocalPatient {
         institution_code: key.institution_code.clone(),
         source_system: key.source_system.clone(),
@@ -576,6 +594,10 @@ fn close(demo: &Demo, outcome: &Outcome) {
     println!("  held by province   {:>9}", outcome.held_by_province);
     println!("  links proven       {:>9}   both ends hold the same, by digest", outcome.links_proven);
     println!("  lost               {:>9}", outcome.lost);
+    println!(
+        "  persons            {:>9}   the same at the province and wherever they registered",
+        outcome.persons
+    );
     println!("  calls made again   {:>9}   while a county was down", outcome.repeated_calls);
     println!("  found              {:>9}   registrations of one patient, in two prefectures", outcome.found);
     println!("  fetched            {:>9}   bytes, from the other county", outcome.fetched_bytes);
