@@ -113,7 +113,7 @@ async fn number_of(node: &Client, key: &PatientKey) -> Option<Number> {
 pub(crate) fn write(numbers: &Numbers, file: &Path) -> Result<(), DemoError> {
     let mut text = String::from("reg_id,cluster_id\n");
     for (key, number) in numbers {
-        text.push_str(&format!("{},{number}\n", key.local_id));
+        text.extend([&key.local_id, ",", &number.to_string(), "\n"]);
     }
     std::fs::write(file, text)?;
     Ok(())

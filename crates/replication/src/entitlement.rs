@@ -100,6 +100,11 @@ impl Staged {
         &self.view
     }
 
+    /// The same, to be kept.
+    pub fn shared(&self) -> Arc<DirectoryView> {
+        Arc::clone(&self.view)
+    }
+
     /// What to publish.
     pub fn into_facts(self) -> Vec<Fact> {
         self.facts

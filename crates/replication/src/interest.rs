@@ -225,14 +225,13 @@ impl Selection {
                 }
                 None => false,
             };
-            let before = store.before_forgetting(gone)?;
             if !again {
                 // What the child signed itself it forgets only for a version of a later writer's.
-                let own = before.as_ref().is_some_and(|before| self.is_signed_inside(before, view));
+                let own = view.key_path(&gone.signer()).is_some_and(|path| self.child.contains(path));
                 let next = Version { term: gone.version.term.saturating_add(1), epoch: 0, seq: 0 };
                 selected.retractions.push((gone.key, if own { next } else { gone.version }));
             }
-            if let Some(before) = before {
+            if let Some(before) = store.before_forgetting(gone)? {
                 self.parted_without(&before, view, store, &mut selected)?;
             }
         }

@@ -211,6 +211,13 @@ pub struct Forgotten {
     pub(crate) of: Pointer,
 }
 
+impl Forgotten {
+    /// The key that had signed it.
+    pub fn signer(&self) -> KeyId {
+        self.of.class().signer
+    }
+}
+
 /// What an opening found and did.
 #[derive(Debug, Clone, Default)]
 pub struct OpenReport {

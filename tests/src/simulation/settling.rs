@@ -8,7 +8,7 @@ use super::ledger::Ledger;
 use super::node::Seat;
 
 /// Pause between two comparisons.
-pub const SWEEP_PAUSE: Duration = Duration::from_millis(2000);
+pub const SWEEP_PAUSE: Duration = Duration::from_secs(2);
 /// So many comparisons must have ended since: the last of them began when all was quiet.
 const PASSES: u32 = 2;
 /// Messages of a comparison, there and back: 64 of 1024 buckets at a time; with some more for what is mended.

@@ -87,6 +87,17 @@ impl DirectoryView {
             .is_some_and(|held_seq| version.seq > held_seq)
     }
 
+    /// Whether each of these terms was ended by its own writer, and nobody decided otherwise about who follows: then whatever was written
+    /// in it was held above both before its successor wrote.
+    pub(crate) fn were_handed_over(&self, institution: &OriginId, mut terms: std::ops::Range<u32>) -> bool {
+        terms.all(|term| {
+            let ends = self.ends.get(&(*institution, term)).map_or(&[][..], Vec::as_slice);
+            self.term_end(institution, term).is_some()
+                && ends.iter().all(|end| end.held_seq.is_none())
+                && self.claims(institution, term + 1).len() < 2
+        })
+    }
+
     /// The keys of the records that say how the terms of an institution ended.
     pub(crate) fn end_keys(&self, institution: &OriginId) -> Vec<RecordKey> {
         let terms = self.ends.range((*institution, 0)..=(*institution, u32::MAX));

@@ -105,7 +105,7 @@ impl Province {
         };
         let (store, _) = Store::open(options).unwrap();
         let known: Vec<Record> =
-            [&mut root, &mut kunming, &mut dali].into_iter().flat_map(|one| one.introduction()).collect();
+            [&mut root, &mut kunming, &mut dali].into_iter().flat_map(Writer::introduction).collect();
         now(store.apply(Apply { records: known, ..Apply::default() })).unwrap();
         let directory = Directory::load(&store, &PlainKeyring).unwrap();
         Self { store, directory, root, kunming, dali }
@@ -151,7 +151,9 @@ fn two_hospitals() -> (Province, [Record; 2]) {
     let mut province = Province::new();
     let (h1, one) = (province.kunming.institution("H1"), province.kunming.registration("H1", "P1"));
     let (h2, two) = (province.dali.institution("H2"), province.dali.registration("H2", "P2"));
-    [&h1, &one, &h2, &two].into_iter().for_each(|record| province.holds(record));
+    for record in [&h1, &one, &h2, &two] {
+        province.holds(record);
+    }
     (province, [one, two])
 }
 

@@ -80,6 +80,8 @@ struct Judged {
     admitted: Vec<Record>,
     quarantined: Vec<Quarantined>,
     facts: Vec<Fact>,
+    /// The directory with these facts.
+    view: Arc<DirectoryView>,
 }
 
 impl Applier {
@@ -235,18 +237,21 @@ impl Applier {
         Ok(answer)
     }
 
-    /// What of a batch's retractions is held and may be forgotten.
-    fn forgettable(&self, batch: &Batch) -> Result<Vec<(RecordKey, Version)>, LinkError> {
-        if self.feed.direction != Direction::Down || batch.retractions.is_empty() {
+    /// What of a batch's retractions is held and may be forgotten, as the directory is or will be.
+    fn forgettable(
+        &self,
+        retractions: &[(RecordKey, Version)],
+        view: &DirectoryView,
+    ) -> Result<Vec<(RecordKey, Version)>, LinkError> {
+        if self.feed.direction != Direction::Down || retractions.is_empty() {
             return Ok(Vec::new());
         }
-        let (shared, view) = (&self.shared, self.shared.directory.snapshot());
-        Ok(check::forgettable(&shared.store, &view, &shared.own.path, &batch.retractions)?)
+        Ok(check::forgettable(&self.shared.store, view, &self.shared.own.path, retractions)?)
     }
 
     async fn apply(&mut self, batch: Batch, refused: &mut Refused) -> Result<Counted, LinkError> {
         let raws = batch::decode(&batch).map_err(|_| LinkRefusal::BadBatch("its payload cannot be read"))?;
-        let mut forget = self.forgettable(&batch)?;
+        let forget = self.forgettable(&batch.retractions, &self.shared.directory.snapshot())?;
         if raws.is_empty() && forget.is_empty() && batch.upto - self.durable < LAZY_POSITIONS {
             self.position = batch.upto;
             self.moved(Counted::default());
@@ -259,14 +264,16 @@ impl Applier {
         let (records, held) = self.not_held(records)?;
         let (records, outlived) = self.not_outlived(records)?;
         // What the batch brings, it does not take away: be it that it is here already.
-        forget.retain(|(key, _)| !held.contains(key));
+        let mut retractions = batch.retractions.clone();
+        retractions.retain(|(key, _)| !held.contains(key));
         let repair = self.feed.direction == Direction::Up && batch.upto == batch.after;
         if repair && !self.differing.is_empty() {
             self.note_superseded(&records)?;
         }
         let mut attempt = 0;
         let (judged, mut counted) = loop {
-            if let Some(done) = self.judge_and_commit(&records, &broken, &forget, batch.upto, attempt).await?
+            if let Some(done) =
+                self.judge_and_commit(&records, &broken, &retractions, batch.upto, attempt).await?
             {
                 break done;
             }
@@ -319,7 +326,7 @@ impl Applier {
         &mut self,
         records: &[Record],
         broken: &[Quarantined],
-        forget: &[(RecordKey, Version)],
+        retractions: &[(RecordKey, Version)],
         upto: u64,
         attempt: u32,
     ) -> Result<Option<(Judged, Counted)>, LinkError> {
@@ -332,7 +339,9 @@ impl Applier {
         if self.shared.store.status().damaged_found > 0 {
             self.mend(&judged.admitted).await?;
         }
-        let committed = self.commit(&judged.admitted, &judged.quarantined, forget, upto, attempt).await;
+        // What a batch retracts it may also explain: that a hospital moved away.
+        let forget = self.forgettable(retractions, &judged.view)?;
+        let committed = self.commit(&judged.admitted, &judged.quarantined, &forget, upto, attempt).await;
         // Of what was committed in part nobody would learn any more: coming again it is held already.
         if let Ok(Some(counted)) = committed {
             self.publish(std::mem::take(&mut judged.facts));
@@ -401,8 +410,8 @@ impl Applier {
         Ok((open, held))
     }
 
-    /// Leaves out what a child still holds of an institution that moved away, where the version of a later writer was forgotten here:
-    /// it is to forget that too, and ships it as long as it has not heard so. How many that are.
+    /// Leaves out what a child still holds of an institution that moved away, where that or the version of a later writer was forgotten
+    /// here: it is to forget it too, and ships it as long as it has not heard so. How many that are.
     fn not_outlived(&self, mut records: Vec<Record>) -> Result<(Vec<Record>, u64), LinkError> {
         let view = self.shared.directory.snapshot();
         if self.feed.direction != Direction::Up || !view.moved_from(&self.session.path) {
@@ -412,8 +421,11 @@ impl Applier {
         let mut outlived = HashSet::new();
         for record in &records {
             let (key, Envelope { origin, version, .. }) = (record.key(), record.envelope());
-            let later = store.known_version(&key)?.is_some_and(|known| known.term > version.term);
-            if later && store.version(&key)?.is_none() && view.left(origin, &self.session.path) {
+            let now = view.institution(origin).map_or(0, |institution| institution.term);
+            // What a successor may never have seen is judged, and kept in quarantine.
+            let left =
+                view.left(origin, &self.session.path) && view.were_handed_over(origin, version.term..now);
+            if left && store.version(&key)?.is_none() && store.known_version(&key)? >= Some(*version) {
                 outlived.insert((key, *version));
             }
         }
@@ -474,7 +486,8 @@ impl Applier {
                 Verdict::Quarantine(reason) => quarantined.push(self.quarantined(&record.to_raw(), &reason)),
             }
         }
-        Ok(Judged { admitted, quarantined, facts: staged.into_facts() })
+        let view = staged.shared();
+        Ok(Judged { admitted, quarantined, facts: staged.into_facts(), view })
     }
 
     /// The version of a record that its institution's next writer overrules without having seen it: the one that came, or the one

@@ -83,16 +83,67 @@ fn it_is_forgotten_when_its_parent_says_so_and_its_term_has_ended() {
 }
 
 #[test]
+fn a_batch_may_retract_what_it_explains() {
+    run(async {
+        let (province, dali) = pair().await;
+        let patient = dali.register("H1", "P1", "").await.unwrap();
+        ended(&dali, &province).await;
+        let mut above = everything(&province);
+        above.push(decided(&province, &province).await);
+        let down = Hello { direction: Direction::Down, ..hello(&province) };
+        let mut served = Served::from("530000", &dali, greet(down)).await;
+        assert_eq!(served.welcome().await.position, 0);
+        let retractions = vec![(patient.key(), Version { term: 2, ..patient.envelope().version })];
+        served.send(Batch { retractions, ..batch(&above, 0, province.store.head()) }).await;
+        assert_eq!(served.ack().await.quarantined, 0);
+        assert_eq!(held(&dali, &patient.key()), None);
+    });
+}
+
+#[test]
+fn what_its_successor_may_never_have_seen_stays() {
+    run(async {
+        let (province, dali) = pair().await;
+        let patient = dali.register("H1", "P1", "").await.unwrap();
+        let mut above = everything(&province);
+        above.push(decided(&province, &province).await);
+        let institution = province.institution("H1");
+        let entry = TermEndEntry {
+            institution: institution.as_bytes().to_vec().into(),
+            term: 1,
+            next_writer: province.machine.origin.as_bytes().to_vec().into(),
+            without_writer: true,
+            held_seq: 0,
+        };
+        let about: [&[u8]; 2] = [institution.as_bytes(), &1u32.to_be_bytes()];
+        above.push(committed(&province, province.directory_draft(Kind::TermEnd, &about, &entry)).await);
+        let down = Hello { direction: Direction::Down, ..hello(&province) };
+        let mut served = Served::from("530000", &dali, greet(down)).await;
+        assert_eq!(served.welcome().await.position, 0);
+        let upto = province.store.head();
+        served.send(batch(&above, 0, upto)).await;
+        assert_eq!(served.ack().await.quarantined, 0);
+        let retractions = vec![(patient.key(), Version { term: 2, ..patient.envelope().version })];
+        served.send(Batch { retractions, ..batch(&[], upto, upto) }).await;
+        served.ack().await;
+        assert!(held(&dali, &patient.key()).is_some(), "nobody else may have it");
+    });
+}
+
+#[test]
 fn it_is_not_taken_again_where_a_later_writers_version_was_forgotten() {
     run(async {
         let (province, dali) = pair().await;
         let patient = dali.register("H1", "P1", "").await.unwrap();
-        let (key, version) = (patient.key(), patient.envelope().version);
+        let key = patient.key();
         let mut session = Served::by(&province, greet(hello(&dali))).await;
         let position = session.welcome().await.position;
         session.send(batch(&everything(&dali), position, position)).await;
         assert_eq!(session.ack().await.quarantined, 0);
         decided(&province, &province).await;
+        let end = ended(&dali, &province).await;
+        session.send(batch(std::slice::from_ref(&end), position, position)).await;
+        assert_eq!(session.ack().await.quarantined, 0);
         let changed = Draft { term: 2, ..province.registration_draft("H1", "P1", "Duan") };
         let changed = committed(&province, changed).await;
         let forget = vec![(key, changed.envelope().version)];

@@ -218,11 +218,11 @@ fn a_store_opens_on_a_full_disk_however_much_the_index_lacks() {
     assert_eq!(report.replayed, 201);
     assert_eq!(whole_feed(&store), held);
     assert_eq!(store.get(&key("r7")).unwrap().unwrap().body(), "a b c d e f g h");
-    assert_eq!(now(store.begin_epoch(model::EpochId([2; 16]), vec![])).unwrap_err(), CommitError::Full);
+    assert_eq!(now(store.begin_epoch(EpochId([2; 16]), vec![])).unwrap_err(), CommitError::Full);
     assert!(store.status().disk_full);
     storage.set_capacity(None);
     assert!(!store.status().disk_full);
-    now(store.begin_epoch(model::EpochId([2; 16]), vec![])).unwrap();
+    now(store.begin_epoch(EpochId([2; 16]), vec![])).unwrap();
     now(store.commit(vec![draft("last", "")])).unwrap();
     assert!(store.status().overlay_bytes < overlay / 4, "the index has taken what it lacked");
 }
