@@ -467,7 +467,7 @@ impl Desk {
         self.held[place as usize].map(|held| held.end.key)
     }
 
-    /// Takes back this node's links between groups, and what it overruled within one. A link that another node made when the pair was
+    /// Takes back this node's links between groups, and within one what it overruled when it was judge. A link that another node made when the pair was
     /// its to judge, before an institution moved, may be out of that node's sight: it is overruled.
     fn part(&mut self, groups: &BTreeMap<usize, Vec<Place>>) -> Result<bool, ReadError> {
         let group_of: HashMap<Place, usize> =
@@ -480,8 +480,8 @@ impl Desk {
                 let Some(of_other) = group_of.get(other).filter(|_| place < other) else { continue };
                 let own_said = self.graph.own_said(&held.end, &end, self.origin);
                 if of_other == group {
-                    // Whoever is judge by now goes by what others say of the pair.
-                    if own_said == Some(LinkDecision::Different) {
+                    // Whoever is judge by now is bound by what others say of the pair.
+                    if own_said == Some(LinkDecision::Different) && !self.is_mine(*place, *other) {
                         wrong.push((*place, *other, LinkDecision::None));
                     }
                     continue;

@@ -512,7 +512,13 @@ async fn a_former_judge_is_overruled_only_as_long_as_it_is_wrong() {
         tokio::task::yield_now().await;
     }
     assert_eq!(prefecture.persons(&all), sets(&[&["A1"], &["B1"]]));
-    // It was right after all: whoever is judge next would be bound by what this node no longer means.
+    // The county is judge again, and it was right after all: it would be bound by what this node no longer means.
+    prefecture.exchange.judge().directory.publish([filed(4, COUNTIES[0])]);
+    while prefecture.status().loaded {
+        tokio::task::yield_now().await;
+    }
+    prefecture.quiet().await;
+    assert_eq!(own(&prefecture), [LinkDecision::Different]);
     prefecture.comes(1, "B1", Some(li("B1"))).await;
     assert_eq!(prefecture.persons(&all), sets(&[&["A1", "B1"]]));
     assert_eq!(own(&prefecture), [LinkDecision::None]);
