@@ -40,6 +40,7 @@ pub(crate) async fn ask(
     ledger: &Ledger,
     teller: &mut Teller,
 ) -> Result<Agreed, DemoError> {
+    teller.begin("persons: asking the province, and every node about its own patients, who is one person");
     let nodes: BTreeMap<NodePath, Client> = readers(tree, hospitals).await?;
     let end = Instant::now() + PATIENCE;
     let all: Vec<PatientKey> = ledger.registrations.keys().cloned().collect();

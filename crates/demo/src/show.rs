@@ -249,13 +249,12 @@ async fn show(
     teller: &mut Teller,
 ) -> Result<Outcome, DemoError> {
     let mut hospitals = Hospitals::default();
-    let nodes = regions.nodes(counties);
     let (total, population) = population(demo, regions, counties)?;
     teller.begin(&format!("hospitals register {total} patients and submit documents, over mutual TLS"));
     let killed = counties_of(tree, counties).last().cloned();
     load(tree, &mut hospitals, population, total, killed.as_ref(), teller).await?;
 
-    let case = Case::new(tree, &mut hospitals, regions, counties, &nodes).await?;
+    let case = Case::new(tree, &mut hospitals, regions, counties, &regions.nodes(counties)).await?;
     teller.say(&format!(
         "  {} registered in {} and, from another prefecture, in {}",
         case.name,
@@ -282,11 +281,8 @@ async fn show(
     teller.begin("asking every acknowledged registration and document back from the province");
     let lost = missing(&province, &ledger, teller).await;
 
-    teller.begin("persons: asking the province, and every node about its own patients, who is one person");
     let agreed = agree::ask(tree, &mut hospitals, &province, &ledger, teller).await?;
-    if let Some(file) = &demo.clusters {
-        agree::write(&agreed.numbers, file)?;
-    }
+    demo.clusters.as_ref().map(|file| agree::write(&agreed.numbers, file)).transpose()?;
 
     teller.begin(&format!(
         "a doctor in {} looks for the patient and fetches the document made in {}",
