@@ -5,12 +5,11 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use cli::client::Client;
-use model::query::{PatientBy, PatientQuery, QueryContext, Reach};
-use model::{NodePath, Number};
+use model::Number;
 use tokio::task::JoinSet;
 
 use crate::load::{Hospitals, Ledger, PatientKey};
-use crate::show::{DemoError, Teller, local};
+use crate::show::{DemoError, Teller, held_here};
 use crate::tree::LocalTree;
 
 /// Calls to one node at once.
@@ -41,73 +40,54 @@ pub(crate) async fn ask(
     teller: &mut Teller,
 ) -> Result<Agreed, DemoError> {
     teller.begin("persons: asking the province, and every node about its own patients, who is one person");
-    let nodes: BTreeMap<NodePath, Client> = readers(tree, hospitals).await?;
+    let keys: Vec<PatientKey> = ledger.registrations.keys().cloned().collect();
+    let mut nodes: Vec<(Client, Vec<PatientKey>)> = Vec::new();
+    for (path, codes) in hospitals.by_node() {
+        let own = keys.iter().filter(|key| codes.contains(&key.institution_code)).cloned().collect();
+        let Some(code) = codes.first() else { continue };
+        nodes.push((hospitals.client(tree, &path, code).await?, own));
+    }
     let end = Instant::now() + PATIENCE;
-    let all: Vec<PatientKey> = ledger.registrations.keys().cloned().collect();
-    // Of those that differed only is asked again.
-    let mut open: Vec<PatientKey> = all;
-    let mut numbers = Numbers::new();
     loop {
-        let above = numbers_of(province, open.clone()).await;
-        let mut differ = Vec::new();
-        for (path, client) in &nodes {
-            let own: Vec<PatientKey> =
-                open.iter().filter(|key| hospitals.is_at(path, key)).cloned().collect();
-            let here = numbers_of(client, own.clone()).await;
-            differ.extend(own.into_iter().filter(|key| here.get(key) != above.get(key)));
+        let numbers = numbers_of(province, &keys).await;
+        let mut disagree = 0;
+        for (node, own) in &nodes {
+            let here = numbers_of(node, own).await;
+            // Whoever is not found is nobody's.
+            let differs =
+                |key: &&PatientKey| here.get(key).is_none_or(|number| numbers.get(key) != Some(number));
+            disagree += own.iter().filter(differs).count();
         }
-        numbers.extend(above);
-        if differ.is_empty() || Instant::now() > end {
+        if disagree == 0 || Instant::now() > end {
             let persons = numbers.values().collect::<BTreeSet<_>>().len();
-            let (nodes, count) = (nodes.len(), numbers.len());
             teller.say(&format!(
-                "  {count} registrations are of {persons} persons, for the province and {nodes} others alike"
+                "  {} registrations are of {persons} persons; {} nodes say so of their own, but of {disagree}",
+                numbers.len(),
+                nodes.len()
             ));
-            return Ok(Agreed { numbers, persons, disagree: differ.len() });
+            return Ok(Agreed { numbers, persons, disagree });
         }
-        open = differ;
         tokio::time::sleep(PAUSE).await;
     }
 }
 
-/// A hospital of each node at which somebody registered.
-async fn readers(
-    tree: &LocalTree,
-    hospitals: &mut Hospitals,
-) -> Result<BTreeMap<NodePath, Client>, DemoError> {
-    let mut readers = BTreeMap::new();
-    for (path, code) in hospitals.one_of_each_node() {
-        let client = hospitals.client(tree, &path, &code).await?;
-        readers.insert(path, client);
-    }
-    Ok(readers)
-}
-
 /// What a node itself says.
-async fn numbers_of(node: &Client, keys: Vec<PatientKey>) -> Numbers {
+async fn numbers_of(node: &Client, keys: &[PatientKey]) -> Numbers {
     let (mut calls, mut numbers) = (JoinSet::new(), Numbers::new());
     for key in keys {
         while calls.len() >= CALLERS {
             numbers.extend(calls.join_next().await.and_then(Result::ok).flatten());
         }
-        let node = node.clone();
-        calls.spawn(async move { number_of(&node, &key).await.map(|number| (key, number)) });
+        let (node, key) = (node.clone(), key.clone());
+        calls.spawn(async move {
+            let answer = node.find_patients(held_here(&key)).await.ok()?;
+            answer.persons.first().map(|person| (key, person.number))
+        });
     }
     while let Some(ended) = calls.join_next().await {
         numbers.extend(ended.ok().flatten());
     }
     numbers
-}
-
-async fn number_of(node: &Client, key: &PatientKey) -> Option<Number> {
-    let query = PatientQuery {
-        by: PatientBy::Local(local(key)),
-        limit: 1,
-        reach: Reach::Local,
-        context: QueryContext::default(),
-    };
-    let answer = node.find_patients(query).await.ok()?;
-    answer.persons.first().map(|person| person.number)
 }
 
 /// Writes `reg_id,cluster_id`: local id of a registration, number of its person.

@@ -3,7 +3,7 @@
 //! What a node acknowledged is kept in a [`Ledger`]; a call that failed for a passing reason is made again until it is
 //! acknowledged, since registering and submitting are idempotent.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -118,16 +118,13 @@ impl Hospitals {
         Ok(client)
     }
 
-    /// Whether a patient registered with an institution of this node.
-    pub fn is_at(&self, node: &NodePath, patient: &PatientKey) -> bool {
-        self.has_client(node, &patient.institution_code)
-    }
-
-    /// One institution of each node that has any.
-    pub fn one_of_each_node(&self) -> BTreeMap<NodePath, String> {
-        let mut codes: Vec<_> = self.clients.keys().cloned().collect();
-        codes.sort_unstable();
-        codes.into_iter().rev().collect()
+    /// The codes of the institutions at each node.
+    pub fn by_node(&self) -> BTreeMap<NodePath, BTreeSet<String>> {
+        let mut nodes = BTreeMap::<NodePath, BTreeSet<String>>::new();
+        for (path, code) in self.clients.keys() {
+            nodes.entry(path.clone()).or_default().insert(code.clone());
+        }
+        nodes
     }
 
     /// Whether this hospital has connected before.

@@ -520,15 +520,19 @@ fn documents_by_patient(ledger: &Ledger) -> Documents {
     documents
 }
 
-/// The version of a registration that a node holds itself; none if it holds none or does not answer.
-pub(crate) async fn held_version(node: &Client, key: &PatientKey) -> Option<Version> {
-    let query = PatientQuery {
+/// Asks for what a node holds itself.
+pub(crate) fn held_here(key: &PatientKey) -> PatientQuery {
+    PatientQuery {
         by: PatientBy::Local(local(key)),
         limit: 1,
         reach: Reach::Local,
         context: QueryContext::default(),
-    };
-    let answer = node.find_patients(query).await.ok()?;
+    }
+}
+
+/// The version of a registration that a node holds itself; none if it holds none or does not answer.
+pub(crate) async fn held_version(node: &Client, key: &PatientKey) -> Option<Version> {
+    let answer = node.find_patients(held_here(key)).await.ok()?;
     let registrations = answer.persons.iter().flat_map(|person| &person.registrations);
     registrations.filter(|one| one.registration.local_id == key.local_id).map(|one| one.version).max()
 }
@@ -561,7 +565,7 @@ async fn missing_of(
     lost
 }
 
-pub(crate) fn local(key: &PatientKey) -> LocalPatient {
+fn local(key: &PatientKey) -> LocalPatient {
     LocalPatient {
         institution_code: key.institution_code.clone(),
         source_system: key.source_system.clone(),

@@ -69,7 +69,11 @@ impl Directory {
         let view = Arc::make_mut(&mut shared);
         let mut moves = 0;
         for fact in facts {
-            let moved = matches!(fact, Fact::Institution { term: 2.., .. } | Fact::Succession { .. });
+            // The end of a term says which of two decisions counts.
+            let moved = matches!(
+                fact,
+                Fact::Institution { term: 2.., .. } | Fact::TermEnd { .. } | Fact::Succession { .. }
+            );
             moves += u64::from(moved);
             view.apply(fact);
         }

@@ -8,7 +8,7 @@
 //!                                                         if the version before was signed there: the change; at the one after
 //!                                                         that, and of no concern: forgotten
 //! document entry                                          if its patient's person has a registration of the subtree
-//!                                                         if its institution is of the subtree
+//!                                                         if its institution is of the subtree, or left it and its content is there
 //!                                                         if the version before was signed there: the change, as above
 //! registration of anywhere                                who is no more the same person as it, and of no concern: forgotten
 //! link of elsewhere                                       if both its registrations are of concern; with it whom it joins: an interest
@@ -33,7 +33,7 @@ mod moves;
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use model::body::Kind;
+use model::body::{DocumentEntry, Kind};
 use model::{Envelope, Flow, NodePath, OriginId, Record, RecordKey, Version};
 use store::{Forgotten, ReadError, Store};
 
@@ -90,7 +90,7 @@ pub fn is_told(
         Some(Flow::Registration) if envelope.kind == Kind::Registration as u32 => {
             Ok(inside(record) || concerns(record)?)
         }
-        Some(Flow::DocumentEntry) if inside(record) => Ok(true),
+        Some(Flow::DocumentEntry) if inside(record) || is_kept_in(record, child, view) => Ok(true),
         Some(Flow::DocumentEntry) => match envelope.subject {
             Some(subject) => store.get(&subject)?.map_or(Ok(false), |patient| concerns(&patient)),
             None => Ok(false),
@@ -105,6 +105,20 @@ pub fn is_told(
         }
         flow => Ok(is_for_everybody(flow)),
     }
+}
+
+/// Whether an entry is of a document whose content is kept in a subtree that its institution left: a custodian that did not know of
+/// it any more could not hand the content out.
+fn is_kept_in(entry: &Record, subtree: &NodePath, view: &DirectoryView) -> bool {
+    let envelope = entry.envelope();
+    envelope.kind == Kind::DocumentEntry as u32
+        && view.left(&envelope.origin, subtree)
+        && entry
+            .decode_body::<DocumentEntry>()
+            .ok()
+            .and_then(|body| OriginId::try_from(&body.custodian[..]).ok())
+            .and_then(|custodian| view.path_of(&custodian))
+            .is_some_and(|path| subtree.contains(path))
 }
 
 /// Whether records of this class go down to every node.
@@ -448,7 +462,7 @@ impl Selection {
             let patient = Some(patient).filter(|patient| !self.is_signed_inside(patient, view));
             return Ok(Selected::tell(patient.into_iter().chain([document]).collect()));
         }
-        if self.is_of_subtree(&document, view) {
+        if self.is_of_subtree(&document, view) || is_kept_in(&document, &self.child, view) {
             return Ok(Selected::tell(vec![document]));
         }
         let history = store.history(&document.key(), MAX_HISTORY)?;

@@ -161,7 +161,9 @@ impl Liar {
                 vec![batch, Batch { after: upto, upto, ..before }]
             }
             (Some(Trick::Retract), _) => {
-                let highest = Version { term: u32::MAX, epoch: u32::MAX, seq: u64::MAX };
+                // Of a term that there never was, or of one that a hospital which moved may have reached.
+                let term = [u32::MAX, 2, 3, 4][self.rng.random_range(0..4)];
+                let highest = Version { term, epoch: u32::MAX, seq: u64::MAX };
                 for _ in 0..MAX_MADE_UP.min(self.keys.len()) {
                     let key = self.keys[self.rng.random_range(0..self.keys.len())];
                     batch.retractions.push((key, highest));

@@ -40,12 +40,21 @@ impl DirectoryView {
 
     /// The node that ended this term, so that everything written in it is held wherever that record is held.
     pub fn term_end(&self, institution: &OriginId, term: u32) -> Option<&TermEnd> {
-        let (this, next) =
-            (self.institution_in(institution, term)?, self.institution_in(institution, term + 1)?);
-        self.ends.get(&(*institution, term))?.iter().find(|end| {
-            end.next_writer == next.writer
-                && (end.said_by == this.writer || (end.said_by == next.decided_by && end.held_seq.is_some()))
-        })
+        self.term_ends(institution, term).next()
+    }
+
+    /// The same, and if it was ended without its writer, and by it after all, both.
+    fn term_ends(&self, institution: &OriginId, term: u32) -> impl Iterator<Item = &TermEnd> {
+        let known = self.institution_in(institution, term).zip(self.institution_in(institution, term + 1));
+        let ends = self.ends.get(&(*institution, term)).map_or(&[][..], Vec::as_slice);
+        let counts = move |end: &&TermEnd| {
+            known.is_some_and(|(this, next)| {
+                end.next_writer == next.writer
+                    && (end.said_by == this.writer
+                        || (end.said_by == next.decided_by && end.held_seq.is_some()))
+            })
+        };
+        ends.iter().filter(counts)
     }
 
     /// Whether this node has ended a term, whoever it thought would come next.
@@ -82,9 +91,8 @@ impl DirectoryView {
     /// Whether a record was written after what the decider of the next term held of its writer's: the successor may not
     /// have seen it.
     pub fn is_late(&self, institution: &OriginId, version: Version) -> bool {
-        self.term_end(institution, version.term)
-            .and_then(|end| end.held_seq)
-            .is_some_and(|held_seq| version.seq > held_seq)
+        let held = self.term_ends(institution, version.term).filter_map(|end| end.held_seq).min();
+        held.is_some_and(|held_seq| version.seq > held_seq)
     }
 
     /// Whether each of these terms was ended by its own writer, and nobody decided otherwise about who follows: then whatever was written

@@ -6,6 +6,7 @@ use std::task::{Context, Poll, Waker};
 
 use model::body::{LinkDecision, LinkLayer};
 use model::person_link::Decided;
+use prost::Message;
 use store::{Apply, IndexChoice, Limits, Memory, MemoryIndex, Options, Run};
 
 use super::*;
@@ -214,6 +215,37 @@ fn what_a_hospital_left_behind_is_retracted_whatever_is_known_of_its_past() {
     province.holds(&next);
     let told = province.because_of(&next);
     assert_eq!((told.records, told.retractions), (vec![next], vec![]));
+}
+
+#[test]
+fn a_custodian_is_told_of_the_documents_that_it_keeps() {
+    let (mut province, _) = two_hospitals();
+    let entry = |document_id: &str, custodian: OriginId| {
+        let parts = Writer::document_parts("H1", "P1", document_id);
+        let mut body = DocumentEntry::decode(&parts.body[..]).unwrap();
+        body.custodian = custodian.as_bytes().to_vec().into();
+        Parts { body: body.encode_to_vec(), ..parts }
+    };
+    let (kunming, root) = (province.kunming.origin, province.root.origin);
+    for record in [province.kunming.registration("H1", "P1"), province.kunming.sign(entry("D1", kunming))] {
+        province.holds(&record);
+    }
+    moved(&mut province);
+    // Nobody of Kunming's is this person any more.
+    let gone = Parts { term: 2, tombstone: true, body: vec![], ..Writer::registration_parts("H1", "P1") };
+    let gone = province.root.sign(gone);
+    province.holds(&gone);
+    for (name_of, custodian, told) in [("D1", kunming, true), ("D2", root, false)] {
+        for _ in 0..2 {
+            let changed = province.root.sign(Parts { term: 2, ..entry(name_of, custodian) });
+            let before = province.store.head();
+            province.holds(&changed);
+            let (view, mut selection) = (province.directory.snapshot(), province.selection());
+            let selected = now(selection.of(vec![changed.clone()], before, &view, &province.store)).unwrap();
+            assert_eq!((selected.records.contains(&changed), province.is_told(&changed)), (told, told));
+            assert_eq!(selected.retractions.is_empty(), told, "{name_of}");
+        }
+    }
 }
 
 #[test]

@@ -29,21 +29,30 @@ async fn decided(decider: &Node, writer: &Node) -> Record {
     committed(decider, decider.directory_draft(Kind::Institution, &about, &entry)).await
 }
 
-/// The old writer has written all that it will.
-async fn ended(old: &Node, next: &Node) -> Record {
-    let institution = old.institution("H1");
+/// The first term is over: its writer says so, or its decider, who had heard that one up to a seq.
+async fn ended(by: &Node, next: &Node, held_seq: Option<u64>) -> Record {
+    let institution = by.institution("H1");
     let entry = TermEndEntry {
         institution: institution.as_bytes().to_vec().into(),
         term: 1,
         next_writer: next.machine.origin.as_bytes().to_vec().into(),
-        ..TermEndEntry::default()
+        without_writer: held_seq.is_some(),
+        held_seq: held_seq.unwrap_or_default(),
     };
     let about: [&[u8]; 2] = [institution.as_bytes(), &1u32.to_be_bytes()];
-    committed(old, old.directory_draft(Kind::TermEnd, &about, &entry)).await
+    committed(by, by.directory_draft(Kind::TermEnd, &about, &entry)).await
 }
 
 fn everything(node: &Node) -> Vec<Record> {
     node.store.feed_reader(0).next(1000, 1 << 20, &|_| true).unwrap().records
+}
+
+/// The test is the province, and tells Dali.
+async fn down(province: &Node, dali: &Node) -> Served {
+    let first = Hello { direction: Direction::Down, ..hello(province) };
+    let mut served = Served::from("530000", dali, greet(first)).await;
+    assert_eq!(served.welcome().await.position, 0);
+    served
 }
 
 fn held(node: &Node, key: &RecordKey) -> Option<Version> {
@@ -58,9 +67,7 @@ fn it_is_forgotten_when_its_parent_says_so_and_its_term_has_ended() {
         let (key, version) = (patient.key(), patient.envelope().version);
         let mut above = everything(&province);
         above.push(decided(&province, &province).await);
-        let down = Hello { direction: Direction::Down, ..hello(&province) };
-        let mut served = Served::from("530000", &dali, greet(down)).await;
-        assert_eq!(served.welcome().await.position, 0);
+        let mut served = down(&province, &dali).await;
         let upto = province.store.head();
         served.send(batch(&above, 0, upto)).await;
         assert_eq!(served.ack().await.quarantined, 0);
@@ -69,7 +76,7 @@ fn it_is_forgotten_when_its_parent_says_so_and_its_term_has_ended() {
         served.send(retract.clone()).await;
         served.ack().await;
         assert_eq!(held(&dali, &key), Some(version), "it may have written what nobody else has");
-        ended(&dali, &province).await;
+        ended(&dali, &province, None).await;
         // Not for its own version, nor for one of a writer that there never was.
         for upto in [version, Version { term: 3, ..version }] {
             served.send(Batch { retractions: vec![(key, upto)], ..retract.clone() }).await;
@@ -87,12 +94,10 @@ fn a_batch_may_retract_what_it_explains() {
     run(async {
         let (province, dali) = pair().await;
         let patient = dali.register("H1", "P1", "").await.unwrap();
-        ended(&dali, &province).await;
+        ended(&dali, &province, None).await;
         let mut above = everything(&province);
         above.push(decided(&province, &province).await);
-        let down = Hello { direction: Direction::Down, ..hello(&province) };
-        let mut served = Served::from("530000", &dali, greet(down)).await;
-        assert_eq!(served.welcome().await.position, 0);
+        let mut served = down(&province, &dali).await;
         let retractions = vec![(patient.key(), Version { term: 2, ..patient.envelope().version })];
         served.send(Batch { retractions, ..batch(&above, 0, province.store.head()) }).await;
         assert_eq!(served.ack().await.quarantined, 0);
@@ -107,19 +112,8 @@ fn what_its_successor_may_never_have_seen_stays() {
         let patient = dali.register("H1", "P1", "").await.unwrap();
         let mut above = everything(&province);
         above.push(decided(&province, &province).await);
-        let institution = province.institution("H1");
-        let entry = TermEndEntry {
-            institution: institution.as_bytes().to_vec().into(),
-            term: 1,
-            next_writer: province.machine.origin.as_bytes().to_vec().into(),
-            without_writer: true,
-            held_seq: 0,
-        };
-        let about: [&[u8]; 2] = [institution.as_bytes(), &1u32.to_be_bytes()];
-        above.push(committed(&province, province.directory_draft(Kind::TermEnd, &about, &entry)).await);
-        let down = Hello { direction: Direction::Down, ..hello(&province) };
-        let mut served = Served::from("530000", &dali, greet(down)).await;
-        assert_eq!(served.welcome().await.position, 0);
+        above.push(ended(&province, &province, Some(0)).await);
+        let mut served = down(&province, &dali).await;
         let upto = province.store.head();
         served.send(batch(&above, 0, upto)).await;
         assert_eq!(served.ack().await.quarantined, 0);
@@ -141,7 +135,7 @@ fn it_is_not_taken_again_where_a_later_writers_version_was_forgotten() {
         session.send(batch(&everything(&dali), position, position)).await;
         assert_eq!(session.ack().await.quarantined, 0);
         decided(&province, &province).await;
-        let end = ended(&dali, &province).await;
+        let end = ended(&dali, &province, None).await;
         session.send(batch(std::slice::from_ref(&end), position, position)).await;
         assert_eq!(session.ack().await.quarantined, 0);
         let changed = Draft { term: 2, ..province.registration_draft("H1", "P1", "Duan") };

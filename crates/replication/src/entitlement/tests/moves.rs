@@ -242,6 +242,13 @@ fn a_term_is_ended_by_its_writer_or_without_it_by_the_decider() {
     assert!(without.view().awaited(&h1).is_none());
     assert_eq!([4, 5].map(|seq| without.view().is_late(&h1, version(seq))), [false, true]);
     assert_eq!(without.view().to_end(&tree.old.origin).len(), 1, "if it ever comes back it says so itself");
+    // Then it is late all the same, whichever end was heard of first.
+    for both in [[&dead, &by_old], [&by_old, &dead]] {
+        let both = judge_all(&both.map(Clone::clone), &tree.staged).1;
+        assert!(both.view().is_late(&h1, version(5)) && !both.view().is_late(&h1, version(4)));
+        assert!(!both.view().were_handed_over(&h1, 1..2));
+    }
+    assert!(good.view().were_handed_over(&h1, 1..2) && !without.view().were_handed_over(&h1, 1..2));
 }
 
 #[test]
