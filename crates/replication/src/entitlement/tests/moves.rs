@@ -122,6 +122,7 @@ fn of_two_decisions_the_one_counts_that_was_followed() {
         let now = tree.view().institution(&institution("H1")).unwrap();
         assert_eq!((now.term, now.writer), (2, tree.dali.origin), "{order:?}");
         assert!(tree.view().awaited(&institution("H1")).is_none(), "it may have written");
+        assert!(!tree.view().were_handed_over(&institution("H1"), 1..2), "elsewhere the other one may count");
         let written = in_term(&mut tree.dali, 2, "P1");
         assert_eq!(tree.judge(written), Verdict::Admit);
         let overruled = in_term(&mut tree.new, 2, "P1");
