@@ -319,6 +319,7 @@ fn received() -> Vec<(&'static str, FromReceiver)> {
         max_bytes_per_s: Some(250_000),
         software: "tiermesh golden".into(),
         refused: refused.clone(),
+        lost_before: 3,
     };
     let ack = |verdict| {
         let (applied, repeated, quarantined) = (2, 1, 1);

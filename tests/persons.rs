@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use cli::CliError;
 use cli::client::Client;
+use model::NodePath;
 use model::body::{Address, Identifier, LinkDecision, Registration};
 use model::query::{LocalPatient, PatientBy, PatientQuery, Person, QueryContext, Reach};
 use tests::mesh::Mesh;
@@ -218,4 +219,41 @@ async fn what_an_operator_decides_counts_in_the_whole_tree() {
 async fn own_both(node: &Client, a: &bytes::Bytes, b: &bytes::Bytes) -> bool {
     let request = v1::ExplainPairRequest { a: a.clone(), b: b.clone() };
     node.explain_pair(request).await.is_ok_and(|pair| pair.registrations.len() == 2)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_province_that_lost_its_disk_gets_back_whom_its_operator_joined() {
+    let mut mesh = start().await;
+    let (one, two) = (mesh.hospital(&mesh.here).await, mesh.hospital(&mesh.there).await);
+    one.register(farmer("A1", "李国强")).await.expect("registered");
+    two.register(teacher("B1")).await.expect("registered");
+    let province: NodePath = "530000".parse().expect("a path");
+    let operator = mesh.tree.operator(&province).await.expect("an operator");
+    let (a, b) = (own(&one, "A1").await.0, own(&two, "B1").await.0);
+    let decision = LinkDecision::Same.into();
+    let joined =
+        v1::DecideRequest { a, b, decision, reason: "冒名就诊".into(), ..v1::DecideRequest::default() };
+    // Refused until the province knows both.
+    until("decided", async || operator.decide(joined.clone()).await.is_ok_and(|done| done.changed)).await;
+    for (hospital, id) in [(&one, "A1"), (&two, "B1")] {
+        until("one person", async || person(hospital, id, Reach::Local).await == ["A1", "B1"]).await;
+    }
+
+    mesh.tree.kill(&province).await.expect("killed");
+    std::fs::remove_dir_all(mesh.tree.node_dir(&province).join("data")).expect("removed");
+    mesh.tree.start(&province).await.expect("started");
+    let operator = mesh.tree.operator(&province).await.expect("an operator");
+    let request = v1::ExplainPairRequest { a: joined.a.clone(), b: joined.b.clone() };
+    let one_person = async || operator.explain_pair(request.clone()).await.is_ok_and(|pair| pair.one_person);
+    until("the province knows what was decided", one_person).await;
+    // It is its own word again, which it does not say twice and can take back.
+    assert!(!operator.decide(joined.clone()).await.expect("decided").changed, "it is decided already");
+    let back =
+        v1::DecideRequest { decision: LinkDecision::None.into(), reason: "看错了".into(), ..joined };
+    assert!(operator.decide(back).await.expect("undone").changed);
+    for reach in [Reach::Tree, Reach::Local] {
+        until("two again at the first", async || person(&one, "A1", reach).await == ["A1"]).await;
+        until("two again at the second", async || person(&two, "B1", reach).await == ["B1"]).await;
+    }
+    mesh.stop().await;
 }

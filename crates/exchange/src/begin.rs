@@ -6,7 +6,7 @@ use bytes::Bytes;
 use model::body::{Flow, Kind, NodeEntry, SigningKeyEntry};
 use model::{EpochId, KeyId, RecordId, RecordKey};
 use prost::Message;
-use store::{Draft, Expect, LastEpoch};
+use store::{Apply, Draft, Expect, LastEpoch};
 
 use crate::{Exchange, ExchangeError};
 
@@ -37,6 +37,11 @@ impl Exchange {
         ];
         let known = self.parts.store.last_epoch().map_or(0, |last| last.counter);
         let set_back = noted.is_some_and(|noted| noted.counter > known);
+        if let Some(noted) = noted.filter(|_| set_back && node.path.parent().is_none()) {
+            // Durable first: after the epoch nothing tells any more that there was one before it.
+            let note = replication::note_lost(node.origin, noted.counter.saturating_add(1));
+            self.parts.store.apply(Apply { position: Some(note), ..Apply::default() }).await?;
+        }
         let mut extra = Vec::new();
         for draft in &own {
             if set_back || self.parts.store.get(&draft.key())?.is_none_or(|held| held.body() != &draft.body) {

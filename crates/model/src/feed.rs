@@ -62,6 +62,8 @@ pub struct Welcome {
     pub software: String,
     /// Records of this feed that the receiver holds in quarantine.
     pub refused: Refused,
+    /// The receiver asks for the links of its own that it wrote in epochs before this one and has lost; 0: for none.
+    pub lost_before: u32,
 }
 
 /// Most quarantined records that a welcome or acknowledgement names.

@@ -54,8 +54,8 @@ pub struct Rules<'a> {
 pub enum Territory<'a> {
     /// A child's subtree, or this node's own.
     Within(&'a NodePath),
-    /// A child's feed: its subtree, and of the directory what this node or those above it said, on which the rest depends: this
-    /// node may have lost it.
+    /// A child's feed: its subtree, and of the directory what this node or those above it said, on which the rest depends, and links
+    /// that they made: this node may have lost them.
     Child { subtree: &'a NodePath, own: &'a NodePath },
     /// What a parent gives back after a loss: this node's subtree, with the directory records that it needs from anywhere.
     Anywhere,
@@ -66,7 +66,11 @@ pub enum Territory<'a> {
 impl Territory<'_> {
     fn check(&self, path: &NodePath, flow: Option<Flow>) -> Result<(), Reason> {
         match self {
-            Self::Child { .. } if flow == Some(Flow::Directory) && self.is_above(path) => Ok(()),
+            Self::Child { .. }
+                if matches!(flow, Some(Flow::Directory | Flow::Link)) && self.is_above(path) =>
+            {
+                Ok(())
+            }
             Self::Within(subtree) | Self::Child { subtree, .. } if !subtree.contains(path) => {
                 Err(Reason::Outside { path: path.clone(), sender: (*subtree).clone() })
             }

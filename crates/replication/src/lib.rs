@@ -49,7 +49,7 @@ pub use interest::{Interest, is_told};
 pub use keyring::{AdmittedKey, Keyring};
 pub use links::{Health, LinkView, Links};
 pub use receive::{Receiver, ReceiverSettings};
-pub use restore::{Restores, is_informed, is_restoring};
+pub use restore::{Restores, is_informed, is_restoring, note_lost};
 pub use send::{Children, Sender, SenderSettings};
 
 /// Who this node is, for its neighbours.

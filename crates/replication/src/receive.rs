@@ -32,7 +32,7 @@ use crate::entitlement::Territory;
 use crate::epoch::{EpochVerdict, admit_epochs, epoch_id, needs_known_seq};
 use crate::error::Announced;
 use crate::numbering::still_holds;
-use crate::restore::{Restores, may_restore};
+use crate::restore::{Restores, lost_before, may_restore};
 use crate::{Directory, DirectoryView, Keyring, LinkError, LinkRefusal, Links, NodeIdentity};
 
 /// How a receiver behaves.
@@ -348,6 +348,11 @@ async fn greet(
         max_bytes_per_s: shared.settings.line_bytes_per_s.filter(|_| direction != Direction::Up),
         software: shared.own.software.clone(),
         refused,
+        lost_before: if direction == Direction::Up {
+            lost_before(&shared.store, shared.own.origin)
+        } else {
+            0
+        },
     };
     let gone = |_| LinkError::Broken { cause: "the stream ended".into() };
     outgoing.send(FromReceiver::Welcome(welcome.clone())).await.map_err(gone)?;

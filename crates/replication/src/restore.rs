@@ -57,6 +57,22 @@ pub fn is_informed(store: &Store, own: OriginId) -> bool {
     !restored || store.position(&informed_feed(own)).is_some()
 }
 
+/// The feed, which there is not, under which a root notes that its disk was lost or set back.
+fn lost_feed(own: OriginId) -> FeedId {
+    FeedId { peer: own, direction: Direction::Up }
+}
+
+/// The note that what this node wrote in epochs before the one with this counter may be lost. For a root, which has nobody to
+/// restore it: its children ship again what they have, the links that it made among it. To be durable before that epoch is opened.
+pub fn note_lost(own: OriginId, before: u32) -> (FeedId, FeedPosition) {
+    (lost_feed(own), FeedPosition { generation: COMPLETE, position: before.into() })
+}
+
+/// The epoch before which what this node wrote may be lost; 0: nothing is.
+pub(crate) fn lost_before(store: &Store, own: OriginId) -> u32 {
+    store.position(&lost_feed(own)).map_or(0, |noted| u32::try_from(noted.position).unwrap_or(u32::MAX))
+}
+
 /// The children that were refused because they must be restored. Clones are the same. Bounded by the children.
 #[derive(Debug, Clone, Default)]
 pub struct Restores {

@@ -38,7 +38,7 @@ use self::introduction::Introduction;
 use self::pace::Pace;
 use self::proving::Proving;
 pub use self::route::Children;
-use self::route::{Route, select};
+use self::route::{Lost, Route, select};
 use self::shipping::{Shipping, cut};
 use self::sweep::Sweep;
 use crate::batch::Place;
@@ -312,6 +312,7 @@ struct Course<'a> {
     sender: &'a Sender,
     to: &'a NodePath,
     selection: Option<Selection>,
+    lost: Lost,
     /// What goes before the slice that was read last.
     backfill: Option<Backfill>,
     /// Where a restore ends.
@@ -388,6 +389,7 @@ impl<'a> Course<'a> {
             sender,
             to,
             selection: sender.route.selection(to, welcome.position, sender.directory.snapshot()),
+            lost: Lost { by: welcome.origin, before: welcome.lost_before },
             backfill: None,
             until: matches!(sender.route, Route::Restore).then(|| sender.store.head()),
             ending: Ending::default(),
@@ -654,12 +656,16 @@ impl<'a> Course<'a> {
     fn slice(&mut self, directory: &DirectoryView) -> Result<Option<FeedSlice>, LinkError> {
         let (sender, to) = (self.sender, self.to);
         let (route, own, express) = (&sender.route, &sender.own.path, &self.express);
-        let unknown = Cell::new(false);
+        let (unknown, lost) = (Cell::new(false), self.lost);
         let takes = |envelope: &model::Envelope| {
             unknown.set(unknown.get() || !directory.explains(envelope));
-            route.takes(envelope, directory, own, to) && !express.went(envelope)
+            let takes = route.takes(envelope, directory, own, to) || route.is_up() && lost.was(envelope);
+            takes && !express.went(envelope)
         };
-        let may = |signer: &KeyId, flow| route.may_take(signer, flow, directory, own, to);
+        let may = |signer: &KeyId, flow| {
+            route.may_take(signer, flow, directory, own, to)
+                || route.is_up() && lost.may_have_been(signer, flow, directory)
+        };
         let most = route.max_records(sender.settings.max_batch_records);
         let slice = self.reader.next_of(most, self.max_batch_bytes, &takes, &may)?;
         Ok((!unknown.get() || self.known_signers).then_some(slice))

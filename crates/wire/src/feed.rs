@@ -233,6 +233,7 @@ impl TryFrom<v1::ShipReply> for FromReceiver {
                 max_bytes_per_s: Some(welcome.max_bytes_per_s).filter(|rate| *rate > 0),
                 software: welcome.software.chars().take(64).collect(),
                 refused: refused(welcome.refused, welcome.refused_incomplete)?,
+                lost_before: welcome.lost_before,
             }),
             Some(ship_reply::Frame::Ack(ack)) => Self::Ack(feed::Ack {
                 position: ack.position,
@@ -264,6 +265,7 @@ impl From<FromReceiver> for v1::ShipReply {
                 software: welcome.software,
                 refused_incomplete: welcome.refused.incomplete,
                 refused: refused_records(welcome.refused),
+                lost_before: welcome.lost_before,
             }),
             FromReceiver::Ack(ack) => ship_reply::Frame::Ack(v1::FeedAck {
                 position: ack.position,

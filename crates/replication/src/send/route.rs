@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use model::feed::Direction;
-use model::{Envelope, KeyId, NodePath, Record};
+use model::{Envelope, Flow, KeyId, NodePath, OriginId, Record};
 use store::ReadError;
 
 use super::Sender;
@@ -100,6 +100,30 @@ impl Route {
             Self::Down(_) => view.key_path(&envelope.key_id).is_none_or(|path| !to.contains(path)),
             Self::Restore => true,
         }
+    }
+}
+
+/// What a parent lost and asks its children for: its links of earlier epochs.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Lost {
+    pub by: OriginId,
+    /// 0: it lost nothing.
+    pub before: u32,
+}
+
+impl Lost {
+    /// Whether this is one of them.
+    pub fn was(&self, envelope: &Envelope) -> bool {
+        envelope.known_flow() == Some(Flow::Link)
+            && envelope.origin == self.by
+            && envelope.version.epoch < self.before
+    }
+
+    /// The same as far as signing key and flow class say.
+    pub fn may_have_been(&self, signer: &KeyId, flow: u32, view: &DirectoryView) -> bool {
+        self.before > 0
+            && known(flow) == Some(Flow::Link)
+            && view.key(signer).is_some_and(|key| key.node == self.by)
     }
 }
 

@@ -52,6 +52,7 @@ pub fn welcome(path: &str, position: u64) -> Welcome {
         max_bytes_per_s: None,
         software: String::new(),
         refused: Refused::default(),
+        lost_before: 0,
     }
 }
 
