@@ -10,10 +10,10 @@ use std::sync::Arc;
 use model::body::{Kind, LinkLayer, Registration, RegistrationRef};
 use model::normalise::identifier_key;
 use model::person::same_by_resident_id;
-use model::person_link::{Decided, End, joined, reference};
+use model::person_link::{Decided, End, Standing, joined, reference};
 use model::{Record, RecordKey};
 use parking_lot::Mutex;
-use replication::{Directory, DirectoryView, Interest, may_decide};
+use replication::{Directory, DirectoryView, Interest, may_decide, standing};
 use store::{ReadError, Store};
 
 use crate::terms::{TermKey, space};
@@ -124,7 +124,7 @@ pub(crate) struct Walk<'a> {
 }
 
 /// What was decided about one registration and others, by the other one's key; each with how many nodes stand above who decided.
-type Opinions = BTreeMap<RecordKey, Vec<(Decided, usize)>>;
+type Opinions = BTreeMap<RecordKey, Vec<(Decided, Standing)>>;
 
 impl Walk<'_> {
     /// The living registration under this key.
@@ -172,7 +172,7 @@ impl Walk<'_> {
             };
             // What was taken back, or is only possible, was looked at.
             let by_number = || living().next().is_none() && same_by_resident_id(&this.body, &other.body);
-            if joined(living().map(|(one, depth)| (one, *depth))).unwrap_or_else(by_number) {
+            if joined(living().map(|(one, standing)| (one, *standing))).unwrap_or_else(by_number) {
                 found.push(other);
             }
         }
@@ -225,7 +225,10 @@ impl Walk<'_> {
             let Ok(decided) = Decided::of(&record) else { continue };
             let Some(path) = self.view.path_of(&decided.by) else { continue };
             if may_decide(&decided, path, &self.view) == Some(true) {
-                opinions.entry(decided.other(of).key).or_default().push((decided, path.depth()));
+                opinions
+                    .entry(decided.other(of).key)
+                    .or_default()
+                    .push((decided, standing(&decided, path, &self.view)));
             }
         }
         Ok(opinions)
@@ -253,12 +256,12 @@ impl Walk<'_> {
 }
 
 /// What humans say of two registrations in the lives that they live.
-fn said_by_humans(pair: &[(Decided, usize)], one: &Member, other: &Member) -> Option<bool> {
+fn said_by_humans(pair: &[(Decided, Standing)], one: &Member, other: &Member) -> Option<bool> {
     let (a, b) = (one.end(), other.end());
     let humans = pair.iter().filter(|(decided, _)| {
         decided.layer == LinkLayer::Human && *decided.other(&b.key) == a && *decided.other(&a.key) == b
     });
-    joined(humans.map(|(decided, depth)| (decided, *depth)))
+    joined(humans.map(|(decided, standing)| (decided, *standing)))
 }
 
 impl Interest for Persons {

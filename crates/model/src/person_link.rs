@@ -132,8 +132,10 @@ impl Decided {
             && matches!(self.decision, LinkDecision::Same | LinkDecision::Possible | LinkDecision::Different)
     }
 
-    /// What comes first decides: human, rule, score; then the higher tier; different before same before possible; the weight; the node.
-    fn strength(&self, depth: usize) -> impl Ord + use<> {
+    /// What comes first decides: a human; of machines the one whose pair it is; rule before score; then the higher tier; different before
+    /// same before possible; the weight; the node.
+    fn strength(&self, standing: Standing) -> impl Ord + use<> {
+        let of_another_judge = self.layer == LinkLayer::Machine && !standing.is_judge;
         let basis = match self.basis {
             LinkBasis::Human => 0,
             LinkBasis::Rule | LinkBasis::Conflict => 1,
@@ -144,7 +146,15 @@ impl Decided {
             LinkDecision::Same => 1,
             _ => 2,
         };
-        (basis, depth, decision, Reverse(self.weight_millibits), self.by)
+        (
+            basis != 0,
+            of_another_judge,
+            basis,
+            standing.depth,
+            decision,
+            Reverse(self.weight_millibits),
+            self.by,
+        )
     }
 }
 
@@ -163,15 +173,25 @@ pub fn reference(origin: OriginId, id: RecordId, born_ms: u64, version: Version)
     }
 }
 
-/// The decision that counts of those about one pair, each with how many nodes stand above the one that made it (the root's is 0).
-pub fn strongest<'a>(decided: impl IntoIterator<Item = (&'a Decided, usize)>) -> Option<&'a Decided> {
+/// Where the node stands that made a decision.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Standing {
+    /// Nodes above it (the root's is 0).
+    pub depth: usize,
+    /// It is the lowest node above the present writers of both registrations. One that was, before an institution moved, may have lost
+    /// sight of them: what its linker said stands until the one whose pair it is says something else.
+    pub is_judge: bool,
+}
+
+/// The decision that counts of those about one pair, each with where the node stands that made it.
+pub fn strongest<'a>(decided: impl IntoIterator<Item = (&'a Decided, Standing)>) -> Option<&'a Decided> {
     let opinions = decided.into_iter().filter(|(one, _)| one.is_opinion());
-    opinions.min_by_key(|(one, depth)| one.strength(*depth)).map(|(one, _)| one)
+    opinions.min_by_key(|(one, standing)| one.strength(*standing)).map(|(one, _)| one)
 }
 
 /// Whether a pair is joined by what was decided about it; none when nothing was, so that something else may tell. The registrations must
 /// live, with the `born_ms` that the decisions name: whoever asks has looked.
-pub fn joined<'a>(decided: impl IntoIterator<Item = (&'a Decided, usize)> + Clone) -> Option<bool> {
+pub fn joined<'a>(decided: impl IntoIterator<Item = (&'a Decided, Standing)> + Clone) -> Option<bool> {
     let suspended =
         |one: &Decided| one.layer == LinkLayer::Suspension && one.decision == LinkDecision::Suspended;
     if decided.clone().into_iter().any(|(one, _)| suspended(one)) {

@@ -28,7 +28,7 @@ use std::sync::Arc;
 use model::body::Kind;
 use model::{Flow, NodePath, OriginId, Record, TrustDomain, VerifyingKey, signing};
 
-pub use person_link::may_decide;
+pub use person_link::{may_decide, standing};
 pub use reason::Reason;
 
 use crate::{DirectoryView, Fact, Keyring, epoch};

@@ -42,7 +42,7 @@ pub use directory::{
     Awaited, DIRECTORY_SPACE, Directory, DirectoryView, Fact, InstitutionFact, KeyFact, NodeFact, TermEnd,
     directory_term, directory_terms, term_id,
 };
-pub use entitlement::may_decide;
+pub use entitlement::{may_decide, standing};
 pub use error::{LinkError, LinkRefusal};
 pub use flow::flows_up;
 pub use interest::{Interest, is_told};

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use model::body::{Kind, Registration};
-use model::person_link::{Decided, End, joined};
-use model::{Record, RecordKey};
+use model::person_link::{Decided, End, Standing, joined};
+use model::{NodePath, Record, RecordKey};
 
 use super::down::{Written, current};
 use super::ledger::Ledger;
@@ -33,15 +33,18 @@ pub fn check(seats: &[Arc<Seat>], ledger: &Ledger, held: &[BySigner], wrong: &mu
 }
 
 /// Decisions about pairs, by the pair.
-type Pairs<'a> = BTreeMap<(RecordKey, RecordKey), Vec<(Decided, usize)>>;
+type Pairs = BTreeMap<(RecordKey, RecordKey), Vec<(Decided, Standing)>>;
 
-fn pairs<'a>(seats: &[Arc<Seat>], held: &BySigner) -> Pairs<'a> {
+fn pairs(seats: &[Arc<Seat>], written: &Written<'_>, held: &BySigner) -> Pairs {
     let mut pairs = Pairs::new();
+    let writer = |key: &RecordKey| written.get(key).map(|one| &seats[one.node].member.path);
     for record in links(held) {
         let Ok(decided) = Decided::of(record) else { continue };
-        let depth = seats.iter().find(|seat| seat.member.origin == decided.by);
-        let depth = depth.map_or(usize::MAX, |seat| seat.member.path.depth());
-        pairs.entry((decided.a.key, decided.b.key)).or_default().push((decided, depth));
+        let by = seats.iter().find(|seat| seat.member.origin == decided.by).map(|seat| &seat.member.path);
+        let judge = writer(&decided.a.key).zip(writer(&decided.b.key)).and_then(|(a, b)| a.common(b));
+        let depth = by.map_or(usize::MAX, NodePath::depth);
+        let standing = Standing { depth, is_judge: by.is_some() && judge.as_ref() == by };
+        pairs.entry((decided.a.key, decided.b.key)).or_default().push((decided, standing));
     }
     pairs
 }
@@ -65,10 +68,10 @@ fn linked(seat: &Seat, seats: &[Arc<Seat>], written: &Written<'_>, held: &BySign
         ends.insert(*key, (End { key: *key, born_ms }, one.person));
     }
     let mut label: BTreeMap<RecordKey, RecordKey> = ends.keys().map(|key| (*key, *key)).collect();
-    for ((a, b), decided) in pairs(seats, held) {
+    for ((a, b), decided) in pairs(seats, written, held) {
         let (Some((end_a, one)), Some((end_b, other))) = (ends.get(&a), ends.get(&b)) else { continue };
         let living = decided.iter().filter(|(decided, _)| decided.a == *end_a && decided.b == *end_b);
-        if joined(living.map(|(decided, depth)| (decided, *depth))) != Some(true) {
+        if joined(living.map(|(decided, standing)| (decided, *standing))) != Some(true) {
             continue;
         }
         if one != other || one.is_none() {
@@ -87,7 +90,8 @@ fn linked(seat: &Seat, seats: &[Arc<Seat>], written: &Written<'_>, held: &BySign
     for (person, parts) in of_person.iter().filter(|(_, parts)| parts.len() > 1) {
         let writer = |key: &RecordKey| &seats[written[key].node].member.path;
         let about = |part: &RecordKey| {
-            let of_part = pairs(seats, held).into_iter().filter(|((a, b), _)| a == part || b == part);
+            let of_part =
+                pairs(seats, written, held).into_iter().filter(|((a, b), _)| a == part || b == part);
             let decisions: Vec<_> = of_part.map(|(_, decided)| said(&decided, seats)).collect();
             format!("{part} at {}, {decisions:?}", writer(part))
         };
@@ -97,7 +101,7 @@ fn linked(seat: &Seat, seats: &[Arc<Seat>], written: &Written<'_>, held: &BySign
 }
 
 /// Who said what of a pair.
-fn said(decided: &[(Decided, usize)], seats: &[Arc<Seat>]) -> Vec<String> {
+fn said(decided: &[(Decided, Standing)], seats: &[Arc<Seat>]) -> Vec<String> {
     let path =
         |one: &Decided| seats.iter().find(|seat| seat.member.origin == one.by).map(|seat| &seat.member.path);
     decided.iter().map(|(one, _)| format!("{:?} {:?}", path(one), one.decision)).collect()

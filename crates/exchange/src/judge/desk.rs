@@ -10,9 +10,9 @@ use linkage::{Features, Link, Linker, Place, Proposal, Scorer};
 use model::body::{
     FieldWeight, Kind, LinkBasis, LinkDecision, LinkLayer, PersonLink, Registration, RegistrationRef,
 };
-use model::person_link::{self, Decided, End, MAX_WEIGHT};
+use model::person_link::{self, Decided, End, MAX_WEIGHT, Standing};
 use model::{NodePath, OriginId, Record, RecordId, RecordKey, Version};
-use replication::{DirectoryView, may_decide};
+use replication::{DirectoryView, may_decide, standing};
 use store::{Draft, ReadError, Store};
 
 use super::graph::Graph;
@@ -317,7 +317,7 @@ impl Desk {
                 return None;
             }
         };
-        let changed = self.graph.note(record.key(), decided, path.depth());
+        let changed = self.graph.note(record.key(), decided, standing(&decided, path, &self.view));
         self.queue(record.key(), &decided);
         self.hear(&decided);
         (changed || decided.layer == LinkLayer::Human).then_some(decided)
@@ -345,10 +345,16 @@ impl Desk {
         }
     }
 
-    /// What the linker may not overrule.
+    /// What the linker may not overrule: humans, and whose pair it is.
     fn fixed(&self, one: &End, two: &End) -> Option<bool> {
-        let apart = || self.graph.by_others(one, two, self.origin).filter(|same| !same);
-        self.graph.by_humans(one, two).or_else(apart)
+        self.graph.by_humans(one, two).or_else(|| self.apart_by_others(one, two).then_some(false))
+    }
+
+    /// Whether others hold a pair apart that is not this node's to judge.
+    fn apart_by_others(&self, one: &End, two: &End) -> bool {
+        let place = |end: &End| self.places.get(&end.key).copied();
+        let is_mine = place(one).zip(place(two)).is_some_and(|(one, two)| self.is_mine(one, two));
+        !is_mine && self.graph.by_others(one, two, self.origin) == Some(false)
     }
 
     /// Makes the persons of these registrations, and all whom they touch, what the links say.
@@ -467,8 +473,8 @@ impl Desk {
         self.held[place as usize].map(|held| held.end.key)
     }
 
-    /// Takes back this node's links between groups, and within one what it overruled when it was judge. A link that another node made when the pair was
-    /// its to judge, before an institution moved, may be out of that node's sight: it is overruled.
+    /// Takes back this node's links between groups, and within one what it overruled when it was judge. A link that another node
+    /// made when the pair was its to judge, before an institution moved, may be out of that node's sight: it is overruled.
     fn part(&mut self, groups: &BTreeMap<usize, Vec<Place>>) -> Result<bool, ReadError> {
         let group_of: HashMap<Place, usize> =
             groups.iter().flat_map(|(group, members)| members.iter().map(|place| (*place, *group))).collect();
@@ -488,7 +494,7 @@ impl Desk {
                 }
                 let others = self.graph.by_others(&held.end, &end, self.origin);
                 if others == Some(true) && self.is_mine(*place, *other) {
-                    let own = (self.origin, self.own.depth());
+                    let own = (self.origin, Standing { depth: self.own.depth(), is_judge: true });
                     if self.graph.joined(&held.end, &end) == Some(true)
                         && self.graph.would_part(&held.end, &end, own)
                     {
@@ -561,7 +567,7 @@ impl Desk {
         unit.iter().filter_map(|place| self.held[*place as usize]).any(|held| {
             self.graph.others(&held.end.key).iter().any(|key| {
                 let known = self.places.get(key).filter(|place| other.contains(place)).and(self.end_of(key));
-                known.is_some_and(|end| self.graph.by_others(&held.end, &end, self.origin) == Some(false))
+                known.is_some_and(|end| self.fixed(&held.end, &end) == Some(false))
             })
         })
     }
@@ -649,12 +655,12 @@ impl Desk {
             .filter(|said| (said.a, said.b, said.decision) == (decided.a, decided.b, decided.decision));
         if let Some(said) = said {
             self.drafts.remove(&id);
-            self.graph.note(key, said, self.own.depth());
+            self.graph.note(key, said, standing(&said, &self.own, &self.view));
             self.queue(key, &said);
             return Ok(());
         }
         self.drafts.insert(id, draft);
-        self.graph.note(key, decided, self.own.depth());
+        self.graph.note(key, decided, standing(&decided, &self.own, &self.view));
         self.queue(key, &decided);
         Ok(())
     }

@@ -3,15 +3,15 @@
 use std::collections::HashMap;
 
 use model::body::{LinkBasis, LinkDecision, LinkLayer};
-use model::person_link::{Decided, End, joined};
+use model::person_link::{Decided, End, Standing, joined};
 use model::{OriginId, RecordKey};
 
 /// A decision, and where it stands.
 #[derive(Debug, Clone, Copy)]
 struct Noted {
     decided: Decided,
-    /// Nodes above the one that decided.
-    depth: usize,
+    /// Of the node that decided, when it was met: a move has everything met again.
+    standing: Standing,
 }
 
 /// All decisions that were met.
@@ -25,11 +25,11 @@ pub(super) struct Graph {
 
 impl Graph {
     /// Takes in a decision in place of the same node's earlier one in the same layer; whether it changes what is joined.
-    pub fn note(&mut self, link: RecordKey, decided: Decided, depth: usize) -> bool {
+    pub fn note(&mut self, link: RecordKey, decided: Decided, standing: Standing) -> bool {
         let (a, b) = (decided.a, decided.b);
         let before = self.joined(&a, &b);
         let all = self.pairs.entry((a.key, b.key)).or_default();
-        let noted = Noted { decided, depth };
+        let noted = Noted { decided, standing };
         let same = |one: &&mut Noted| one.decided.by == decided.by && one.decided.layer == decided.layer;
         if let Some(known) = all.iter_mut().find(same) {
             *known = noted;
@@ -79,7 +79,7 @@ impl Graph {
         let all = self.pairs.get(&(a.key, b.key))?;
         let living = all.iter().filter(|noted| noted.decided.a == *a && noted.decided.b == *b);
         let counted = living.filter(|noted| counts(&noted.decided));
-        joined(counted.map(|noted| (&noted.decided, noted.depth)))
+        joined(counted.map(|noted| (&noted.decided, noted.standing)))
     }
 
     /// What this node's linker decided about them.
@@ -96,7 +96,7 @@ impl Graph {
     }
 
     /// Whether this node's linker would part them, if it overruled the others.
-    pub fn would_part(&self, one: &End, other: &End, (own, depth): (OriginId, usize)) -> bool {
+    pub fn would_part(&self, one: &End, other: &End, (own, standing): (OriginId, Standing)) -> bool {
         let (a, b) = if one.key < other.key { (one, other) } else { (other, one) };
         let Some(all) = self.pairs.get(&(a.key, b.key)) else { return true };
         let living = all.iter().filter(|noted| noted.decided.a == *a && noted.decided.b == *b);
@@ -113,7 +113,7 @@ impl Graph {
             doubtful: false,
             by: own,
         };
-        let all = others.map(|noted| (&noted.decided, noted.depth)).chain([(&word, depth)]);
+        let all = others.map(|noted| (&noted.decided, noted.standing)).chain([(&word, standing)]);
         joined(all.collect::<Vec<_>>()) == Some(false)
     }
 

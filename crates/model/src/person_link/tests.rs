@@ -68,10 +68,28 @@ fn the_strongest_decision_counts_whatever_the_order() {
         (&[(Decided { layer: LinkLayer::Unspecified, ..heavy }, 0)], None),
     ];
     for (decisions, wanted) in cases {
-        let forwards = joined(decisions.iter().map(|(one, depth)| (one, *depth)));
-        let backwards = joined(decisions.iter().rev().map(|(one, depth)| (one, *depth)));
-        assert_eq!((forwards, backwards), (*wanted, *wanted), "{decisions:?}");
+        for is_judge in [false, true] {
+            let standing = |depth: &usize| Standing { depth: *depth, is_judge };
+            let forwards = joined(decisions.iter().map(|(one, depth)| (one, standing(depth))));
+            let backwards = joined(decisions.iter().rev().map(|(one, depth)| (one, standing(depth))));
+            assert_eq!((forwards, backwards), (*wanted, *wanted), "{decisions:?}");
+        }
     }
+}
+
+#[test]
+fn a_former_judge_stands_back_whatever_it_was_sure_of_but_humans_do_not() {
+    use LinkBasis::{Conflict, Human, Rule, Score};
+    use LinkDecision::{Different, None as TakenBack, Same};
+    let machine = |decision, basis| decided(LinkLayer::Machine, decision, basis);
+    let human = |decision| decided(LinkLayer::Human, decision, Human);
+    let (former, judge) = (Standing { depth: 1, is_judge: false }, Standing { depth: 2, is_judge: true });
+    let says = |before: Decided, now: Decided| joined([(&before, former), (&now, judge)]);
+    assert_eq!(says(machine(Same, Rule), machine(Different, Conflict)), Some(false));
+    assert_eq!(says(machine(Different, Conflict), machine(Same, Score)), Some(true));
+    assert_eq!(says(machine(Same, Score), machine(TakenBack, Score)), Some(true), "nothing was said instead");
+    assert_eq!(says(human(Same), machine(Different, Conflict)), Some(true));
+    assert_eq!(says(human(Same), human(Different)), Some(true), "the higher human, judge or not");
 }
 
 #[test]

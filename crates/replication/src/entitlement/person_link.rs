@@ -1,7 +1,7 @@
 //! Who may decide about a pair of registrations: the lowest node above both, or for what overrules, one above that.
 
 use model::body::{LinkDecision, LinkLayer};
-use model::person_link::{Decided, LinkError};
+use model::person_link::{Decided, LinkError, Standing};
 use model::{Flow, Kind, NodePath, OriginId, Record};
 
 use super::{Reason, Signer, Territory, known_kind};
@@ -42,6 +42,13 @@ pub(super) fn check(
         Some(false) if in_order => Err(Reason::NotTheJudge(signer.path.clone())),
         _ => Ok(()),
     }
+}
+
+/// Where the node at `path` stands to the pair that it decided about, as both institutions file now.
+pub fn standing(decided: &Decided, path: &NodePath, view: &DirectoryView) -> Standing {
+    let [a, b] = decided.origins.each_ref().map(|origin| view.writer_path(origin));
+    let judge = a.zip(b).and_then(|(a, b)| a.common(b));
+    Standing { depth: path.depth(), is_judge: judge.as_ref() == Some(path) }
 }
 
 /// Whether the node at `path` may decide this; none while an institution is not known here. All terms of both institutions count, so a

@@ -72,6 +72,8 @@ pub(super) struct Applier {
     /// have them better than they came.
     asked_again: BTreeSet<u16>,
     again: Again,
+    /// Of a batch of which a part is durable and the rest waits for room.
+    part: Counted,
     outgoing: mpsc::Sender<FromReceiver>,
 }
 
@@ -106,6 +108,7 @@ impl Applier {
             pass: Pass::default(),
             asked_again: BTreeSet::new(),
             again: Again::default(),
+            part: Counted::default(),
             outgoing,
         }
     }
@@ -558,12 +561,18 @@ impl Applier {
             let (records, quarantined) = (records.to_vec(), quarantined.to_vec());
             let apply = Apply { records, quarantined, position, ..Apply::default() };
             let Some(applied) = self.commit_part(apply, attempt).await? else {
+                // What is held by now counts as a repeat when it comes again.
+                self.part.applied += counted.applied;
+                self.part.quarantined += counted.quarantined;
                 return Ok(None);
             };
             counted.applied += applied.kept as u64;
             counted.repeated += applied.repeated as u64;
             counted.quarantined += applied.quarantined as u64;
         }
+        let part = std::mem::take(&mut self.part);
+        counted.applied += part.applied;
+        counted.quarantined += part.quarantined;
         (self.position, self.durable) = (upto, upto);
         Ok(Some(counted))
     }
