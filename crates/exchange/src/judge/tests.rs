@@ -477,14 +477,9 @@ fn said_by_county(seq: u64, decision: LinkDecision, ids: [&str; 2]) -> Record {
     Record::sign(unsigned, Version { term: 1, epoch: 1, seq }, 5, &key(3)).unwrap()
 }
 
-#[tokio::test]
-async fn a_former_judge_is_overruled_only_as_long_as_it_is_wrong() {
-    let mut prefecture = Prefecture::start(&Memory::new(1), 1).await;
-    let all = [(0, "A1"), (1, "B1")];
-    prefecture.comes(0, "A1", Some(li("A1"))).await;
-    prefecture.comes(1, "B1", Some(he("B1"))).await;
-    // The second hospital was the first county's for a while.
-    let filed = |term, writer| Fact::Institution {
+/// The second hospital files at this county's node from this term on.
+fn filed(term: u32, writer: OriginId) -> Fact {
+    Fact::Institution {
         origin: HOSPITALS[1],
         code: "H1".into(),
         name: String::new(),
@@ -492,7 +487,33 @@ async fn a_former_judge_is_overruled_only_as_long_as_it_is_wrong() {
         term,
         decided_by: NODE,
         version: Version { term: 1, epoch: 1, seq: u64::from(term) },
-    };
+    }
+}
+
+#[tokio::test]
+async fn whom_a_former_judge_held_apart_the_present_one_may_join() {
+    let mut prefecture = Prefecture::start(&Memory::new(1), 1).await;
+    let all = [(0, "A1"), (1, "B1")];
+    prefecture.comes(0, "A1", Some(li("A1"))).await;
+    // The county, whose pair it was, has lost sight of the second one, and will never take it back.
+    prefecture.exchange.judge().directory.publish([filed(2, COUNTIES[0]), filed(3, COUNTIES[1])]);
+    while prefecture.status().loaded {
+        tokio::task::yield_now().await;
+    }
+    prefecture.quiet().await;
+    let before = said_by_county(90_001, LinkDecision::Different, ["A1", "B1"]);
+    prefecture.store.apply(Apply { records: vec![before], ..Apply::default() }).await.unwrap();
+    prefecture.comes(1, "B1", Some(li("B1"))).await;
+    assert_eq!(prefecture.persons(&all), sets(&[&["A1", "B1"]]));
+}
+
+#[tokio::test]
+async fn a_former_judge_is_overruled_only_as_long_as_it_is_wrong() {
+    let mut prefecture = Prefecture::start(&Memory::new(1), 1).await;
+    let all = [(0, "A1"), (1, "B1")];
+    prefecture.comes(0, "A1", Some(li("A1"))).await;
+    prefecture.comes(1, "B1", Some(he("B1"))).await;
+    // The second hospital was the first county's for a while.
     let judge = prefecture.exchange.judge();
     judge.directory.publish([filed(2, COUNTIES[0]), filed(3, COUNTIES[1])]);
     // It begins anew for that; what comes later it must look at by itself.

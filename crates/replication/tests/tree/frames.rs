@@ -393,28 +393,31 @@ fn a_record_that_comes_again_mends_the_damaged_one() {
     });
 }
 
+/// A new county with records for two commits of a receiver's, the first one with all that the other is judged by; and room at its
+/// province for the first.
+async fn room_for_one_of_two(province: &Node) -> Vec<Record> {
+    let clock: Arc<dyn Clock> = Arc::new(TestClock::new());
+    let county = Machine::new("530000/532900/532901", 3).start(&clock, &door());
+    county.begin(3).await;
+    county.register("H5", "P", "").await.unwrap();
+    for some in 0..4 {
+        let drafts = (0..450).map(|at| county.registration_draft("H5", &format!("P{some}-{at}"), ""));
+        county.store.commit(drafts.collect()).await.unwrap();
+    }
+    let records = county.store.feed_reader(0).next(usize::MAX, usize::MAX, &|_| true).unwrap().records;
+    let storage = &province.machine.storage;
+    let len = |file: &String| store::Storage::len(storage, file).unwrap();
+    let held: u64 = store::Storage::list(storage).unwrap().iter().map(len).sum();
+    let bytes: usize = records.iter().map(Record::size).sum();
+    storage.set_capacity(Some(held + bytes as u64 * 85 / 100));
+    records
+}
+
 #[test]
 fn what_was_committed_of_a_batch_before_the_disk_was_full_is_known() {
     run(async {
         let (province, dali) = pair().await;
-        let clock: Arc<dyn Clock> = Arc::new(TestClock::new());
-        let county = Machine::new("530000/532900/532901", 3).start(&clock, &door());
-        county.begin(3).await;
-        county.register("H5", "P", "").await.unwrap();
-        // Two commits of the receiver's: the first one with all that the other is judged by.
-        for some in 0..4 {
-            let drafts = (0..450).map(|at| county.registration_draft("H5", &format!("P{some}-{at}"), ""));
-            county.store.commit(drafts.collect()).await.unwrap();
-        }
-        let records = county.store.feed_reader(0).next(usize::MAX, usize::MAX, &|_| true).unwrap().records;
-        let storage = &province.machine.storage;
-        let held: u64 = store::Storage::list(storage)
-            .unwrap()
-            .iter()
-            .map(|file| store::Storage::len(storage, file).unwrap())
-            .sum();
-        let bytes: usize = records.iter().map(Record::size).sum();
-        storage.set_capacity(Some(held + bytes as u64 * 85 / 100));
+        let records = room_for_one_of_two(&province).await;
         let mut session = Served::by(&province, greet(hello(&dali))).await;
         let after = session.welcome().await.position;
         session.send(batch(&records, after, after)).await;
@@ -424,13 +427,32 @@ fn what_was_committed_of_a_batch_before_the_disk_was_full_is_known() {
         assert!(province.store.version(&records.last().unwrap().key()).unwrap().is_none());
         drop((session.up, session.down));
         session.ended.await.unwrap().unwrap_err();
-        storage.set_capacity(None);
+        province.machine.storage.set_capacity(None);
         let mut again = Served::by(&province, greet(hello(&dali))).await;
         again.welcome().await;
         again.send(batch(&records, after, after)).await;
         let ack = again.ack().await;
         assert_eq!(ack.quarantined, 0, "who wrote them is known: {:?}", ack.refused.records.first());
         assert!(province.store.version(&records.last().unwrap().key()).unwrap().is_some());
+    });
+}
+
+#[test]
+fn what_waited_for_room_in_parts_is_counted_as_a_whole() {
+    run(async {
+        let (province, dali) = pair().await;
+        let records = room_for_one_of_two(&province).await;
+        let mut session = Served::by(&province, greet(hello(&dali))).await;
+        let after = session.welcome().await.position;
+        session.send(batch(&records, after, after)).await;
+        assert_eq!(session.ack().await.applied, 0, "alive, while room is waited for");
+        assert!(province.store.version(&records[5].key()).unwrap().is_some());
+        province.machine.storage.set_capacity(None);
+        let mut applied = 0;
+        while applied == 0 {
+            applied = session.ack().await.applied;
+        }
+        assert_eq!(applied as usize, records.len());
     });
 }
 
