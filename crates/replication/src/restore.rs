@@ -7,21 +7,25 @@
 //! child ── greeting with the newest epoch that the parent knows ──▶ welcome; the child opens the next epoch, writes, greets again
 //! ```
 //! What the child had and never shipped is gone; the parent's log of the last announced head says how much that was.
+//!
+//! A root has no parent. It notes that it lost something, writes at once, and asks its children for what they hold of its links
+//! (`FeedWelcome.lost_before`).
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use model::{NodePath, OriginId};
 use parking_lot::Mutex;
+use sha2::{Digest, Sha256};
 use store::{Direction, FeedId, FeedPosition, Store};
 use tokio::sync::Notify;
 
-/// Generation of the position that says: everything has been restored.
-const COMPLETE: [u8; 16] = [0xFF; 16];
+/// Generation of the positions that are notes of a node's to itself.
+const NOTE: [u8; 16] = [0xFF; 16];
 
 /// The position that ends a restore.
 pub(crate) fn complete() -> FeedPosition {
-    FeedPosition { generation: COMPLETE, position: u64::MAX }
+    FeedPosition { generation: NOTE, position: u64::MAX }
 }
 
 /// Whether a restore of this store was begun and has not come to its end: its node must not write.
@@ -30,7 +34,7 @@ pub fn is_restoring(store: &Store) -> bool {
     let (mut any, mut ended) = (false, false);
     for (_, position) in restores {
         any = true;
-        ended |= position.generation == COMPLETE;
+        ended |= position.generation == NOTE;
     }
     any && !ended
 }
@@ -57,15 +61,19 @@ pub fn is_informed(store: &Store, own: OriginId) -> bool {
     !restored || store.position(&informed_feed(own)).is_some()
 }
 
-/// The feed, which there is not, under which a root notes that its disk was lost or set back.
+/// The feed, which there is not, under which a root notes that its disk was lost or set back. Not that of the node itself: there its
+/// linker notes how far it came.
 fn lost_feed(own: OriginId) -> FeedId {
-    FeedId { peer: own, direction: Direction::Up }
+    let hash = Sha256::new_with_prefix(b"tiermesh lost v1\0").chain_update(own.as_bytes()).finalize();
+    let mut peer = [0; 16];
+    peer.copy_from_slice(&hash[..16]);
+    FeedId { peer: OriginId(peer), direction: Direction::Up }
 }
 
 /// The note that what this node wrote in epochs before the one with this counter may be lost. For a root, which has nobody to
 /// restore it: its children ship again what they have, the links that it made among it. To be durable before that epoch is opened.
 pub fn note_lost(own: OriginId, before: u32) -> (FeedId, FeedPosition) {
-    (lost_feed(own), FeedPosition { generation: COMPLETE, position: before.into() })
+    (lost_feed(own), FeedPosition { generation: NOTE, position: before.into() })
 }
 
 /// The epoch before which what this node wrote may be lost; 0: nothing is.

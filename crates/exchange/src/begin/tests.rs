@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use model::{OriginId, SigningKey, Version};
 use replication::Directory;
-use store::{Memory, Store};
+use store::{Direction, FeedId, Memory, Store};
 
 use super::*;
 use crate::TermKey;
@@ -38,6 +38,24 @@ async fn start(storage: &Memory, noted: Option<LastEpoch>) -> (LastEpoch, [Versi
     let own = [(Kind::SigningKey, key_id), (Kind::Node, RecordId::of(&[]))];
     let version = |(kind, id)| store.version(&RecordKey::of(kind as u32, NODE, id)).unwrap().unwrap();
     (noted, own.map(version))
+}
+
+#[tokio::test]
+async fn a_root_notes_before_which_epoch_it_lost_something() {
+    let storage = Memory::new(1);
+    let (noted, _) = start(&storage, None).await;
+    let (noted, _) = start(&storage, Some(noted)).await;
+    let (note, _) = replication::note_lost(NODE, 0);
+    // Where the linker notes how far it came.
+    assert_ne!(note, FeedId { peer: NODE, direction: Direction::Up });
+    assert_eq!(root(&storage).1.position(&note), None, "an ordinary start");
+    let storage = Memory::new(2);
+    let (noted, _) = start(&storage, Some(noted)).await;
+    assert_eq!(noted.counter, 3);
+    let lost = |storage: &Memory| root(storage).1.position(&note).map(|noted| noted.position);
+    assert_eq!(lost(&storage), Some(3));
+    start(&storage, Some(noted)).await;
+    assert_eq!(lost(&storage), Some(3), "what was written since is held");
 }
 
 #[tokio::test]

@@ -10,7 +10,7 @@ use linkage::{Features, Link, Linker, Place, Proposal, Scorer};
 use model::body::{
     FieldWeight, Kind, LinkBasis, LinkDecision, LinkLayer, PersonLink, Registration, RegistrationRef,
 };
-use model::person_link::{self, Decided, End, MAX_WEIGHT, Standing};
+use model::person_link::{self, Decided, End, MAX_WEIGHT};
 use model::{NodePath, OriginId, Record, RecordId, RecordKey, Version};
 use replication::{DirectoryView, may_decide, standing};
 use store::{Draft, ReadError, Store};
@@ -494,9 +494,9 @@ impl Desk {
                 }
                 let others = self.graph.by_others(&held.end, &end, self.origin);
                 if others == Some(true) && self.is_mine(*place, *other) {
-                    let own = (self.origin, Standing { depth: self.own.depth(), is_judge: true });
+                    // Of machines it has the last word, once that is said.
                     if self.graph.joined(&held.end, &end) == Some(true)
-                        && self.graph.would_part(&held.end, &end, own)
+                        && self.graph.by_humans(&held.end, &end).is_none()
                     {
                         wrong.push((*place, *other, LinkDecision::Different));
                     }

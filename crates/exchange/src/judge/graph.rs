@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use model::body::{LinkBasis, LinkDecision, LinkLayer};
+use model::body::{LinkDecision, LinkLayer};
 use model::person_link::{Decided, End, Standing, joined};
 use model::{OriginId, RecordKey};
 
@@ -93,28 +93,6 @@ impl Graph {
         let (a, b) = if one.key < other.key { (one, other) } else { (other, one) };
         let noted = self.own(&a.key, &b.key, own)?;
         ((noted.decided.a, noted.decided.b) == (*a, *b)).then_some(noted.decided.decision)
-    }
-
-    /// Whether this node's linker would part them, if it overruled the others.
-    pub fn would_part(&self, one: &End, other: &End, (own, standing): (OriginId, Standing)) -> bool {
-        let (a, b) = if one.key < other.key { (one, other) } else { (other, one) };
-        let Some(all) = self.pairs.get(&(a.key, b.key)) else { return true };
-        let living = all.iter().filter(|noted| noted.decided.a == *a && noted.decided.b == *b);
-        let others =
-            living.filter(|noted| noted.decided.by != own || noted.decided.layer != LinkLayer::Machine);
-        let word = Decided {
-            a: *a,
-            b: *b,
-            origins: [own; 2],
-            layer: LinkLayer::Machine,
-            decision: LinkDecision::Different,
-            basis: LinkBasis::Conflict,
-            weight_millibits: 0,
-            doubtful: false,
-            by: own,
-        };
-        let all = others.map(|noted| (&noted.decided, noted.standing)).chain([(&word, standing)]);
-        joined(all.collect::<Vec<_>>()) == Some(false)
     }
 
     /// What humans say of them; none when they say nothing.
