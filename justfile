@@ -25,12 +25,14 @@ crash kills="200" losses="200":
     TIERMESH_KILLS={{kills}} TIERMESH_LOSSES={{losses}} cargo test --release -p tests --test crash --test power_loss -- --nocapture
 
 # COUNT seeds of the simulation from FROM on, optimised. What ran before is not run again: where to go on and the counts so far
-# are kept in target/simulate.FROM until COUNT is reached.
+# are kept in target/simulate.FROM.COUNT.CODE until COUNT is reached.
 simulate FROM COUNT:
     #!/usr/bin/env bash
     set -euo pipefail
     mkdir -p target
-    mark=target/simulate.{{FROM}} next={{FROM}} end=$(({{FROM}} + {{COUNT}})) passed=0 failed=0
+    # Of other code nothing counts.
+    code=$(git rev-parse --short HEAD)$(git diff --quiet HEAD || git diff HEAD | sha256sum | cut -c 1-8)
+    mark=target/simulate.{{FROM}}.{{COUNT}}.$code next={{FROM}} end=$(({{FROM}} + {{COUNT}})) passed=0 failed=0
     [[ ! -f $mark ]] || read -r next passed failed < "$mark"
     cargo test --profile sim -p tests --test simulation --no-run
     while ((next < end)); do

@@ -159,6 +159,27 @@ fn no_paths_of_one_machine() {
     }
 }
 
+/// The bugs that `just plants` plants must still fit the code, or nobody plants them any more.
+#[test]
+fn planted_bugs_fit_the_code() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let patches = fs::read_dir(root.join("tests/plants")).unwrap().map(|entry| entry.unwrap().path());
+    let patches: Vec<PathBuf> =
+        patches.filter(|path| path.extension().is_some_and(|e| e == "patch")).collect();
+    assert!(patches.len() >= 8, "{patches:?}");
+    for path in patches {
+        let text = fs::read_to_string(&path).unwrap();
+        let file =
+            text.lines().find_map(|line| line.strip_prefix("+++ b/")).expect("the file that it changes");
+        let code = fs::read_to_string(root.join(file)).unwrap();
+        for hunk in text.split("\n@@ ").skip(1) {
+            let before = hunk.lines().skip(1).filter_map(|line| line.strip_prefix([' ', '-']));
+            let before: Vec<&str> = before.collect();
+            assert!(code.contains(&before.join("\n")), "{} does not fit {file}", path.display());
+        }
+    }
+}
+
 /// Functions with their lengths, found by the closing brace at the indentation of `fn` (rustfmt keeps that true). One-line
 /// functions are left out.
 fn functions(text: &str) -> Vec<(String, usize)> {

@@ -310,8 +310,12 @@ async fn a_dead_writer_is_done_without_and_what_it_had_is_listed() {
     old.register(patient("P0", OTHER_ID)).await.expect("changed, and nobody knows");
     old.register(patient("P5", ID)).await.expect("registered, and nobody knows");
     mesh.tree.kill(&from).await.expect("killed");
+    // That its writer is gone turns out only after the move was decided.
+    let waits = moved(&mesh, "530000", request(&to)).await.expect("decided");
+    assert!(waits.awaited_term > 0, "{waits:?}");
     let dead = MoveInstitutionRequest { without_old_writer: true, ..request(&to) };
-    moved(&mesh, "530000", dead).await.expect("decided");
+    let done = moved(&mesh, "530000", dead).await.expect("done without");
+    assert_eq!(done.awaited_term, 0, "{done:?}");
     let new = moved_hospital(&mesh, &to).await;
     register(&new, "P6", ID).await;
     assert_eq!(found(&new, ID, Reach::Local).await.0, ids([0, 1, 2, 3, 4, 6]));

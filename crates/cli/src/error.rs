@@ -144,6 +144,14 @@ impl Refusal {
                 "submit it under another --id, with --replaces if it takes the other's place"
             }
             ("VERSION_CONFLICT", _) => "read the patient again, then decide",
+            ("WRONG_NODE", _) => "file at that node, with a certificate that it issued",
+            ("ASK_ANOTHER_NODE", _) => {
+                "run it there: --node and --node-path of it, --identity of its operator"
+            }
+            ("UNKNOWN_NODE", _) => "start that node, and wait until `status` above it shows its link green",
+            ("CONTENT_MISSING", _) => {
+                "bring `content` in its node's data folder back from the backup, or have it filed again"
+            }
             ("WRONG_ROLE", _) => "use a certificate with the role for this",
             ("WRONG_INSTITUTION", _) => "use the certificate of the institution concerned",
             ("HASH_MISMATCH" | "SIZE_MISMATCH", _) => {

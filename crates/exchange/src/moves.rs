@@ -11,7 +11,7 @@ use model::body::{InstitutionEntry, Kind, TermEndEntry};
 use model::{NodePath, OriginId};
 use prost::Message;
 use replication::{Awaited, DirectoryView, Health, InstitutionFact};
-use store::Expect;
+use store::{Draft, Expect};
 
 use crate::caller::{Action, Caller, permit};
 use crate::{Exchange, ExchangeError};
@@ -137,8 +137,10 @@ impl Exchange {
         origin: OriginId,
     ) -> Result<(Parties, MoveOutcome), ExchangeError> {
         // What the old writer's records reach here, read before the gate: it takes a look at the log.
-        let before = self.parties(&self.parts.directory.snapshot(), request, origin)?;
-        let held_seq = match before.institution.writer {
+        let view = self.parts.directory.snapshot();
+        let before = self.parties(&view, request, origin)?;
+        let ending = ending(&view, &before);
+        let held_seq = match ending.writer {
             _ if !request.without_old_writer => 0,
             own if own == self.parts.node.origin => {
                 return Err(ExchangeError::unusable(
@@ -154,6 +156,10 @@ impl Exchange {
         if parties.institution.writer == parties.new_writer {
             let before = view.institution_in(&origin, parties.institution.term.saturating_sub(1));
             let from = before.and_then(|before| view.path_of(&before.writer)).unwrap_or(&parties.to).clone();
+            let waits = view.awaited(&origin).is_some_and(|awaited| awaited.term == ending.term);
+            if request.without_old_writer && waits && !request.dry_run {
+                self.do_without(&view, &ending, held_seq).await?;
+            }
             return Ok((Parties { from, ..parties }, MoveOutcome::There));
         }
         if request.dry_run {
@@ -163,6 +169,36 @@ impl Exchange {
             self.commit_decision(&parties, request.without_old_writer.then_some(held_seq)).await?;
         tracing::info!(from = %parties.from, to = %parties.to, term = institution.term, "an institution moves");
         Ok((Parties { institution, ..parties }, MoveOutcome::Decided))
+    }
+
+    /// Ends a term whose next one was decided already, and whose writer is dead: its decider's to do.
+    async fn do_without(
+        &self,
+        view: &DirectoryView,
+        ending: &InstitutionFact,
+        held_seq: u64,
+    ) -> Result<(), ExchangeError> {
+        let next = view.institution_in(&ending.origin, ending.term + 1);
+        let next = next.ok_or_else(|| ExchangeError::internal("a term is awaited that none follows"))?;
+        if next.decided_by != self.parts.node.origin {
+            let decider = view.path_of(&next.decided_by).map_or_else(String::new, ToString::to_string);
+            return Err(ExchangeError::conflict(
+                "ASK_ANOTHER_NODE",
+                format!("{decider} decided this move; only there the old writer can be done without"),
+            ));
+        }
+        let end = self.end_without(ending, next.writer, held_seq);
+        let committed = self.parts.store.commit(vec![end]).await?;
+        committed.records.iter().for_each(|record| self.parts.directory.learn(record));
+        tracing::info!(term = ending.term, "an institution's dead writer is done without");
+        Ok(())
+    }
+
+    /// The end of a term by whoever decided the next one.
+    fn end_without(&self, ending: &InstitutionFact, next: OriginId, held_seq: u64) -> Draft {
+        let end = TermEndEntry { without_writer: true, held_seq, ..term_end(ending, next) };
+        let about = (ending.origin, ending.term);
+        self.directory_draft(Kind::TermEnd, about, end.encode_to_vec(), Expect::Anything)
     }
 
     fn parties(
@@ -231,9 +267,7 @@ impl Exchange {
         let mut drafts =
             vec![self.directory_draft(Kind::Institution, about, entry.encode_to_vec(), Expect::Absent)];
         if let Some(held_seq) = held_seq {
-            let end = TermEndEntry { without_writer: true, held_seq, ..term_end(known, parties.new_writer) };
-            let about = (known.origin, known.term);
-            drafts.push(self.directory_draft(Kind::TermEnd, about, end.encode_to_vec(), Expect::Anything));
+            drafts.push(self.end_without(known, parties.new_writer, held_seq));
         }
         let committed = self.parts.store.commit(drafts).await?;
         committed.records.iter().for_each(|record| self.parts.directory.learn(record));
@@ -321,6 +355,13 @@ impl Exchange {
         }
         Ok(())
     }
+}
+
+/// The term that a move ends: of one that is decided already the one whose end is waited for.
+fn ending(view: &DirectoryView, parties: &Parties) -> InstitutionFact {
+    let known = &parties.institution;
+    let awaited = view.awaited(&known.origin).filter(|_| known.writer == parties.new_writer);
+    awaited.and_then(|awaited| view.institution_in(&known.origin, awaited.term)).unwrap_or(known).clone()
 }
 
 fn term_end(then: &InstitutionFact, next_writer: OriginId) -> TermEndEntry {

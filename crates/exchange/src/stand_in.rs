@@ -158,6 +158,6 @@ pub(crate) fn exchange(
         entropy: seams,
         opened: String::new(),
         open_ms: 0,
-        certificate_not_after_ms: 0,
+        certificate_not_after_ms: u64::MAX,
     })
 }

@@ -85,6 +85,26 @@ fn health(not_writing: Option<&str>, store: &store::StoreStatus, scrub: &ScrubSt
     (Health::Green, String::new())
 }
 
+/// How long before its end a certificate is to be renewed.
+const RENEW_MS: u64 = 30 * 24 * 3600 * 1000;
+
+/// What there is to say of the node's certificate; none while nothing is to be done.
+fn certificate_health(not_after_ms: u64, now_ms: u64) -> Option<(Health, String)> {
+    let left_ms = not_after_ms.saturating_sub(now_ms);
+    let renew = "have the node above issue a new one (`ca issue node`) and copy node.pem and node.key of it into the identity folder; then start anew";
+    match left_ms {
+        0 => Some((
+            Health::Red,
+            format!("the node's certificate has ended, and no neighbour talks to it: {renew}"),
+        )),
+        RENEW_MS.. => None,
+        left_ms => {
+            let days = left_ms / (24 * 3600 * 1000);
+            Some((Health::Amber, format!("the node's certificate ends in {days} days: {renew}")))
+        }
+    }
+}
+
 impl Exchange {
     /// The node's status. Institutions see no link details.
     pub fn status(&self, caller: &Caller) -> Result<Status, ExchangeError> {
@@ -94,10 +114,7 @@ impl Exchange {
         let now_ms = parts.clock.now_ms();
         let content = parts.repository.status();
         let (not_writing, store, scrub) = (self.not_writing(), parts.store.status(), self.scrubber.status());
-        let (health, reason) = match health(not_writing.as_deref(), &store, &scrub) {
-            (Health::Green, _) => self.succession_health(),
-            other => other,
-        };
+        let (health, reason) = self.own_health(health(not_writing.as_deref(), &store, &scrub));
         let view = parts.directory.snapshot();
         let gone = |path: &NodePath| {
             let next = view.origin_at(path).filter(|node| view.successor(node).is_some());
@@ -156,6 +173,13 @@ impl Exchange {
     }
 
     /// How far this node is with taking over from another, or another from it.
+    /// The worst of what can be said of the node itself.
+    fn own_health(&self, of_records: (Health, String)) -> (Health, String) {
+        let known = if of_records.0 == Health::Green { self.succession_health() } else { of_records };
+        let certificate = certificate_health(self.parts.certificate_not_after_ms, self.parts.clock.now_ms());
+        certificate.filter(|_| known.0 != Health::Red).unwrap_or(known)
+    }
+
     fn succession_health(&self) -> (Health, String) {
         let TakeOver { documents, missing, missing_bytes } = self.taking_over();
         if missing > 0 {
@@ -219,4 +243,19 @@ fn parts_of_restore(links: &replication::Links, parent: &NodePath) -> String {
     links.view(parent).map_or_else(String::new, |link| {
         format!(": {} records so far, at position {} of {}", link.applied, link.position, link.head)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_certificate_is_to_be_renewed_in_time() {
+        let of = |left_ms: u64| certificate_health(1_000_000 + left_ms, 1_000_000).map(|(health, _)| health);
+        assert_eq!(of(RENEW_MS), None);
+        assert_eq!(of(RENEW_MS - 1), Some(Health::Amber));
+        assert_eq!(of(1), Some(Health::Amber));
+        assert_eq!(of(0), Some(Health::Red));
+        assert_eq!(certificate_health(0, 1_000_000).map(|(health, _)| health), Some(Health::Red));
+    }
 }

@@ -25,11 +25,12 @@ pub enum LinkRefusal {
     )]
     OriginChanged { path: NodePath, known: OriginId, announced: OriginId },
     #[error(
-        "epoch {counter} of {path} is known here as another start ({known}): a clone or an old backup is running; stop it, or restore the node"
+        "epoch {counter} of {path} is known here as another start ({known}): a clone or an old backup is running; stop it; if this is the only one, put its data folder aside and keep it, and start it with an empty one"
     )]
     EpochFenced { path: NodePath, counter: u32, known: EpochId },
     #[error(
-        "{path} is known here up to epoch {known_epoch}, seq {known_seq}; it announces {announced}: an old backup or a lost disk? Restore the node first"
+        "{path} is known here up to epoch {known_epoch}, seq {known_seq}; it announces {announced}{}",
+        announced.advice()
     )]
     RestoreNeeded { path: NodePath, known_epoch: u32, known_seq: u64, announced: Announced },
     #[error(
@@ -65,6 +66,20 @@ pub enum Announced {
     Epoch { counter: u32, seq: u64 },
     /// The end of its feed.
     Head(u64),
+}
+
+impl Announced {
+    /// What an operator is to do.
+    fn advice(self) -> &'static str {
+        match self {
+            Self::Nothing => {
+                ": a lost disk; its records are sent back, and then it writes again: keep it running"
+            }
+            Self::Epoch { .. } | Self::Head(_) => {
+                ": an old backup; stop it, put its data folder aside and keep it, and start it with an empty one: it is restored"
+            }
+        }
+    }
 }
 
 impl std::fmt::Display for Announced {

@@ -180,7 +180,8 @@ impl LinkView {
 impl LinkTrouble {
     /// Whether somebody must act, because connecting again leads to the same answer.
     pub fn is_refusal(&self) -> bool {
-        !self.is_own_wait() && !matches!(self.reason.as_str(), "BROKEN" | "SILENT" | "REPLACED" | "NOT_READY")
+        let passes = ["BROKEN", "SILENT", "REPLACED", "NOT_READY", "NO_CONNECTION"];
+        !self.is_own_wait() && !passes.contains(&self.reason.as_str())
     }
 
     /// Whether this node itself does not ship yet.

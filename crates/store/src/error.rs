@@ -29,7 +29,9 @@ pub enum OpenError {
     #[error("log segment {0} is missing: put the file back, or restore the node from its parent")]
     SegmentMissing(String),
     /// The log was written by another node: check the configured data directory and node key.
-    #[error("this log belongs to another node")]
+    #[error(
+        "this log belongs to another node: data_dir is wrong, or the identity folder was replaced; bring origin.id and lookup.key back from its backup"
+    )]
     OtherNode,
     /// Written by a later release, or sealed with a key this one does not have.
     #[error("log segment {segment} needs {what}, which this release does not support")]

@@ -235,11 +235,19 @@ fn connections(link: &Link) -> &'static str {
     }
 }
 
-/// When both ends were last proven to hold the same, and how many records.
+/// When both ends were last proven to hold the same, how many records, and if not all, up to where.
 fn proven(now_ms: u64, link: &Link) -> String {
     match link.proven_ms {
         0 => "not yet".to_owned(),
-        at => format!("{} ago, {}", span(now_ms.saturating_sub(at)), link.proven_records),
+        at => {
+            let whole = if link.proven_position == link.head {
+                "whole".to_owned()
+            } else {
+                format!("up to {} of {}", link.proven_position, link.head)
+            };
+            let ago = span(now_ms.saturating_sub(at));
+            format!("{whole}, {ago} ago, {} records", link.proven_records)
+        }
     }
 }
 

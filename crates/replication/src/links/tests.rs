@@ -26,6 +26,11 @@ fn the_table() {
             "what happened",
         ),
         (
+            link(|link| (link.connected, link.last_error) = (false, Some(trouble("NO_CONNECTION")))),
+            Health::Amber,
+            "connects again by itself",
+        ),
+        (
             link(|link| (link.connected, link.last_error) = (false, Some(trouble("EPOCH_FENCED")))),
             Health::Red,
             "refused",
