@@ -123,7 +123,7 @@ pub(crate) struct Walk<'a> {
     sharing: BTreeMap<String, Vec<RecordKey>>,
 }
 
-/// What was decided about one registration and others, by the other one's key; each with how many nodes stand above who decided.
+/// What was decided about one registration and others, by the other one's key; each with where the node stands that decided.
 type Opinions = BTreeMap<RecordKey, Vec<(Decided, Standing)>>;
 
 impl Walk<'_> {

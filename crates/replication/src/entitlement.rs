@@ -1,12 +1,13 @@
-//! Who may write what, for records that come up. Decides without I/O.
+//! Who may write what, for records that a neighbour ships. Decides without I/O.
 //!
 //! Each record is admitted or quarantined on its own. It is admitted when
 //! 1. its signature is of a key known here,
-//! 2. that key's node stands in the sender's subtree,
+//! 2. that key's node stands where the sender may have it from ([`Territory`]),
 //! 3. its origin is that node, or an institution whose writer that node was in the record's term,
 //! 4. its epoch is known of that node and its seq can have been committed in it,
 //! 5. flow, id, subject and body of a known kind say the same as its envelope,
-//! 6. a link between persons was decided by a node whose pair it is.
+//! 6. a link between persons was decided by a node whose pair it is; what overrules one (a human, a machine's *different*) also by one
+//!    above that. Links from above are not asked for this.
 //!
 //! Directory records are judged first, keys before epochs before nodes before institutions before successions, and count for
 //! the records after them ([`Staged`]), so the order inside a batch does not matter. Unknown kinds and flows need only 1 to 4.

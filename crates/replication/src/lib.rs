@@ -4,7 +4,7 @@
 //! Sender::ship ──────▶ introduction ─▶ Shipping (window) ─▶ slices of store's feed ─▶ batch::encode ─▶ frames
 //!                                                                                                      │
 //! Receiver::serve ◀── greeting, epoch (admit or refuse) ◀──────────────────────────────────────────────┘
-//!         └─ batch::decode ─▶ entitlement (admit or quarantine) ─▶ store.apply (one commit with the position) ─▶ ack
+//!         └─ batch::decode ─▶ entitlement (admit or quarantine) ─▶ store.apply (the last commit with the position) ─▶ ack
 //! ```
 //!
 //! One sender and one receiver run every feed; what stands in it is its rule (`send::route`): **up** all that a subtree wrote,
@@ -14,8 +14,8 @@
 //!
 //! Read [`entitlement`] for who may write, [`epoch`] for which start of a writer is admitted. The streams, their transport and
 //! the neighbour's verified path come from outside: this crate knows nothing of gRPC, TLS or certificates ([`Keyring`]).
-//! How an institution gets another writer: [`DirectoryView::awaited`] and its module. It does not yet do: moves of nodes,
-//! revocation.
+//! How an institution gets another writer: [`DirectoryView::awaited`] and its module. A node never moves; another one stands for it
+//! ([`DirectoryView::stands_for`]). It does not yet do: revocation.
 
 pub mod batch;
 mod confirmations;

@@ -64,7 +64,7 @@ impl Default for ReceiverSettings {
     }
 }
 
-/// Receives the children's feeds; several at once, one live session per child. Cheap to clone; clones share the sessions.
+/// Receives the children's feeds and the two of the parent's; several at once, one live session per neighbour and direction. Cheap to clone; clones share the sessions.
 #[derive(Debug, Clone)]
 pub struct Receiver {
     shared: Arc<Shared>,
@@ -200,7 +200,7 @@ impl Receiver {
                 Ok(work) => work,
                 Err(error) => break Err(error),
             };
-            // Waits while the applier is busy: that is the back-pressure on the child.
+            // Waits while the applier is busy: that is the back-pressure on the neighbour.
             if queue.send(work).await.is_err() {
                 break Ok(());
             }

@@ -119,7 +119,7 @@ impl Seat {
         }
     }
 
-    /// What the node has on its disk under a key; it may be down.
+    /// A store over what is on the node's disk; it may be down.
     pub fn on_disk(&self) -> Option<Store> {
         let live = self.live.lock().as_ref().map(|live| live.store.clone());
         let copy = || self.options(Arc::new(self.disk.copy()), MemoryIndex::default());

@@ -1,5 +1,5 @@
-//! Links when the tree is quiet: every node's linker has joined exactly whom the hospitals said to be one person, and every child
-//! has the links about those who are of concern to it.
+//! Links when the tree is quiet: every node's linker has joined exactly whom the hospitals said to be one person, and whatever link a
+//! child holds, its parent holds just so.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

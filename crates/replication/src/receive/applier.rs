@@ -142,7 +142,7 @@ impl Applier {
             };
             let ack = Ack { refused, verdict, check, ..self.ack(counted) };
             if self.outgoing.send(FromReceiver::Ack(ack)).await.is_err() {
-                // The child is gone; what was applied is durable.
+                // The neighbour is gone; what was applied is durable.
                 return Ok(());
             }
         }
@@ -287,7 +287,7 @@ impl Applier {
         counted.repeated += held.len() as u64 + outlived;
         judged.quarantined.iter().for_each(|one| name(one, refused));
         if let Some(first) = judged.quarantined.first() {
-            // One line for a batch: a child that sends only bad records must not fill the log as well.
+            // One line for a batch: a neighbour that sends only bad records must not fill the log as well.
             let (count, reason) = (judged.quarantined.len(), &first.reason);
             tracing::warn!(peer = %self.session.path, count, %reason, "records went to quarantine; the first one's reason");
         }
@@ -544,7 +544,7 @@ impl Applier {
         attempt: u32,
     ) -> Result<Option<Counted>, LinkError> {
         let mut counted = Counted::default();
-        // Nor does it what is new of it.
+        // What it brings anew it does not take away either.
         let brought: HashSet<RecordKey> = admitted.iter().map(Record::key).collect();
         let forget: Vec<_> = forget.iter().filter(|(key, _)| !brought.contains(key)).copied().collect();
         if !forget.is_empty() {
@@ -586,12 +586,12 @@ impl Applier {
         };
         self.links.change(&self.session.path, |link| link.stalled = Some(error.to_string()));
         if attempt == 0 {
-            tracing::warn!(peer = %self.session.path, %error, "a child's records wait");
+            tracing::warn!(peer = %self.session.path, %error, "a neighbour's records wait");
         }
         Ok(None)
     }
 
-    /// Waits before the next attempt. Meanwhile nothing is read from the child, who is told "alive".
+    /// Waits before the next attempt. Meanwhile nothing is read from the neighbour, who is told "alive".
     async fn wait(&mut self, attempt: u32) -> Result<(), LinkError> {
         let wait = back_off(&self.session.path, attempt, &self.shared.settings);
         let alive = FromReceiver::Ack(self.ack(Counted::default()));
@@ -687,7 +687,7 @@ fn newest_by_writer(records: &[Record], shared: &Shared) -> BTreeMap<OriginId, u
     newest
 }
 
-/// Doubles up to the longest wait; each child's waits differ a little, so that they do not all come at once.
+/// Doubles up to the longest wait; each neighbour's waits differ a little, so that they do not all come at once.
 fn back_off(path: &model::NodePath, attempt: u32, settings: &super::ReceiverSettings) -> Duration {
     let mut hash = DefaultHasher::new();
     (path, attempt).hash(&mut hash);

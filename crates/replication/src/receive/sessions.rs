@@ -21,7 +21,7 @@ pub(super) struct Sessions {
 
 #[derive(Debug, Default)]
 struct Live {
-    /// Bounded by the children: only authenticated direct children get here.
+    /// Bounded by the neighbours: only authenticated ones get here.
     by_path: BTreeMap<NodePath, Entry>,
     next: u64,
 }
@@ -59,7 +59,7 @@ impl Sessions {
         Self { live: Arc::default(), links }
     }
 
-    /// Takes the child's place if `judge` allows it, given the epoch of the session that is live now.
+    /// Takes the neighbour's place if `judge` allows it, given the epoch of the session that is live now.
     pub fn claim(
         &self,
         path: &NodePath,
