@@ -29,7 +29,7 @@ pub enum Move {
         #[arg(long)]
         dry_run: bool,
         /// The old node is dead and will not come back: do not wait for it. What it wrote and this node has not yet may be
-        /// overruled; it is then listed in quarantine if it ever comes.
+        /// overruled; it is then kept in quarantine if it ever comes. Also for a move that was decided already.
         #[arg(long)]
         without_old_writer: bool,
     },

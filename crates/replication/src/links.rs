@@ -163,7 +163,10 @@ impl LinkView {
         if self.quarantined > 0 {
             return (
                 Health::Amber,
-                format!("{} records in quarantine; list them and act on their reasons", self.quarantined),
+                format!(
+                    "{} records in quarantine; the log of the node that received them says why",
+                    self.quarantined
+                ),
             );
         }
         if self.surplus > 0 {
