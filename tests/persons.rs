@@ -222,6 +222,40 @@ async fn own_both(node: &Client, a: &bytes::Bytes, b: &bytes::Bytes) -> bool {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn while_a_prefecture_is_away_a_province_without_its_disk_takes_nobody_from_the_other() {
+    let mut mesh = start().await;
+    let (one, two) = (mesh.hospital(&mesh.here).await, mesh.hospital(&mesh.there).await);
+    one.register(farmer("A1", "李国强")).await.expect("registered");
+    two.register(farmer("B1", "李国强")).await.expect("registered");
+    for (hospital, id) in [(&one, "A1"), (&two, "B1")] {
+        until("one person", async || person(hospital, id, Reach::Local).await == ["A1", "B1"]).await;
+    }
+    let province: NodePath = "530000".parse().expect("a path");
+    let (near, away) = (mesh.here.parent().expect("a parent"), mesh.there.parent().expect("a parent"));
+    mesh.tree.kill(&away).await.expect("killed");
+    mesh.tree.kill(&province).await.expect("killed");
+    std::fs::remove_dir_all(mesh.tree.node_dir(&province).join("data")).expect("removed");
+    mesh.tree.start(&province).await.expect("started");
+    // What the one prefecture gave back has had its turn in the feed to it.
+    let operator = mesh.tree.operator(&province).await.expect("an operator");
+    until("both feeds are at their ends", async || {
+        let status = operator.status().await.expect("status");
+        let is = |links: &[v1::LinkStatus], of: fn(&v1::LinkStatus) -> bool| {
+            links.iter().find(|link| link.path == near.to_string()).is_some_and(of)
+        };
+        let linker = status.linker.as_ref().expect("a linker");
+        linker.registrations == 1
+            && is(&status.children, |up| up.proven_ms > 0 && up.proven_position == up.head)
+            && is(&status.children_down, |down| down.connected && down.position == down.head)
+    })
+    .await;
+    assert_eq!(person(&one, "A1", Reach::Local).await, ["A1", "B1"], "nobody said that they are two");
+    mesh.tree.start(&away).await.expect("started");
+    until("the province has both", async || person(&two, "B1", Reach::Tree).await == ["A1", "B1"]).await;
+    mesh.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_province_that_lost_its_disk_gets_back_whom_its_operator_joined() {
     let mut mesh = start().await;
     let (one, two) = (mesh.hospital(&mesh.here).await, mesh.hospital(&mesh.there).await);

@@ -132,10 +132,11 @@ impl Decided {
             && matches!(self.decision, LinkDecision::Same | LinkDecision::Possible | LinkDecision::Different)
     }
 
-    /// What comes first decides: a human; of machines the one whose pair it is; rule before score; then the higher tier; different before
-    /// same before possible; the weight; the node.
+    /// What comes first decides: a human; of machines what the one said whose pair it is, unless it only thought it possible; rule before
+    /// score; then the higher tier; different before same before possible; the weight; the node.
     fn strength(&self, standing: Standing) -> impl Ord + use<> {
-        let of_another_judge = self.layer == LinkLayer::Machine && !standing.is_judge;
+        let is_word = standing.is_judge && self.decision != LinkDecision::Possible;
+        let of_another_judge = self.layer == LinkLayer::Machine && !is_word;
         let basis = match self.basis {
             LinkBasis::Human => 0,
             LinkBasis::Rule | LinkBasis::Conflict => 1,

@@ -27,7 +27,7 @@ mod tests;
 use std::sync::Arc;
 
 use model::body::Kind;
-use model::{Flow, NodePath, OriginId, Record, TrustDomain, VerifyingKey, signing};
+use model::{Envelope, Flow, NodePath, OriginId, Record, TrustDomain, VerifyingKey, signing};
 
 pub use person_link::{may_decide, standing};
 pub use reason::Reason;
@@ -55,9 +55,9 @@ pub struct Rules<'a> {
 pub enum Territory<'a> {
     /// A child's subtree, or this node's own.
     Within(&'a NodePath),
-    /// A child's feed: its subtree, and of the directory what this node or those above it said, on which the rest depends, and links
-    /// that they made: this node may have lost them.
-    Child { subtree: &'a NodePath, own: &'a NodePath },
+    /// A child's feed: its subtree, and what this node may have lost: of the directory what it or those above it said, on which the
+    /// rest depends, and links that it made in epochs before `lost_before` (0: none).
+    Child { subtree: &'a NodePath, own: &'a NodePath, lost_before: u32 },
     /// What a parent gives back after a loss: this node's subtree, with the directory records that it needs from anywhere.
     Anywhere,
     /// What comes from above: everything but this node's own subtree.
@@ -65,10 +65,12 @@ pub enum Territory<'a> {
 }
 
 impl Territory<'_> {
-    fn check(&self, path: &NodePath, flow: Option<Flow>) -> Result<(), Reason> {
+    fn check(&self, path: &NodePath, envelope: &Envelope) -> Result<(), Reason> {
+        let flow = envelope.known_flow();
         match self {
-            Self::Child { .. }
-                if matches!(flow, Some(Flow::Directory | Flow::Link)) && self.is_above(path) =>
+            Self::Child { .. } if flow == Some(Flow::Directory) && self.is_above(path) => Ok(()),
+            Self::Child { own, lost_before, .. }
+                if flow == Some(Flow::Link) && path == *own && envelope.version.epoch < *lost_before =>
             {
                 Ok(())
             }
@@ -79,9 +81,7 @@ impl Territory<'_> {
             Self::Within(_) | Self::Child { .. } | Self::Beyond(_) | Self::Anywhere => Ok(()),
         }
     }
-}
 
-impl Territory<'_> {
     /// Whether what was said there is the word of this node or of one above it.
     fn is_above(&self, path: &NodePath) -> bool {
         matches!(self, Self::Child { own, .. } | Self::Beyond(own) if path.contains(own))
@@ -237,7 +237,7 @@ fn signer<'a>(record: &Record, view: &'a DirectoryView, rules: Rules<'_>) -> Res
     let id = record.envelope().key_id;
     let fact = view.key(&id).ok_or(Reason::UnknownKey(id))?;
     let path = view.path_of(&fact.node).ok_or(Reason::UnknownKey(id))?;
-    rules.from.check(path, record.envelope().known_flow())?;
+    rules.from.check(path, record.envelope())?;
     Ok(Signer { key: &fact.key, node: fact.node, path })
 }
 

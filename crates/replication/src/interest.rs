@@ -37,6 +37,7 @@ use model::body::{DocumentEntry, Kind};
 use model::{Envelope, Flow, NodePath, OriginId, Record, RecordKey, Version};
 use store::{Forgotten, ReadError, Store};
 
+pub(crate) use self::links::is_about_unknown;
 use crate::{DirectoryView, Fact};
 
 pub(crate) use moves::Moves;

@@ -231,7 +231,10 @@ impl Shared {
     /// Where what a neighbour ships in this direction may have been written.
     fn territory<'a>(&'a self, direction: Direction, peer: &'a NodePath) -> Territory<'a> {
         match direction {
-            Direction::Up => Territory::Child { subtree: peer, own: &self.own.path },
+            Direction::Up => {
+                let lost_before = lost_before(&self.store, self.own.origin);
+                Territory::Child { subtree: peer, own: &self.own.path, lost_before }
+            }
             Direction::Down => Territory::Beyond(&self.own.path),
             Direction::Restore => Territory::Anywhere,
         }

@@ -662,10 +662,8 @@ impl<'a> Course<'a> {
             let takes = route.takes(envelope, directory, own, to) || route.is_up() && lost.was(envelope);
             takes && !express.went(envelope)
         };
-        let may = |signer: &KeyId, flow| {
-            route.may_take(signer, flow, directory, own, to)
-                || route.is_up() && lost.may_have_been(signer, flow, directory)
-        };
+        // In a damaged place what the parent lost is passed by: nobody who could mend it may hand it out.
+        let may = |signer: &KeyId, flow| route.may_take(signer, flow, directory, own, to);
         let most = route.max_records(sender.settings.max_batch_records);
         let slice = self.reader.next_of(most, self.max_batch_bytes, &takes, &may)?;
         Ok((!unknown.get() || self.known_signers).then_some(slice))

@@ -178,9 +178,11 @@ impl Desk {
             if let Some(decided) = self.note(record) {
                 let ends = [decided.a.key, decided.b.key];
                 self.refresh(&ends);
-                // Whoever is parted may belong to others; what humans say is heard at once; and what a node said that was the pair's
-                // judge, and is no more, may be out of its sight by now.
+                // Whoever is parted may belong to others; what humans say is heard at once; what a node said that was the pair's judge,
+                // and is no more, may be out of its sight by now; and what this one said before it lost it and got it back, it may
+                // have taken back meanwhile.
                 if decided.layer == LinkLayer::Human
+                    || decided.by == self.origin
                     || self.graph.joined(&decided.a, &decided.b) != Some(true)
                     || self.succeeds(&decided)
                 {
@@ -445,10 +447,7 @@ impl Desk {
         for link in possible.iter().take(MAX_POSSIBLE) {
             let apart = self.linker.person_of(link.other) != self.linker.person_of(place);
             let Some(end) = self.held[link.other as usize].map(|held| held.end) else { continue };
-            if apart
-                && self.is_mine(place, link.other)
-                && self.graph.by_others(&held.end, &end, self.origin).is_none()
-            {
+            if apart && self.is_mine(place, link.other) && self.graph.by_humans(&held.end, &end).is_none() {
                 asked.push(link.other);
                 self.draft(place, link.other, LinkDecision::Possible)?;
             }

@@ -448,6 +448,15 @@ async fn what_changes_while_it_is_loaded_counts_as_it_is_in_the_end() {
 
 /// What a county said of a registration of its own and one of the other's, as long as it was the judge of both.
 fn said_by_county(seq: u64, decision: LinkDecision, ids: [&str; 2]) -> Record {
+    said_by((COUNTIES[0], key(3)), seq, decision, ids)
+}
+
+fn said_by(
+    (by, signing): (OriginId, SigningKey),
+    seq: u64,
+    decision: LinkDecision,
+    ids: [&str; 2],
+) -> Record {
     let version = Version { term: 1, epoch: 1, seq: 1 };
     let mut ends = [0, 1].map(|county| {
         let id = RecordId::of(&[b"", ids[county].as_bytes()]);
@@ -468,13 +477,28 @@ fn said_by_county(seq: u64, decision: LinkDecision, ids: [&str; 2]) -> Record {
     let unsigned = Unsigned {
         flow: Flow::Link,
         kind: Kind::Link as u32,
-        id: model::person_link::Decided::read(&body, COUNTIES[0]).unwrap().id(),
-        origin: COUNTIES[0],
+        id: model::person_link::Decided::read(&body, by).unwrap().id(),
+        origin: by,
         subject: Some(subject),
         tombstone: false,
         body: body.encode_to_vec().into(),
     };
-    Record::sign(unsigned, Version { term: 1, epoch: 1, seq }, 5, &key(3)).unwrap()
+    Record::sign(unsigned, Version { term: 1, epoch: 1, seq }, 5, &signing).unwrap()
+}
+
+#[tokio::test]
+async fn what_this_node_itself_said_and_lost_is_judged_when_it_comes_back() {
+    let mut prefecture = Prefecture::start(&Memory::new(1), 1).await;
+    let all = [(0, "A1"), (1, "B1")];
+    prefecture.comes(0, "A1", Some(li("A1"))).await;
+    prefecture.comes(1, "B1", Some(he("B1"))).await;
+    assert!(prefecture.links().is_empty());
+    let lost = said_by((NODE, key(2)), 90_001, LinkDecision::Same, ["A1", "B1"]);
+    prefecture.store.apply(Apply { records: vec![lost], ..Apply::default() }).await.unwrap();
+    while prefecture.links().iter().all(|link| link.decision() != LinkDecision::None) {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(prefecture.persons(&all), sets(&[&["A1"], &["B1"]]));
 }
 
 /// The second hospital files at this county's node from this term on.

@@ -80,7 +80,7 @@ fn the_strongest_decision_counts_whatever_the_order() {
 #[test]
 fn a_former_judge_stands_back_whatever_it_was_sure_of_but_humans_do_not() {
     use LinkBasis::{Conflict, Human, Rule, Score};
-    use LinkDecision::{Different, None as TakenBack, Same};
+    use LinkDecision::{Different, None as TakenBack, Possible, Same};
     let machine = |decision, basis| decided(LinkLayer::Machine, decision, basis);
     let human = |decision| decided(LinkLayer::Human, decision, Human);
     let (former, judge) = (Standing { depth: 1, is_judge: false }, Standing { depth: 2, is_judge: true });
@@ -88,6 +88,7 @@ fn a_former_judge_stands_back_whatever_it_was_sure_of_but_humans_do_not() {
     assert_eq!(says(machine(Same, Rule), machine(Different, Conflict)), Some(false));
     assert_eq!(says(machine(Different, Conflict), machine(Same, Score)), Some(true));
     assert_eq!(says(machine(Same, Score), machine(TakenBack, Score)), Some(true), "nothing was said instead");
+    assert_eq!(says(machine(Same, Rule), machine(Possible, Score)), Some(true), "a doubt overrules nobody");
     assert_eq!(says(human(Same), machine(Different, Conflict)), Some(true));
     assert_eq!(says(human(Same), human(Different)), Some(true), "the higher human, judge or not");
 }

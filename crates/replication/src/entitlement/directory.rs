@@ -54,7 +54,7 @@ fn signing_key(record: &Record, view: &DirectoryView, rules: Rules<'_>) -> Resul
         Some(path) => path,
         None => certified(&entry, &key, rules)?,
     };
-    rules.from.check(&path, envelope.known_flow())?;
+    rules.from.check(&path, envelope)?;
     bound(origin, &path, view)?;
     // An origin begins with the key that it is a hash of; so nobody can begin with another's, or with an institution's.
     if view.path_of(&origin).is_none() && origin != OriginId::of_node(rules.trust_domain, key.as_bytes()) {

@@ -17,6 +17,12 @@ pub(super) fn ends(link: &Record, store: &Store) -> Result<Option<[Record; 2]>, 
     Ok(a.zip(b).map(|(a, b)| [a, b]))
 }
 
+/// Whether a link is about a registration of which nothing was ever held here: this node has lost something, and what it has not got
+/// back yet it cannot say to be of no concern.
+pub(crate) fn is_about_unknown(link: &Decided, store: &Store) -> Result<bool, ReadError> {
+    Ok(store.known_version(&link.a.key)?.is_none() || store.known_version(&link.b.key)?.is_none())
+}
+
 /// What was said of the pair of a link, this one as well.
 fn of_the_same_pair(link: &Record, interest: &dyn Interest) -> Result<Vec<Record>, ReadError> {
     let Ok(decided) = Decided::of(link) else { return Ok(Vec::new()) };
@@ -53,7 +59,9 @@ impl Selection {
         let Ok(decided) = Decided::of(&link) else { return Ok(selected) };
         let mut met: HashSet<RecordKey> = HashSet::new();
         let mut of_concern = 0;
-        for end in [decided.a.key, decided.b.key] {
+        // When the other end comes, its turn tells what follows.
+        let unknown = is_about_unknown(&decided, store)?;
+        for end in [decided.a.key, decided.b.key].into_iter().filter(|_| !unknown) {
             let Some(registration) = store.get(&end)?.filter(|record| !record.envelope().tombstone) else {
                 continue;
             };
@@ -78,7 +86,7 @@ impl Selection {
             selected.records.extend(others.into_iter().filter(|other| !self.is_signed_inside(other, view)));
         } else if of_concern == 2 || contradicts_inside(&link, &self.child, &*self.interest, view)? {
             selected.records.push(link);
-        } else {
+        } else if !unknown {
             selected.retract(&link);
         }
         Ok(selected)

@@ -182,6 +182,24 @@ fn whom_a_forgotten_link_joined_is_forgotten_too() {
 }
 
 #[test]
+fn over_a_link_to_nobody_known_yet_nothing_is_taken_away() {
+    let (_, [one, two]) = two_hospitals();
+    // A province that lost its disk, and has got back only what Dali's prefecture shipped.
+    let mut province = Province::new();
+    for record in [province.dali.institution("H2"), two.clone()] {
+        province.holds(&record);
+    }
+    let same = link(&mut province.root, LinkDecision::Same);
+    province.holds(&same);
+    assert_eq!(province.because_of(&same).retractions, [], "Kunming may hold all three");
+    // When the other one is back it is told of all.
+    for record in [province.kunming.institution("H1"), one.clone()] {
+        province.holds(&record);
+    }
+    assert!(province.because_of(&one).records.contains(&same) && province.is_told(&same));
+}
+
+#[test]
 fn whoever_decided_on_a_pair_hears_what_else_was_said_of_it() {
     let (mut province, pair) = two_hospitals();
     let apart = link(&mut province.root, LinkDecision::Different);

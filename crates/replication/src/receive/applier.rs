@@ -561,7 +561,7 @@ impl Applier {
             let (records, quarantined) = (records.to_vec(), quarantined.to_vec());
             let apply = Apply { records, quarantined, position, ..Apply::default() };
             let Some(applied) = self.commit_part(apply, attempt).await? else {
-                // What is held by now counts as a repeat when it comes again.
+                // What is held by now is a repeat when it is tried again.
                 self.part.applied += counted.applied;
                 self.part.quarantined += counted.quarantined;
                 return Ok(None);
@@ -573,6 +573,7 @@ impl Applier {
         let part = std::mem::take(&mut self.part);
         counted.applied += part.applied;
         counted.quarantined += part.quarantined;
+        counted.repeated = counted.repeated.saturating_sub(part.applied);
         (self.position, self.durable) = (upto, upto);
         Ok(Some(counted))
     }

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 
 use model::feed::{Batch, Check, CheckAnswer, MAX_RETRACTIONS};
+use model::person_link::Decided;
 use model::{Record, RecordKey, Version};
 use store::ReadError;
 use tokio::time::Instant;
@@ -12,7 +13,7 @@ use super::shipping::cut;
 use super::sweep::{Duty, Found, Gathering, Told};
 use super::{Course, Next, closed};
 use crate::batch::{self, Place};
-use crate::interest::{flow_concerns_down, is_told};
+use crate::interest::{flow_concerns_down, is_about_unknown, is_told};
 use crate::{DirectoryView, Interest, LinkError};
 
 /// Records looked at before others run.
@@ -200,6 +201,10 @@ impl Look<'_> {
             if may_know { Duty::Current } else { Duty::Any }
         } else if self.view.left(&record.envelope().origin, self.to) {
             Duty::CurrentOrNone
+        } else if let Ok(link) = Decided::of(&record)
+            && is_about_unknown(&link, store)?
+        {
+            Duty::Any
         } else {
             return Ok(());
         };

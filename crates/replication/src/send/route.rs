@@ -118,13 +118,6 @@ impl Lost {
             && envelope.origin == self.by
             && envelope.version.epoch < self.before
     }
-
-    /// The same as far as signing key and flow class say.
-    pub fn may_have_been(&self, signer: &KeyId, flow: u32, view: &DirectoryView) -> bool {
-        self.before > 0
-            && known(flow) == Some(Flow::Link)
-            && view.key(signer).is_some_and(|key| key.node == self.by)
-    }
 }
 
 /// Makes the senders to children. Cheap to clone.

@@ -1,6 +1,7 @@
 //! Who may say who writes for an institution, and who may write in which term: as the province sees it, which decides.
 
 use model::NodePath;
+use model::body::{LinkDecision, LinkLayer};
 
 use super::*;
 use crate::testing::institution;
@@ -259,16 +260,25 @@ fn a_node_that_lost_its_disk_takes_its_own_decisions_from_a_child() {
     let own = tree.province.introduction();
     let domain = trust_domain();
     let child = path("530000/532600");
-    let from_child = |at: &NodePath, records: &[Record]| {
+    let from_child_after = |lost_before: u32, at: &NodePath, records: &[Record]| {
         let rules = Rules {
             trust_domain: &domain,
-            from: Territory::Child { subtree: &child, own: at },
+            from: Territory::Child { subtree: &child, own: at, lost_before },
             keyring: &PlainKeyring,
         };
         judge(records, empty(), rules).0
     };
+    let from_child = |at: &NodePath, records: &[Record]| from_child_after(2, at, records);
     let records: Vec<Record> = own.iter().cloned().chain([decision]).collect();
     assert_eq!(from_child(&path("530000"), &records), vec![Verdict::Admit; 4]);
+    // Of its links those of the epochs that it lost, and of nobody else's above it.
+    let parts =
+        tree.province.link_parts(LinkLayer::Machine, LinkDecision::Same, [("H1", "P1"), ("H5", "P5")]);
+    let link = [own.clone(), vec![tree.province.sign(parts)]].concat();
+    assert_eq!(from_child(&path("530000"), &link)[3], Verdict::Admit);
+    let outside = |verdict: &Verdict| matches!(verdict, Verdict::Quarantine(Reason::Outside { .. }));
+    assert!(outside(&from_child_after(1, &path("530000"), &link)[3]), "it has that one");
+    assert!(outside(&from_child(&path("530000/532900"), &link)[3]), "an ancestor's");
     // Not what a sibling said, and not what the province files for its own hospitals.
     let beside = tree.dali.introduction();
     assert!(from_child(&path("530000"), &beside).iter().all(|verdict| *verdict != Verdict::Admit));
