@@ -89,6 +89,9 @@ struct Fields {
     /// YYYY-MM-DD.
     #[arg(long, value_name = "DATE")]
     deceased_date: Option<String>,
+    /// YYYY-MM-DD: the day on which the hospital first registered the patient, if that was not today.
+    #[arg(long, value_name = "DATE")]
+    registered_date: Option<String>,
 }
 
 fn identifier(text: &str) -> Result<(String, String), &'static str> {
@@ -343,6 +346,7 @@ impl Fields {
             ethnicity: codes::ethnicity_code(&ethnicity).map_or(ethnicity, str::to_owned),
             marital_status: self.marital_status.unwrap_or_default(),
             deceased_date: self.deceased_date.unwrap_or_default(),
+            registered_date: self.registered_date.unwrap_or_default(),
             ..Default::default()
         }
     }

@@ -93,9 +93,10 @@ impl Features {
     /// Reads a registration. `place` is the region of the node or institution it was made at.
     pub fn of(registration: &Registration, place: Option<&RegionCode>) -> Self {
         let birth = registration.birth_date.parse::<PartialDate>().ok();
-        let seen = match registration.born_ms {
-            0 => 0,
-            ms => Birth::of(Some(PartialDate::of_unix_ms(ms))).days(),
+        let seen = match (registration.registered_date.parse().ok(), registration.born_ms) {
+            (Some(day), _) => Birth::of(Some(day)).days(),
+            (None, 0) => 0,
+            (None, ms) => Birth::of(Some(PartialDate::of_unix_ms(ms))).days(),
         };
         let born = Birth::of(birth);
         let grown = seen != 0 && born.is_known() && seen - born.days() > INFANT_DAYS;

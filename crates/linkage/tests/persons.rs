@@ -406,6 +406,19 @@ fn no_registration_is_compared_with_more_than_the_bound() {
 }
 
 #[test]
+fn a_newborn_is_told_by_the_day_the_hospital_registered_it_not_by_the_day_it_came_here() {
+    let kind = |registered_date: &str| {
+        let mut registration = registration(["杨玲之子", "1", "2015-05-01", "", "", "", "", ""]);
+        registration.born_ms = 1_790_000_000_000;
+        registered_date.clone_into(&mut registration.registered_date);
+        Features::of(&registration, None).name.kind
+    };
+    assert_eq!(kind("2015-05-25"), linkage::normalise::NameKind::Newborn);
+    assert_ne!(kind("2026-05-25"), linkage::normalise::NameKind::Newborn);
+    assert_ne!(kind(""), linkage::normalise::NameKind::Newborn);
+}
+
+#[test]
 fn names_are_read_as_what_they_are() {
     let grown = |name: &str| {
         let mut registration = registration([name, "1", "1985-03-12", "", "", "", "", ""]);

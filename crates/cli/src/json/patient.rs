@@ -42,6 +42,8 @@ pub(crate) struct Registration {
     pub contacts: Vec<Contact>,
     #[serde(default)]
     pub deceased_date: String,
+    #[serde(default)]
+    pub registered_date: String,
 }
 
 #[derive(Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -94,6 +96,7 @@ impl From<Registration> for body::Registration {
             marital_status: given.marital_status,
             contacts: given.contacts.into_iter().map(contact).collect(),
             deceased_date: given.deceased_date,
+            registered_date: given.registered_date,
         }
     }
 }
@@ -122,6 +125,7 @@ impl From<&body::Registration> for Registration {
             marital_status: held.marital_status,
             contacts: held.contacts.into_iter().map(contact).collect(),
             deceased_date: held.deceased_date,
+            registered_date: held.registered_date,
         }
     }
 }

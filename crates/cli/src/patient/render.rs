@@ -102,6 +102,7 @@ fn lines(found: &FoundRegistration) -> Vec<(&'static str, String)> {
         ("sex", coded(&codes::SEX, &held.sex)),
         ("born", held.birth_date.clone()),
         ("deceased", held.deceased_date.clone()),
+        ("since", held.registered_date.clone()),
     ];
     lines.extend(held.identifiers.iter().map(|id| {
         let class =

@@ -194,6 +194,7 @@ fn registration(row: &[&str; 14], facilities: &mut Facilities) -> Result<Synthet
     if !id_no.is_empty() && codes::identifier_type(id_type).is_none() {
         return Err(Problem::Malformed("id_type"));
     }
+    let arrived = Moment::parse(reg_time).ok_or(Problem::Malformed("reg_time"))?;
     let one = |text: &str| (!text.is_empty()).then(|| text.to_owned());
     let registration = Registration {
         local_id: required(limited(reg_id, "reg_id", 64)?, "reg_id")?,
@@ -215,10 +216,10 @@ fn registration(row: &[&str; 14], facilities: &mut Facilities) -> Result<Synthet
             .map(|name| Contact { name, relation: relation.to_owned(), phone: String::new() })
             .into_iter()
             .collect(),
+        registered_date: arrived.day.to_string(),
         ..Registration::default()
     };
     limited(relation, "contact_relation", 32)?;
-    let arrived = Moment::parse(reg_time).ok_or(Problem::Malformed("reg_time"))?;
     Ok(SyntheticRegistration { facility, arrived, registration, truth: None })
 }
 

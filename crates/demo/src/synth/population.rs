@@ -148,6 +148,7 @@ impl Population {
         registration.local_id = format!("R{:08}", self.yielded);
         registration.institution_code.clone_from(&facility.code);
         let day = START + (arrival.second / DAY_SECONDS) as i32;
+        registration.registered_date = day.to_string();
         SyntheticRegistration {
             facility: Arc::clone(facility),
             arrived: Moment { day, second: arrival.second % DAY_SECONDS },

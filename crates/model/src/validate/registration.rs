@@ -54,6 +54,7 @@ pub fn validate_registration(registration: &Registration, today: PartialDate) ->
         let message = "before the birth date";
         findings.error("deceased_date", "date", "DATE_DECEASED_BEFORE_BIRTH", message);
     }
+    date(&mut findings, "registered_date", &registration.registered_date, today, true);
     findings.0
 }
 

@@ -142,6 +142,8 @@ fn each_rule_of_a_registration() {
         (|r| r.deceased_date = "2024".into(), "deceased_date", "DATE_INCOMPLETE"),
         (|r| r.deceased_date = "2024-05-02".into(), "deceased_date", "DATE_IN_FUTURE"),
         (|r| r.deceased_date = "1949-12-30".into(), "deceased_date", "DATE_DECEASED_BEFORE_BIRTH"),
+        (|r| r.registered_date = "2024-04".into(), "registered_date", "DATE_INCOMPLETE"),
+        (|r| r.registered_date = "2024-05-02".into(), "registered_date", "DATE_IN_FUTURE"),
     ];
     for (break_it, field, rule) in table {
         let mut bad = registration();
@@ -274,14 +276,14 @@ proptest! {
     fn violations_never_show_the_value(secret in "[一-龥]{6}[0-9]{8}\u{1}") {
         let mut bad = registration();
         for field in [&mut bad.local_id, &mut bad.institution_code, &mut bad.name, &mut bad.sex, &mut bad.birth_date,
-            &mut bad.ethnicity, &mut bad.marital_status, &mut bad.deceased_date, &mut bad.number, &mut bad.source_system] {
+            &mut bad.ethnicity, &mut bad.marital_status, &mut bad.deceased_date, &mut bad.registered_date, &mut bad.number, &mut bad.source_system] {
             field.clone_from(&secret);
         }
         bad.identifiers = vec![identifier(&secret, &secret), identifier("01", &secret)];
         bad.phones = vec![secret.clone()];
         bad.addresses = vec![Address { text: secret.clone(), region_code: secret.clone() }];
         let violations = validate_registration(&bad, today());
-        prop_assert!(violations.len() >= 15);
+        prop_assert!(violations.len() >= 16);
         let shown = format!("{violations:?}");
         let part: String = secret.chars().take(6).collect();
         prop_assert!(!shown.contains(&part));

@@ -122,23 +122,16 @@ fn registration(row: &Row<'_>) -> (Registration, Option<RegionCode>) {
             .collect(),
         ethnicity: codes::ethnicity_code(row.get("ethnicity")).unwrap_or_default().to_owned(),
         contacts: some("contact_name").map(contact).into_iter().collect(),
-        born_ms: some("reg_time").and_then(moment_ms).unwrap_or(0),
+        registered_date: some("reg_time").and_then(day_of).unwrap_or_default(),
         ..Registration::default()
     };
     (registration, row.get("county").parse().ok())
 }
 
-/// Milliseconds of the day of `2015-01-01T11:03:13`; the time of day does not matter here.
-fn moment_ms(text: &str) -> Option<u64> {
-    let date: model::PartialDate = text.get(..10)?.parse().ok()?;
-    let (year, month, day) = (i64::from(date.year()), i64::from(date.month()?), i64::from(date.day()?));
-    // Days from 1970-01-01 in the proleptic Gregorian calendar (Richards, Explanatory Supplement, 15.11).
-    let shifted = year + 4800 - i64::from(month <= 2);
-    let since_march = (month + 9) % 12;
-    let julian = day + (153 * since_march + 2) / 5 + 365 * shifted + shifted / 4 - shifted / 100
-        + shifted / 400
-        - 32_045;
-    u64::try_from((julian - 2_440_588) * 86_400_000).ok()
+/// The day of `2015-01-01T11:03:13`.
+fn day_of(text: &str) -> Option<String> {
+    let day = text.get(..10)?;
+    day.parse::<model::PartialDate>().ok().filter(|date| date.is_full()).map(|_| day.to_owned())
 }
 
 /// Rows of a CSV file with named columns.
@@ -226,8 +219,9 @@ mod tests {
 
     #[test]
     fn days_are_days() {
-        assert_eq!(moment_ms("1970-01-02T00:00:00"), Some(86_400_000));
-        assert_eq!(moment_ms("2000-03-01T12:00:00"), Some(11_017 * 86_400_000));
-        assert_eq!(moment_ms("1969-12-31"), None);
+        assert_eq!(day_of("2000-02-29T12:00:00").as_deref(), Some("2000-02-29"));
+        for wrong in ["2001-02-29T12:00:00", "2001-02", "yesterday, at noon"] {
+            assert_eq!(day_of(wrong), None, "{wrong}");
+        }
     }
 }
