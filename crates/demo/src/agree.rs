@@ -14,7 +14,7 @@ use crate::tree::LocalTree;
 
 /// Calls to one node at once.
 const CALLERS: usize = 32;
-/// How long the nodes may take to agree after replication was proven: links come up behind what they are about.
+/// How long the nodes may come no nearer to agreeing after replication was proven: links come up behind what they are about.
 const PATIENCE: Duration = Duration::from_secs(120);
 const PAUSE: Duration = Duration::from_millis(500);
 
@@ -31,7 +31,7 @@ pub(crate) struct Agreed {
     pub disagree: usize,
 }
 
-/// Asks the province and, of its own registrations, every other node that has any, until all say the same or it has taken too long.
+/// Asks the province and, of its own registrations, every other node that has any, until all say the same or come no nearer to it.
 pub(crate) async fn ask(
     tree: &LocalTree,
     hospitals: &mut Hospitals,
@@ -47,7 +47,7 @@ pub(crate) async fn ask(
         let Some(code) = codes.first() else { continue };
         nodes.push((hospitals.client(tree, &path, code).await?, own));
     }
-    let end = Instant::now() + PATIENCE;
+    let (mut end, mut least) = (Instant::now() + PATIENCE, usize::MAX);
     loop {
         let numbers = numbers_of(province, &keys).await;
         let mut disagree = 0;
@@ -57,6 +57,9 @@ pub(crate) async fn ask(
             let differs =
                 |key: &&PatientKey| here.get(key).is_none_or(|number| numbers.get(key) != Some(number));
             disagree += own.iter().filter(differs).count();
+        }
+        if disagree < least {
+            (end, least) = (Instant::now() + PATIENCE, disagree);
         }
         if disagree == 0 || Instant::now() > end {
             let persons = numbers.values().collect::<BTreeSet<_>>().len();

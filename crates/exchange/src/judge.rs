@@ -332,7 +332,7 @@ impl Judge {
         Ok(())
     }
 
-    async fn write_some(&self, desk: &mut Desk, drafts: Vec<Draft>) -> Result<(), Stopped> {
+    async fn write_some(&self, desk: &mut Desk, mut drafts: Vec<Draft>) -> Result<(), Stopped> {
         let mut pause = FIRST_PAUSE;
         loop {
             match self.store.commit(drafts.clone()).await {
@@ -340,6 +340,13 @@ impl Judge {
                     committed.records.iter().for_each(|record| desk.written(record));
                     self.status.lock().written += committed.records.len() as u64;
                     return Ok(());
+                }
+                // This node's own link, which it had lost with its disk, came back meanwhile. It is met in the log next, and judged then.
+                Err(CommitError::Changed { key }) if drafts.iter().any(|draft| draft.key() == key) => {
+                    drafts.retain(|draft| draft.key() != key);
+                    if drafts.is_empty() {
+                        return Ok(());
+                    }
                 }
                 Err(error @ (CommitError::Full | CommitError::Overloaded)) => {
                     self.status.lock().held_up = format!("links cannot be written: {error}");

@@ -418,6 +418,7 @@ impl<'a> Course<'a> {
         In: Stream<Item = Result<FromReceiver, LinkError>> + Unpin + Send,
     {
         let store = self.sender.store.clone();
+        let mut moves = self.sender.directory.watch_moves();
         loop {
             if self.ending == Ending::Acknowledged {
                 return Ok(());
@@ -452,6 +453,8 @@ impl<'a> Course<'a> {
                 }
                 () = tokio::task::yield_now(), if next == Next::Gather => self.gather()?,
                 _ = store.beyond(newest), if next == Next::WaitForRecords => {}
+                // Who judges whom is told by who writes where: a move can join and part persons without any other record.
+                _ = moves.changed() => self.sweep.hasten(Instant::now()),
                 // Whatever waits for the line need not be woken: a head that is due waits for it as well.
                 () = tokio::time::sleep_until(next.or(self.wake(next, head))), if !next.goes() => {}
                 () = tokio::time::sleep_until(silent_at) => return Err(silent(&self.sender.settings)),

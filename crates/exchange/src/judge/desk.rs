@@ -21,8 +21,9 @@ use crate::person_links::{DraftError, link_draft, link_key};
 
 /// Registrations of a person beyond which the linker joins no more to it: nobody is at so many desks, it is somebody's test data.
 const MAX_JOINED: usize = 256;
-/// Links of nobody that is known that are looked at again when the directory changes.
-const MAX_STRANGERS: usize = 1_000;
+/// Links about institutions, or by nodes, that are not known, that are looked at when these are. Some 10 MB; a root that lost its disk
+/// may get its links back before all else.
+const MAX_STRANGE_LINKS: usize = 100_000;
 /// Registrations of a person as the linker sees it; beyond it others' links join nobody here, so that nobody can hold this node up.
 const MAX_COMPONENT: usize = 1_024;
 /// Persons that a registration may belong to, of whom humans are asked.
@@ -57,7 +58,8 @@ pub(super) struct Desk {
     /// Registrations of institutions, and links about institutions or by nodes, of which the directory knows nothing yet. A registration is
     /// admitted only when its institution is known, so it waits for a moment; a link may wait for ever.
     strangers: BTreeSet<RecordKey>,
-    strange_links: BTreeSet<RecordKey>,
+    /// By whom is not known.
+    strange_links: BTreeSet<(OriginId, RecordKey)>,
     waits_for_humans: Queue,
     /// Joins refused because the person would have become too large.
     pub refused: u64,
@@ -96,13 +98,28 @@ impl Desk {
             return Ok(self.strangers.is_empty());
         }
         self.view = view;
-        let registrations = std::mem::take(&mut self.strangers);
-        for key in registrations.into_iter().chain(std::mem::take(&mut self.strange_links)) {
+        let mut again = std::mem::take(&mut self.strangers);
+        again.extend(self.links_of_known());
+        for key in again {
             if let Some(record) = self.store.get(&key)? {
                 self.meet(&record)?;
             }
         }
         Ok(self.strangers.is_empty())
+    }
+
+    /// Takes out the links that waited for whoever is known by now.
+    fn links_of_known(&mut self) -> Vec<RecordKey> {
+        let unknown: BTreeSet<OriginId> = self.strange_links.iter().map(|(origin, _)| *origin).collect();
+        let known: BTreeSet<OriginId> = unknown.into_iter().filter(|origin| self.is_known(origin)).collect();
+        self.strange_links.extract_if(.., |(origin, _)| known.contains(origin)).map(|(_, key)| key).collect()
+    }
+
+    /// Whether the directory knows where this node is, or any that this institution has written at.
+    fn is_known(&self, origin: &OriginId) -> bool {
+        let writes_at_known =
+            || self.view.terms(origin).any(|term| self.view.path_of(&term.writer).is_some());
+        self.view.path_of(origin).is_some() || writes_at_known()
     }
 
     pub fn registrations(&self) -> usize {
@@ -311,11 +328,17 @@ impl Desk {
             Some((path, Some(true))) => path,
             Some((_, Some(false))) => return None,
             None | Some((_, None)) => {
-                // One that is pushed out is looked at again at the next start; those who read links from the store see it meanwhile.
-                if self.strange_links.len() == MAX_STRANGERS {
-                    self.strange_links.pop_first();
+                let [a, b] = decided.origins;
+                let unknown = [decided.by, a, b].into_iter().find(|origin| !self.is_known(origin));
+                if self.strange_links.len() < MAX_STRANGE_LINKS {
+                    self.strange_links.insert((unknown.unwrap_or(decided.by), record.key()));
+                } else {
+                    // It is looked at again at the next start; those who read links from the store see it meanwhile.
+                    tracing::warn!(
+                        most = MAX_STRANGE_LINKS,
+                        "too many links about unknown institutions: the linker leaves one out"
+                    );
                 }
-                self.strange_links.insert(record.key());
                 return None;
             }
         };

@@ -421,10 +421,7 @@ async fn humans_do_not_contradict_each_other_without_a_word() {
 #[tokio::test]
 async fn what_changes_while_it_is_loaded_counts_as_it_is_in_the_end() {
     let prefecture = Prefecture::start(&Memory::new(1), 1).await;
-    let parts = prefecture.exchange.judge();
-    let view = parts.directory.snapshot();
-    let place = (parts.path.clone(), NODE);
-    let mut desk = Desk::new(place, parts.store.clone(), view, (*parts.scorer).clone(), Queue::default());
+    let mut desk = desk(prefecture.exchange.judge());
     let loaded = [
         record(1, 0, "A1", Some(li("A1"))),
         record(2, 1, "B1", Some(li("B1"))),
@@ -444,6 +441,71 @@ async fn what_changes_while_it_is_loaded_counts_as_it_is_in_the_end() {
         desk.judge_again(key).unwrap();
     }
     assert_eq!((desk.drafts().len(), desk.persons()), (1, 1), "A2 as it is now with B1, and nobody with A1");
+}
+
+fn desk(judge: &Judge) -> Desk {
+    let place = (judge.path.clone(), NODE);
+    let view = judge.directory.snapshot();
+    Desk::new(place, judge.store.clone(), view, (*judge.scorer).clone(), Queue::default())
+}
+
+#[tokio::test]
+async fn a_link_that_comes_back_while_its_successor_is_written_holds_up_no_other() {
+    let prefecture = Prefecture::start(&Memory::new(1), 1).await;
+    let judge = prefecture.exchange.judge();
+    let mut desk = desk(judge);
+    let known = [
+        record(1, 0, "A1", Some(li("A1"))),
+        record(2, 1, "B1", Some(li("B1"))),
+        record(3, 0, "A2", Some(he("A2"))),
+        record(4, 1, "B2", Some(he("B2"))),
+    ];
+    known.iter().for_each(|record| desk.meet(record).unwrap());
+    let lost = said_by((NODE, key(2)), 90_001, LinkDecision::Different, ["A1", "B1"]);
+    prefecture.store.apply(Apply { records: vec![lost], ..Apply::default() }).await.unwrap();
+    judge.write(&mut desk).await.unwrap();
+    let said: Vec<LinkDecision> = prefecture.links().iter().map(PersonLink::decision).collect();
+    assert_eq!(said, [LinkDecision::Different, LinkDecision::Same], "the lost one, and the other pair");
+}
+
+#[tokio::test]
+async fn a_link_about_an_unknown_institution_waits_for_it() {
+    let prefecture = Prefecture::start(&Memory::new(1), 1).await;
+    let judge = prefecture.exchange.judge();
+    let whole = judge.directory.snapshot();
+    // At first only the first county and its hospital are known.
+    let young = Directory::default();
+    let at = |path: &str| Some(path.parse().unwrap());
+    young.publish([
+        Fact::Key { node: NODE, key: key(2).verifying_key(), path: at("530000/532900") },
+        Fact::Key { node: COUNTIES[0], key: key(3).verifying_key(), path: at("530000/532900/532901") },
+        Fact::Institution {
+            origin: HOSPITALS[0],
+            code: "H0".into(),
+            name: String::new(),
+            writer: COUNTIES[0],
+            term: 1,
+            decided_by: COUNTIES[0],
+            version: Version { term: 1, epoch: 1, seq: 1 },
+        },
+    ]);
+    let place = (judge.path.clone(), NODE);
+    let (store, scorer) = (judge.store.clone(), (*judge.scorer).clone());
+    let mut desk = Desk::new(place, store, young.snapshot(), scorer, Queue::default());
+    let all = [
+        record(1, 0, "A1", Some(li("A1"))),
+        record(2, 1, "B1", Some(he("B1"))),
+        said_by((NODE, key(2)), 90_001, LinkDecision::Same, ["A1", "B1"]),
+    ];
+    prefecture.store.apply(Apply { records: all.to_vec(), ..Apply::default() }).await.unwrap();
+    all.iter().for_each(|record| desk.meet(record).unwrap());
+    assert_eq!((desk.registrations(), desk.drafts().len()), (1, 0));
+    assert!(desk.see(whole).unwrap());
+    assert_eq!(
+        (desk.registrations(), desk.drafts().len()),
+        (2, 1),
+        "the two are not one person: it is taken back"
+    );
 }
 
 /// What a county said of a registration of its own and one of the other's, as long as it was the judge of both.

@@ -195,6 +195,8 @@ pub(super) struct Sweep {
     /// Its sums went, and the answer is awaited.
     asked: Option<Gathering>,
     ready: bool,
+    /// Another pass follows this one at once.
+    again: bool,
     /// Repairs of the bucket at `at`, and whether the last answer about it asked for one.
     rounds: u32,
     mended: bool,
@@ -220,6 +222,7 @@ impl Sweep {
             gathering: None,
             asked: None,
             ready: false,
+            again: false,
             rounds: 0,
             mended: false,
             records: 0,
@@ -230,6 +233,19 @@ impl Sweep {
             to_ship: VecDeque::new(),
             to_retract: VecDeque::new(),
         }
+    }
+
+    /// Something may have changed that no record of the log says again: the next pass begins now, behind one that is on its way.
+    pub fn hasten(&mut self, now: Instant) {
+        if self.is_between() {
+            self.due = self.due.min(now);
+        } else {
+            self.again = true;
+        }
+    }
+
+    fn is_between(&self) -> bool {
+        self.at == 0 && self.rounds == 0 && self.gathering.is_none() && self.asked.is_none() && !self.mends()
     }
 
     /// When there is something to do next; none while an answer is awaited or something is to be mended.
@@ -385,7 +401,11 @@ impl Sweep {
         }
         let (records, buckets, surplus) = (self.records, self.failed, self.surplus);
         let equal = buckets == 0 && surplus == 0;
-        let pause = if equal { self.pause } else { self.pause.min(AFTER_DIFFERENT) };
+        let pause = match equal {
+            _ if self.again => LEAST_REST,
+            true => self.pause,
+            false => self.pause.min(AFTER_DIFFERENT),
+        };
         *self = Self::new(now + pause, self.pause);
         if equal { Found::Proven(records) } else { Found::Different { buckets, surplus } }
     }

@@ -69,6 +69,25 @@ async fn a_pass_that_is_equal_throughout_is_a_proof_and_rests_an_hour() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_a_move_may_have_changed_is_compared_at_once_and_once() {
+    let mut sweep = Sweep::new(Instant::now(), PAUSE);
+    rest_of_pass(&mut sweep);
+    sweep.hasten(Instant::now());
+    assert_eq!(sweep.due(), Some(Instant::now()), "it rested");
+    step(&mut sweep, &[]);
+    sweep.hasten(Instant::now());
+    heard(&mut sweep, &answer(Comparison::Equal, 0, &[]));
+    assert_eq!(rest_of_pass(&mut sweep), Found::Proven(0));
+    assert_eq!(
+        sweep.due(),
+        Some(Instant::now() + LEAST_REST),
+        "what was compared before the move does not count"
+    );
+    assert_eq!(rest_of_pass(&mut sweep), Found::Proven(0));
+    assert_eq!(sweep.due(), Some(Instant::now() + PAUSE));
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_differs_is_mended_and_compared_again() {
     let mut sweep = Sweep::new(Instant::now(), PAUSE);
     let all = [told(1, 1), told(2, 3), told(3, 1)];
