@@ -9,7 +9,10 @@ use cli::client::Client;
 use model::NodePath;
 use model::query::{ContentQuery, DocumentQuery, DocumentsOf, PatientBy, PatientQuery, QueryContext, Reach};
 use tests::mesh::{Mesh, document, identifier, patient};
-use wire::v1::{ListInstitutionsRequest, MoveInstitutionReply, MoveInstitutionRequest, MoveOutcome};
+use wire::v1::{
+    ListInstitutionsRequest, ListQuarantineRequest, MoveInstitutionReply, MoveInstitutionRequest,
+    MoveOutcome, QuarantineStanding, QuarantinedRecord,
+};
 
 /// Resident IDs of nobody.
 const ID: &str = "532901198705014689";
@@ -130,6 +133,15 @@ async fn content(client: &Client, key: &[u8]) -> Bytes {
         context: QueryContext::default(),
     };
     client.retrieve(query).await.expect("a document").read_to_end(1024).await.expect("its content")
+}
+
+/// What an operator of the node sees of its quarantine; as much as its status says there is.
+async fn quarantined(mesh: &Mesh, node: &NodePath) -> Vec<QuarantinedRecord> {
+    let operator = mesh.tree.operator(node).await.expect("an operator");
+    let known = operator.status().await.expect("status").store.expect("a store").quarantined;
+    let listed = operator.list_quarantine(ListQuarantineRequest::default()).await.expect("a list");
+    assert!(listed.records.len() as u64 >= known && listed.unreadable == 0, "{node}: {listed:?}");
+    listed.records
 }
 
 /// What the node's log says of quarantine.
@@ -328,13 +340,18 @@ async fn a_dead_writer_is_done_without_and_what_it_had_is_listed() {
     // What collides with nothing is valid, and comes.
     until("the late one", async || found(&new, ID, Reach::Local).await.0 == ids(0..7)).await;
     // What collides is overruled, and somebody can look at it.
+    let root = path("530000");
     until("it is listed", async || {
-        let mut listed = 0;
-        for node in [&from, &between, &path("530000")] {
-            let operator = mesh.tree.operator(node).await.expect("an operator");
-            listed += operator.status().await.expect("status").store.expect("a store").quarantined;
+        let mut listed = Vec::new();
+        for node in [&from, &between, &root] {
+            listed.extend(quarantined(&mesh, node).await);
         }
-        listed > 0
+        let overruled = |one: &&QuarantinedRecord| one.writer_path == from.to_string() && one.kind == 1;
+        listed.iter().find(overruled).is_some_and(|one| {
+            assert!(!one.institution_code.is_empty() && !one.reason.is_empty(), "{one:?}");
+            assert_eq!(one.standing(), QuarantineStanding::Superseded, "{one:?}");
+            true
+        })
     })
     .await;
     let old = hospital(&mesh, &from).await;

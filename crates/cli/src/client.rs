@@ -204,6 +204,15 @@ impl Client {
         call.of(self.node().list_institutions(request).await)
     }
 
+    /// What the node refused of what its neighbours sent; a page.
+    pub async fn list_quarantine(
+        &self,
+        request: v1::ListQuarantineRequest,
+    ) -> Result<v1::ListQuarantineReply, CliError> {
+        let (request, call) = self.request(request);
+        call.of(self.node().list_quarantine(request).await)
+    }
+
     /// Says what two registrations are.
     pub async fn decide(&self, request: v1::DecideRequest) -> Result<v1::DecideReply, CliError> {
         let (request, call) = self.request(request);

@@ -13,6 +13,7 @@ use crate::moves::Move;
 use crate::output::Output;
 use crate::patient::Patient;
 use crate::person::Person;
+use crate::quarantine::Quarantine;
 use crate::scrub::Scrub;
 use crate::status::Status;
 
@@ -25,6 +26,9 @@ pub enum Command {
     Document(Document),
     /// Shows what a node says about itself and its links.
     Status(Status),
+    /// Lists what a node refused of what its neighbours sent, each with why and whether it is settled since. Ask the node that
+    /// received it; no record's contents are shown.
+    Quarantine(Quarantine),
     /// Has a node read its log again now, and says what was found.
     Scrub(Scrub),
     /// Has an institution file with another node.
@@ -59,6 +63,7 @@ impl Command {
             Self::Patient(patient) => patient.run(connection, output).await,
             Self::Document(document) => document.run(connection, output).await,
             Self::Status(status) => status.run(connection, output).await,
+            Self::Quarantine(quarantine) => quarantine.run(connection, output).await,
             Self::Scrub(scrub) => scrub.run(connection, output).await,
             Self::Move(moved) => moved.run(connection, output).await,
             Self::Person(person) => person.run(connection, output).await,

@@ -10,6 +10,7 @@
 //! | `status` | [`Status`]; with `--watch` one per line |
 //! | `move institution` | [`InstitutionMove`] |
 //! | `move all` | [`Merge`] |
+//! | `quarantine` | [`Quarantine`] |
 //! | `person reviews` | [`Reviews`] |
 //! | `person pair` | [`LinkedPair`] |
 //! | `person link`, `separate`, `undo` | [`Decided`] |
@@ -22,6 +23,7 @@ mod document;
 mod moves;
 mod patient;
 mod person;
+mod quarantine;
 mod status;
 
 use model::query::{AnswerScope, SourceState};
@@ -34,6 +36,7 @@ pub(crate) use document::{Documents, Fetched, Submitted, availability};
 pub(crate) use moves::{InstitutionMove, Merge};
 pub(crate) use patient::{Persons, Registered, Registration};
 pub(crate) use person::{Decided, HeldLink, LinkedPair, Reviews};
+pub(crate) use quarantine::{Quarantine, Quarantined};
 pub(crate) use status::{Link, Status, health};
 
 /// The word for where something is durable.

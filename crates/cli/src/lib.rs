@@ -5,6 +5,8 @@
 //!         ├─ document ─ submit, find, get, …
 //!         ├─ move ───── institution
 //!         ├─ person ─── reviews, pair, link, separate, undo
+//!         ├─ quarantine
+//!         ├─ scrub
 //!         └─ status
 //! connection ─ whom to talk to, as whom                 text, output ─ for people
 //! connector ── TLS under tonic                          json ───────── for programs (`--json`), documented there
@@ -38,6 +40,7 @@ mod moves;
 mod output;
 mod patient;
 mod person;
+mod quarantine;
 mod scrub;
 mod status;
 mod text;
@@ -55,5 +58,6 @@ pub use exit::Exit;
 pub use moves::Move;
 pub use patient::Patient;
 pub use person::Person;
+pub use quarantine::Quarantine;
 pub use scrub::Scrub;
 pub use status::Status;

@@ -71,6 +71,13 @@ impl NodeService for Empty {
         Err(Status::unimplemented(""))
     }
 
+    async fn list_quarantine(
+        &self,
+        _: Request<v1::ListQuarantineRequest>,
+    ) -> Result<Response<v1::ListQuarantineReply>, Status> {
+        Err(Status::unimplemented(""))
+    }
+
     async fn scrub(&self, _: Request<v1::ScrubRequest>) -> Result<Response<v1::ScrubReply>, Status> {
         Err(Status::unimplemented(""))
     }

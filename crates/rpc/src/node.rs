@@ -1,5 +1,7 @@
 //! `NodeService`: identify, convert, call, convert back.
 
+mod quarantine;
+
 use std::sync::Arc;
 
 use exchange::feed::Health;
@@ -83,6 +85,17 @@ impl v1::node_service_server::NodeService for Node {
             |InstitutionAt { code, name, term, leaving }| v1::InstitutionAt { code, name, term, leaving };
         let institutions = found.institutions.into_iter().map(institution).collect();
         Ok(Response::new(v1::ListInstitutionsReply { institutions, more: found.more }))
+    }
+
+    async fn list_quarantine(
+        &self,
+        request: Request<v1::ListQuarantineRequest>,
+    ) -> Result<Response<v1::ListQuarantineReply>, Status> {
+        let caller = identify(&request)?;
+        let asked = request.into_inner();
+        let (limit, after) = (quarantine::page_size(asked.page_size)?, quarantine::place(&asked.page_token)?);
+        let page = self.exchange.quarantine(&caller, &asked.from, after, limit).await.map_err(to_status)?;
+        Ok(Response::new(quarantine::reply(page)))
     }
 }
 

@@ -40,7 +40,7 @@ pub use feed::FeedReader;
 pub use index::memory::MemoryIndex;
 pub use options::{Derivation, IndexChoice, Limits, Options, Run, Term};
 pub use storage::{Cut, Files, Memory, Storage};
-pub use store::Store;
+pub use store::{QuarantinePlace, Store};
 pub use types::{
     Applied, Apply, Committed, DamagedPlace, Direction, Draft, Expect, FeedId, FeedPosition, FeedSlice,
     Forgotten, HeldRecord, HeldUp, IndexKind, KindCount, LastEpoch, MAX_COMMIT_BYTES, MAX_COMMIT_RECORDS,

@@ -1,6 +1,7 @@
 //! The store as others see it.
 
 mod proof;
+mod quarantine;
 
 use std::collections::BTreeMap;
 use std::io;
@@ -29,6 +30,8 @@ use crate::types::{
     MAX_COMMIT_BYTES, MAX_COMMIT_RECORDS, OpenReport, Quarantined, QuarantinedRecord, StoreStatus,
 };
 use crate::writer::{Answer, Request, Writer};
+
+pub use quarantine::QuarantinePlace;
 
 /// The store of one node. Clones are handles to the same store; when the last one goes without [`Store::close`], what
 /// was accepted is still written, and the next start does what closing would have done.

@@ -42,11 +42,12 @@ fn lines(status: &Status) -> Vec<(&'static str, String)> {
     lines.push((
         "records",
         format!(
-            "{}, {}, {} of the directory; {} quarantined; head {}",
+            "{}, {}, {} of the directory; {} quarantined{}; head {}",
             count(store.registrations, "registration", "registrations"),
             count(store.document_entries, "document entry", "document entries"),
             store.directory_records,
             store.quarantined,
+            if store.quarantined > 0 { " (`quarantine` says why)" } else { "" },
             store.head
         ),
     ));
@@ -217,6 +218,12 @@ fn links(status: &Status, most: usize) -> String {
             cell(format!("{:+.3} s", link.clock_offset_ms as f64 / 1000.0)),
             cell(&link.reason),
         ]);
+    }
+    let mut table = table.to_string();
+    if all.iter().any(|(_, link)| link.quarantined > 0) {
+        table.push_str(
+            "\nquarantined records are with the receiver of a link: `tiermesh quarantine` there says which and why",
+        );
     }
     let rest = &all[all.len().min(most)..];
     match rest.iter().find(|(_, link)| link.health != "green") {

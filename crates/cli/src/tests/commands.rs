@@ -308,3 +308,23 @@ async fn a_scrub_is_waited_for_unless_told_otherwise() {
     let status: Value = serde_json::from_str(&begun.data).unwrap();
     assert_eq!((looks(), &status["store"]["scrub_passes"]), (3, &Value::from(3)));
 }
+
+#[tokio::test]
+async fn a_quarantine_is_listed_page_after_page() {
+    let node = TestNode::start().await;
+    let keys = |ended: &Ended| {
+        let json = ended.json();
+        let records = json["records"].as_array().unwrap().clone();
+        let keys: Vec<_> = records.iter().map(|one| one["key"].as_str().unwrap()[..2].to_owned()).collect();
+        (keys, json["more"] == true, json["unreadable"].as_u64().unwrap())
+    };
+    let all = run(&node, "--json quarantine").await;
+    assert_eq!(keys(&all), (vec!["01".into(), "02".into(), "03".into()], false, 1));
+    assert_eq!(all.json()["records"][0]["kind"], "registration");
+    let two = run(&node, "--json quarantine --limit 2").await;
+    assert_eq!(keys(&two), (vec!["01".into(), "02".into()], true, 0));
+    let one = run(&node, "--json quarantine --from 530000/532900").await;
+    assert_eq!(keys(&one), (vec!["02".into()], false, 0));
+    let nothing = run(&node, "quarantine --from 大理州").await;
+    assert_eq!((nothing.exit, nothing.data.as_str()), (Exit::Ok, "nothing in quarantine\n"));
+}

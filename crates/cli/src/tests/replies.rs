@@ -374,4 +374,33 @@ impl NodeService for Behaviour {
         let institutions = rest.into_iter().take(1).map(one).collect();
         Ok(Response::new(v1::ListInstitutionsReply { institutions, more }))
     }
+
+    /// Three, one of them from another node, a page of at most two each; the last page says that one more cannot be read.
+    async fn list_quarantine(
+        &self,
+        request: Request<v1::ListQuarantineRequest>,
+    ) -> Result<Response<v1::ListQuarantineReply>, Status> {
+        let request = request.into_inner();
+        let all = [(PATH, 1), ("530000/532900", 2), (PATH, 3)];
+        let from = all.iter().filter(|(from, _)| request.from.is_empty() || request.from == *from);
+        let after = request.page_token.first().copied().unwrap_or(0);
+        let rest: Vec<_> = from.filter(|(_, key)| *key > after).collect();
+        let size = (request.page_size as usize).min(2);
+        let one = |(from, key): &&(&str, u8)| v1::QuarantinedRecord {
+            from_path: (*from).to_owned(),
+            key: vec![*key; 16].into(),
+            kind: 1,
+            standing: v1::QuarantineStanding::Missing.into(),
+            ..Default::default()
+        };
+        let records: Vec<_> = rest.iter().take(size).map(one).collect();
+        let more = rest.len() > size;
+        let last = records.last().filter(|_| more).map(|one| one.key.slice(..1));
+        let unreadable = u32::from(!more && !request.page_token.is_empty());
+        Ok(Response::new(v1::ListQuarantineReply {
+            records,
+            next_page_token: last.unwrap_or_default(),
+            unreadable,
+        }))
+    }
 }

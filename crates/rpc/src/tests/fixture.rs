@@ -251,6 +251,13 @@ impl NodeService for Tiny {
         Err(Status::unimplemented(""))
     }
 
+    async fn list_quarantine(
+        &self,
+        _: Request<v1::ListQuarantineRequest>,
+    ) -> Result<Response<v1::ListQuarantineReply>, Status> {
+        Err(Status::unimplemented(""))
+    }
+
     async fn hand_over(
         &self,
         _: Request<v1::HandOverRequest>,

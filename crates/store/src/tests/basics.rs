@@ -172,6 +172,44 @@ fn quarantined_records_are_kept_once_per_feed() {
 }
 
 #[test]
+fn the_quarantine_is_given_a_page_at_a_time() {
+    let (_, _, store) = store();
+    let held = |hash, from, direction| Quarantined {
+        from: FeedId { direction, ..feed(from) },
+        raw: bytes::Bytes::from_static(b"raw"),
+        reason: "signature".to_owned(),
+        hash: [hash; 32],
+    };
+    let all = [
+        held(9, 1, Direction::Up),
+        held(1, 2, Direction::Up),
+        held(5, 1, Direction::Down),
+        held(3, 1, Direction::Restore),
+    ];
+    for one in all.chunks(2) {
+        let apply = Apply { records: vec![], quarantined: one.to_vec(), forget: vec![], position: None };
+        now(store.apply(apply)).unwrap();
+    }
+    let page = |from: Option<u8>, after, limit| {
+        let mut given = Vec::new();
+        let from = from.map(|peer| feed(peer).peer);
+        let next = store.each_quarantined(from.as_ref(), after, limit, &mut |one| given.push(one.unwrap()));
+        (given, next.unwrap())
+    };
+    let (first, next) = page(None, None, 3);
+    assert_eq!(first, all[..3], "oldest first");
+    assert_eq!(page(None, next, 3), (all[3..].to_vec(), None));
+    assert!(next.is_some());
+    assert_eq!(page(None, None, 4), (all.to_vec(), None), "a full page is no promise of another");
+    let of_one = [all[0].clone(), all[2].clone(), all[3].clone()];
+    assert_eq!(page(Some(1), None, 9), (of_one.to_vec(), None), "of every direction");
+    let (_, next) = page(Some(1), None, 1);
+    assert_eq!(page(Some(1), next, 9), (of_one[1..].to_vec(), None));
+    assert_eq!(page(Some(3), None, 9), (vec![], None));
+    assert_eq!(page(None, None, 0), (vec![], None));
+}
+
+#[test]
 fn a_feed_gives_each_record_once_at_its_latest_change() {
     let (_, _, store) = store();
     for (name, body) in [("a", "1"), ("b", "1"), ("a", "2"), ("c", "1"), ("b", "2")] {

@@ -149,3 +149,18 @@ fn a_scrub_says_how_far_it_has_come_and_the_node_how_it_is() {
     node.health = v1::Health::Green.into();
     assert!(!status(&node, 0).contains("health  "));
 }
+
+#[test]
+fn a_quarantine_is_pointed_to_where_it_is() {
+    let mut node = prefecture();
+    assert!(!status(&node, 9).contains('`'));
+    node.store.get_or_insert_default().quarantined = 3;
+    let text = status(&node, 9);
+    assert!(text.contains("; 3 quarantined (`quarantine` says why); head 120\n"), "{text}");
+    node.children[2].quarantined = 3;
+    let text = status(&node, 9);
+    let expected = "there says which and why\n";
+    assert!(text.ends_with(expected), "{text}");
+    let cut = status(&node, 1);
+    assert!(cut.contains(expected) && cut.ends_with("and 3 more, not all green\n"), "{cut}");
+}
