@@ -112,7 +112,11 @@ impl Desk {
     fn links_of_known(&mut self) -> Vec<RecordKey> {
         let unknown: BTreeSet<OriginId> = self.strange_links.iter().map(|(origin, _)| *origin).collect();
         let known: BTreeSet<OriginId> = unknown.into_iter().filter(|origin| self.is_known(origin)).collect();
-        self.strange_links.extract_if(.., |(origin, _)| known.contains(origin)).map(|(_, key)| key).collect()
+        let (found, waiting) = std::mem::take(&mut self.strange_links)
+            .into_iter()
+            .partition::<BTreeSet<_>, _>(|(origin, _)| known.contains(origin));
+        self.strange_links = waiting;
+        found.into_iter().map(|(_, key)| key).collect()
     }
 
     /// Whether the directory knows where this node is, or any that this institution has written at.

@@ -460,7 +460,9 @@ async fn a_link_that_comes_back_while_its_successor_is_written_holds_up_no_other
         record(3, 0, "A2", Some(he("A2"))),
         record(4, 1, "B2", Some(he("B2"))),
     ];
-    known.iter().for_each(|record| desk.meet(record).unwrap());
+    for record in &known {
+        desk.meet(record).unwrap();
+    }
     let lost = said_by((NODE, key(2)), 90_001, LinkDecision::Different, ["A1", "B1"]);
     prefecture.store.apply(Apply { records: vec![lost], ..Apply::default() }).await.unwrap();
     judge.write(&mut desk).await.unwrap();
@@ -498,7 +500,9 @@ async fn a_link_about_an_unknown_institution_waits_for_it() {
         said_by((NODE, key(2)), 90_001, LinkDecision::Same, ["A1", "B1"]),
     ];
     prefecture.store.apply(Apply { records: all.to_vec(), ..Apply::default() }).await.unwrap();
-    all.iter().for_each(|record| desk.meet(record).unwrap());
+    for record in &all {
+        desk.meet(record).unwrap();
+    }
     assert_eq!((desk.registrations(), desk.drafts().len()), (1, 0));
     assert!(desk.see(whole).unwrap());
     assert_eq!(
