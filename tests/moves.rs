@@ -144,6 +144,19 @@ async fn quarantined(mesh: &Mesh, node: &NodePath) -> Vec<QuarantinedRecord> {
     listed.records
 }
 
+/// Whether `tiermesh quarantine` at the node ended well, and all that it said.
+fn quarantine(mesh: &Mesh, node: &NodePath, more: &[&str]) -> (bool, String) {
+    let output = std::process::Command::new(env!("CARGO_BIN_EXE_tiermesh-under-test"))
+        .args(["quarantine", "--node", mesh.tree.address(node).expect("it runs"), "--identity"])
+        .arg(mesh.tree.node_dir(node).join("operator"))
+        .args(["--node-path", &node.to_string()])
+        .args(more)
+        .output()
+        .expect("the command");
+    let said = [output.stdout, output.stderr].concat();
+    (output.status.success(), String::from_utf8_lossy(&said).into_owned())
+}
+
 /// What the node's log says of quarantine.
 fn why(mesh: &Mesh, node: &NodePath) -> String {
     let log = std::fs::read_to_string(mesh.tree.node_dir(node).join("log.txt")).unwrap_or_default();
@@ -354,6 +367,21 @@ async fn a_dead_writer_is_done_without_and_what_it_had_is_listed() {
         })
     })
     .await;
+    // And the command says it, without what the record holds; from one neighbour, and of one that nobody knows.
+    for node in [&between, &root] {
+        let expected = quarantined(&mesh, node).await;
+        let (done, said) = quarantine(&mesh, node, &[]);
+        assert!(done && expected.iter().all(|one| said.contains(&one.reason)), "{node}: {said}");
+        for secret in [ID, OTHER_ID, "13800000000", patient("P0", ID).name.as_str()] {
+            assert!(!said.contains(secret), "{node}: {said}");
+        }
+        if let Some(one) = expected.first() {
+            let (done, said) = quarantine(&mesh, node, &["--from", &one.from_path]);
+            assert!(done && said.contains(&one.version), "{node}: {said}");
+        }
+    }
+    let (done, said) = quarantine(&mesh, &root, &["--from", "530000/539900"]);
+    assert!(!done && said.contains("UNKNOWN_NODE"), "{said}");
     let old = hospital(&mesh, &from).await;
     refused(&old).await;
     mesh.stop().await;

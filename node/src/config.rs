@@ -180,19 +180,13 @@ impl Config {
             reason: error.message().replace('\n', " "),
         };
         let overrides: Vec<(String, String)> = environment.collect();
-        let raw: Raw = if overrides.is_empty() {
-            toml::from_str(text).map_err(|error| malformed(&error))?
-        } else {
-            let mut table: toml::Table = toml::from_str(text).map_err(|error| malformed(&error))?;
-            for (key, value) in overrides {
-                apply(&mut table, &key, &value)?;
-            }
-            table.try_into().map_err(|error: toml::de::Error| ConfigError::Malformed {
-                place: format!("{name} with the environment's {ENVIRONMENT_PREFIX}…"),
-                reason: error.message().replace('\n', " "),
-            })?
-        };
-        raw.validate(base)
+        if overrides.is_empty() {
+            let raw: Raw = toml::from_str(text).map_err(|error| malformed(&error))?;
+            return raw.validate(base);
+        }
+        let table: toml::Table = toml::from_str(text).map_err(|error| malformed(&error))?;
+        let raw = overridden(table, &overrides, name)?;
+        raw.validate(base).map_err(|error| of_environment(error, &overrides))
     }
 }
 
@@ -307,9 +301,51 @@ fn bounded(
     Err(ConfigError::Invalid { key, rule: format!("must be between {least} and {most}") })
 }
 
+/// The configuration with what the environment overrides. What cannot be read is said of the variable that brought it.
+fn overridden(
+    mut table: toml::Table,
+    overrides: &[(String, String)],
+    name: &str,
+) -> Result<Raw, ConfigError> {
+    let read = |table: &toml::Table| table.clone().try_into::<Raw>();
+    let mut before = read(&table);
+    for (key, value) in overrides {
+        apply(&mut table, key, value)?;
+        let after = read(&table);
+        match &after {
+            Err(error) if before.is_ok() => {
+                return Err(ConfigError::Malformed {
+                    place: variable(key),
+                    reason: error.message().replace('\n', " "),
+                });
+            }
+            // A file that is good only with the environment: which variable it lacks nobody knows.
+            _ => before = after,
+        }
+    }
+    before.map_err(|error| ConfigError::Malformed {
+        place: format!("{name} with the environment's {ENVIRONMENT_PREFIX}…"),
+        reason: error.message().replace('\n', " "),
+    })
+}
+
+/// The same error, of the variable if the value that breaks the rule was set by one.
+fn of_environment(error: ConfigError, overrides: &[(String, String)]) -> ConfigError {
+    let ConfigError::Invalid { key, rule } = &error else { return error };
+    let of_key = key.replace('.', "__");
+    match overrides.iter().find(|(name, _)| name.eq_ignore_ascii_case(&of_key)) {
+        Some((name, _)) => ConfigError::Malformed { place: variable(name), reason: format!("{key} {rule}") },
+        None => error,
+    }
+}
+
+fn variable(key: &str) -> String {
+    format!("the environment variable {ENVIRONMENT_PREFIX}{key}")
+}
+
 /// Sets `SECTION__KEY` in a table. The value becomes a number if the key is one of the numeric ones.
 fn apply(table: &mut toml::Table, key: &str, value: &str) -> Result<(), ConfigError> {
-    let place = || format!("the environment variable {ENVIRONMENT_PREFIX}{key}");
+    let place = || variable(key);
     let Some((section, name)) = key.split_once("__") else {
         return Err(ConfigError::Malformed { place: place(), reason: "must be SECTION__KEY".into() });
     };

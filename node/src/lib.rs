@@ -45,6 +45,9 @@ enum Command {
     Document(Online<cli::Document>),
     /// Shows what a running node says about itself and its links.
     Status(OnlineStatus),
+    /// Lists what a running node refused of what its neighbours sent, each with why and whether it is settled since. Ask the node that
+    /// received it; no record's contents are shown.
+    Quarantine(OnlineQuarantine),
     /// Has a running node read its log again now, and says what was found.
     Scrub(OnlineScrub),
     /// Has an institution, or all institutions of a node, file with another node.
@@ -75,6 +78,14 @@ struct OnlineStatus {
 }
 
 #[derive(Debug, clap::Args)]
+struct OnlineQuarantine {
+    #[command(flatten)]
+    global: cli::Global,
+    #[command(flatten)]
+    quarantine: cli::Quarantine,
+}
+
+#[derive(Debug, clap::Args)]
 struct OnlineScrub {
     #[command(flatten)]
     global: cli::Global,
@@ -100,6 +111,9 @@ pub fn main_of_release(protocols: &[u32]) -> ExitCode {
         Command::Patient(Online { global, command }) => online(cli::Command::Patient(command), &global),
         Command::Document(Online { global, command }) => online(cli::Command::Document(command), &global),
         Command::Status(OnlineStatus { global, status }) => online(cli::Command::Status(status), &global),
+        Command::Quarantine(OnlineQuarantine { global, quarantine }) => {
+            online(cli::Command::Quarantine(quarantine), &global)
+        }
         Command::Scrub(OnlineScrub { global, scrub }) => online(cli::Command::Scrub(scrub), &global),
         Command::Move(Online { global, command }) => online(cli::Command::Move(command), &global),
         Command::Person(Online { global, command }) => online(cli::Command::Person(command), &global),

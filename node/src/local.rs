@@ -64,6 +64,17 @@ impl Local {
         Ok(Self { origin: OriginId(origin), terms: TermKey::new(key) })
     }
 
+    /// The origin that this identity folder makes the node: as it is noted, or as the first start will note it.
+    pub fn origin(dir: &Path, identity: &Identity) -> Result<OriginId, LocalError> {
+        match read(&dir.join(ORIGIN_FILE)) {
+            Err(LocalError::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
+                let public_key = identity.signing_key.verifying_key();
+                Ok(OriginId::of_node(&identity.trust_domain, public_key.as_bytes()))
+            }
+            read => read.map(OriginId),
+        }
+    }
+
     /// Whether what is there can be used; what is not there yet is made at the first start.
     pub fn check(dir: &Path) -> Result<(), LocalError> {
         let (origin, lookup) = (dir.join(ORIGIN_FILE), dir.join(LOOKUP_FILE));

@@ -45,10 +45,14 @@ pub enum Move {
         /// Only say what would happen.
         #[arg(long)]
         dry_run: bool,
+        /// The old node is dead and will not come back: do not wait for it, for none of its institutions; also for those that were
+        /// moved to the new one before. What this means: see `move institution --help`.
+        #[arg(long)]
+        without_old_writer: bool,
     },
     /// Has one node stand for another: a county that comes under another prefecture, is merged, or gets a prefecture above it.
     /// Does what `all` does; then everybody asks the new node for the old one's documents too, and it fetches them. Run it again
-    /// until it says what to stop.
+    /// until it says what to stop. Of a node that is dead move the institutions with `all --without-old-writer` before.
     Node {
         /// Path of the node that is given up.
         #[arg(long, value_name = "PATH")]
@@ -72,11 +76,13 @@ impl Move {
             Self::Institution { code, to, dry_run, without_old_writer } => {
                 (code, to, dry_run, without_old_writer)
             }
-            Self::All { from, to, dry_run } => {
-                return all::run(Merge::new(from, to, dry_run, false), connection, output).await;
+            Self::All { from, to, dry_run, without_old_writer } => {
+                let merge = Merge { dead: without_old_writer, ..Merge::new(from, to, dry_run) };
+                return all::run(merge, connection, output).await;
             }
             Self::Node { from, to, dry_run } => {
-                return all::run(Merge::new(from, to, dry_run, true), connection, output).await;
+                let merge = Merge { whole: true, ..Merge::new(from, to, dry_run) };
+                return all::run(merge, connection, output).await;
             }
         };
         let request = v1::MoveInstitutionRequest { code, to: to.to_string(), dry_run, without_old_writer };

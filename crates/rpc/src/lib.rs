@@ -11,7 +11,7 @@
 //! `feed`: identify, convert, call, convert back) and on an error [`error`]. No rules of the mesh are decided here, and
 //! nothing here knows the store.
 //!
-//! What it does not do yet: close connections when a certificate expires or is revoked while they stand.
+//! What it does not do yet: revocation. A connection ends when the other end's certificate does.
 
 mod backoff;
 mod caller;

@@ -38,6 +38,7 @@ pub use digest::{BUCKETS, BucketDigest, Digest, OTHER_FLOWS, bucket_of, contribu
 pub use error::{CommitError, OpenError, ReadError};
 pub use feed::FeedReader;
 pub use index::memory::MemoryIndex;
+pub use log::owner::log_owner;
 pub use options::{Derivation, IndexChoice, Limits, Options, Run, Term};
 pub use storage::{Cut, Files, Memory, Storage};
 pub use store::{QuarantinePlace, Store};

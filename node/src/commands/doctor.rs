@@ -10,7 +10,7 @@ use model::Clock;
 
 use crate::commands::{FAILED, fail, print_json};
 use crate::config::Config;
-use crate::local::Local;
+use crate::local::{self, Local};
 use crate::seams::SystemClock;
 
 /// Free room under which the disk is called short, in MiB.
@@ -47,6 +47,7 @@ pub fn run(args: &Doctor) -> ExitCode {
     checks.extend(keys(&config));
     checks.push(clock());
     checks.push(data_dir(&config.data_dir));
+    checks.extend(log(&config));
     checks.push(disk(&config.data_dir));
     checks.push(port(&config));
     checks.extend(parent(&config));
@@ -144,6 +145,39 @@ fn data_dir(dir: &Path) -> Check {
     }
 }
 
+/// Whether the data are this node's. Nothing to say of an identity folder that cannot be read: that is said of the keys.
+fn log(config: &Config) -> Option<Check> {
+    let identity = Identity::load(&config.identity_dir).ok()?;
+    let origin = Local::origin(&config.identity_dir, &identity).ok()?;
+    let folder = config.data_dir.join("log");
+    Some(match store::log_owner(&folder) {
+        Ok(None) => match local::last_epoch(&config.identity_dir) {
+            Ok(Some(epoch)) => look(
+                "log",
+                format!(
+                    "there is none, but this node has begun {} epochs: if its data folder is not lost, node.data_dir names another one; else its neighbours bring the records back at the start",
+                    epoch.counter
+                ),
+            ),
+            _ => good("log", "none yet: the first start makes it".into()),
+        },
+        Ok(Some(owner)) if owner == origin => good("log", format!("is of this node, origin {origin}")),
+        Ok(Some(owner)) => bad(
+            "log",
+            format!(
+                "is of origin {owner}, but the identity folder is of origin {origin}: node.data_dir is another node's, or the identity folder was replaced; bring origin.id, lookup.key and last.epoch back from its backup, and start nothing before"
+            ),
+        ),
+        Err(error) => bad(
+            "log",
+            format!(
+                "{} cannot be read: {error}; look at the disk and at who owns the folder",
+                folder.display()
+            ),
+        ),
+    })
+}
+
 fn disk(dir: &Path) -> Check {
     match free_bytes(dir) {
         Ok(free) if free / 1024 / 1024 < SHORT_MIB => {
@@ -198,4 +232,71 @@ fn parent(config: &Config) -> Option<Check> {
 fn free_bytes(dir: &Path) -> Result<u64, nix::Error> {
     let room = nix::sys::statvfs::statvfs(dir)?;
     Ok(room.blocks_available() * room.fragment_size())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use exchange::{TermKey, Terms};
+    use identity::ca::{self, Lives};
+    use model::SigningKey;
+
+    use super::*;
+    use crate::seams::SystemEntropy;
+
+    const NOW_MS: u64 = 1_800_000_000_000;
+
+    /// Makes a log of this origin in the folder.
+    fn make_log(folder: &Path, node: model::OriginId) {
+        let options = store::Options {
+            storage: Arc::new(store::Files::open(folder).unwrap()),
+            index: store::IndexChoice::Memory(store::MemoryIndex::default()),
+            derivation: Arc::new(Terms::new(TermKey::new([1; 32]))),
+            clock: Arc::new(SystemClock),
+            boot_id: "test".into(),
+            node,
+            signing: SigningKey::from_seed(&[1; 32]),
+            run: store::Run::Inline,
+            limits: store::Limits { reserve_bytes: 0, ..store::Limits::default() },
+        };
+        store::Store::open(options).unwrap();
+    }
+
+    #[test]
+    fn a_log_of_another_origin_is_told_with_what_to_do() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        ca::init_root(&at("root"), &"local.test".parse().unwrap(), NOW_MS).unwrap();
+        let path = "530000".parse().unwrap();
+        ca::issue_node(&at("root"), &path, &[], &at("identity"), &Lives::default(), NOW_MS).unwrap();
+        let text = "[node]\nname = \"省\"\ntier = \"province\"\ndata_dir = \"data\"\nidentity_dir = \"identity\"\n[listen]\naddress = \"127.0.0.1:0\"\n";
+        let config = Config::parse(text, "node.toml", dir.path(), std::iter::empty()).unwrap();
+        let said = || {
+            let check = log(&config).unwrap();
+            (check.verdict, check.finding)
+        };
+        assert_eq!(said(), (Verdict::Good, "none yet: the first start makes it".to_owned()));
+
+        let identity = Identity::load(&config.identity_dir).unwrap();
+        let foreseen = Local::origin(&config.identity_dir, &identity).unwrap();
+        let own = Local::load_or_create(&config.identity_dir, &identity, &SystemEntropy).unwrap();
+        assert_eq!(foreseen, own.origin);
+        let epoch = store::LastEpoch { counter: 3, id: model::EpochId([1; 16]), base_seq: 0 };
+        local::note_epoch(&config.identity_dir, epoch).unwrap();
+        let (verdict, finding) = said();
+        assert!(verdict == Verdict::Look && finding.contains("has begun 3 epochs"), "{finding}");
+
+        make_log(&at("data/log"), own.origin);
+        assert_eq!(said().0, Verdict::Good);
+        std::fs::remove_dir_all(at("data")).unwrap();
+        make_log(&at("data/log"), model::OriginId([9; 16]));
+        let (verdict, finding) = said();
+        assert!(verdict == Verdict::Bad && finding.contains("bring origin.id"), "{finding}");
+        assert!(finding.contains(&"09".repeat(16)), "{finding}");
+
+        let segment = at("data/log/00000000000000000001.seg");
+        std::fs::write(&segment, [0; 200]).unwrap();
+        assert!(said().1.contains("segment header checksum"));
+    }
 }

@@ -89,12 +89,61 @@ fn text(args: &Init, identity: &str) -> String {
     let parent = args.parent.as_ref().map(|parent| {
         format!("\n[parent]\n# The node above; this node dials it.\naddress = {}\n", quoted(parent))
     });
+    // A region's index is larger the higher it stands; the samples say so for every tier.
+    let store = match args.tier.as_str() {
+        "province" => Some(512),
+        "prefecture" => Some(128),
+        _ => None,
+    };
+    let store = store.map(|mib| {
+        format!(
+            "\n[store]\n# Memory for the index's pages, 4 to 4096; 32 when nothing is said. The sample for this tier has {mib}.\n# cache_mib = {mib}\n"
+        )
+    });
     format!(
-        "# Made by `tiermesh init`. All keys with their meaning: deploy/*.toml.\n\n[node]\nname = {}\ntier = {}\ndata_dir = \"data\"\nidentity_dir = {}\n\n[listen]\naddress = {}\n{}",
+        "# Made by `tiermesh init`. All keys with their meaning: deploy/*.toml.\n\n[node]\nname = {}\ntier = {}\ndata_dir = \"data\"\nidentity_dir = {}\n\n[listen]\naddress = {}\n{}{}",
         quoted(&args.name),
         quoted(&args.tier),
         quoted(identity),
         quoted(&args.listen),
         parent.unwrap_or_default(),
+        store.unwrap_or_default(),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    #[test]
+    fn a_tier_with_a_large_index_is_told_of_its_memory() {
+        let of = |tier: &str, parent: Option<&str>| {
+            let args = Init {
+                dir: ".".into(),
+                name: "云南省".into(),
+                tier: tier.into(),
+                identity: "identity".into(),
+                listen: "0.0.0.0:7400".into(),
+                parent: parent.map(str::to_owned),
+            };
+            text(&args, "/etc/identity")
+        };
+        let load =
+            |text: &str| Config::parse(text, "node.toml", Path::new("/etc"), std::iter::empty()).unwrap();
+        for (tier, parent, mib) in [("province", None, "512"), ("prefecture", Some("p:7400"), "128")] {
+            let written = of(tier, parent);
+            assert_eq!(load(&written).cache_bytes, 32 << 20, "a suggestion sets nothing");
+            let suggested = format!("# cache_mib = {mib}");
+            assert!(written.contains(&suggested), "{written}");
+            let taken = written.replace(&suggested, &suggested[2..]);
+            assert_eq!(load(&taken).cache_bytes >> 20, mib.parse::<u64>().unwrap());
+            // What the sample has.
+            let deploy = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy");
+            let sample = std::fs::read_to_string(deploy.join(format!("{tier}.toml"))).unwrap();
+            assert_eq!(load(&sample).cache_bytes, load(&taken).cache_bytes);
+        }
+        assert!(!of("county", Some("p:7400")).contains("[store]"));
+    }
 }

@@ -57,6 +57,30 @@ fn the_environment_overrides() {
 }
 
 #[test]
+fn what_a_variable_breaks_is_said_of_it() {
+    for (variable, value, rule) in [
+        ("STORE__CACHE_MIB", "1", "store.cache_mib must be between 4 and 4096"),
+        ("store__cache_mib", "many", "invalid type"),
+        ("STORE__CACHE", "8", "unknown field `cache`"),
+        ("WRITES__ACKNOWLEDGE", "never", "writes.acknowledge must be local or parent"),
+        ("NOTHING__AT_ALL", "8", "unknown field `nothing`"),
+    ] {
+        let others = [("LOG__LEVEL", "warn"), (variable, value), ("STORE__SCRUB_DAYS", "1")];
+        let error = parse(GOOD, &others).unwrap_err();
+        let place = format!("the environment variable TIERMESH__{variable}: ");
+        assert!(error.starts_with(&place) && error.contains(rule), "{error}");
+    }
+    // What the file has wrong is not said of a variable.
+    let file = GOOD.replace("tier = \"county\"", "tier = \"village\"");
+    let error = parse(&file, &[("LOG__LEVEL", "warn")]).unwrap_err();
+    assert!(error.starts_with("node.tier in the configuration"), "{error}");
+    // A file that needs the environment is good with it.
+    let file = GOOD.replace("tier = \"county\"\n", "");
+    assert_eq!(parse(&file, &[("LOG__LEVEL", "warn"), ("NODE__TIER", "county")]).unwrap().tier, "county");
+    assert!(parse(&file, &[("LOG__LEVEL", "warn")]).unwrap_err().contains("with the environment's"));
+}
+
+#[test]
 fn what_is_wrong_is_named() {
     let with = |from: &str, to: &str| parse(&GOOD.replace(from, to), &[]).unwrap_err();
     assert!(with("tier = \"county\"", "tier = \"village\"").starts_with("node.tier"));

@@ -25,14 +25,26 @@ pub(crate) struct Merge {
     pub leaving: Vec<String>,
     /// The new node is to stand for the old one as well.
     pub whole: bool,
+    /// The old node is dead: its terms are ended without it.
+    pub dead: bool,
     /// What came of that; none: it is too early.
     pub handed_over: Option<v1::HandOverReply>,
 }
 
 impl Merge {
-    pub fn new(from: NodePath, to: NodePath, dry_run: bool, whole: bool) -> Self {
+    /// Of nothing yet but the institutions, of a node that lives.
+    pub fn new(from: NodePath, to: NodePath, dry_run: bool) -> Self {
         let (moved, refused, leaving) = (Vec::new(), Vec::new(), Vec::new());
-        Self { from, to, dry_run, moved, refused, leaving, whole, handed_over: None }
+        Self { from, to, dry_run, moved, refused, leaving, whole: false, dead: false, handed_over: None }
+    }
+
+    fn request(&self, code: &str) -> v1::MoveInstitutionRequest {
+        v1::MoveInstitutionRequest {
+            code: code.to_owned(),
+            to: self.to.to_string(),
+            dry_run: self.dry_run,
+            without_old_writer: self.dead,
+        }
     }
 
     /// Whether nothing is left that only the old node can do.
@@ -58,16 +70,17 @@ pub(super) async fn run(
         return Err(CliError::Usage("--from and --to are the same node"));
     }
     let client = connection.client().await?;
-    for institution in list(&client, &merge.from).await?.into_iter().filter(|one| !one.leaving) {
-        let request = v1::MoveInstitutionRequest {
-            code: institution.code.clone(),
-            to: merge.to.to_string(),
-            dry_run: merge.dry_run,
-            without_old_writer: false,
+    for v1::InstitutionAt { code, name, leaving, .. } in list(&client, &merge.from).await? {
+        let moved = if !leaving {
+            client.move_institution(merge.request(&code)).await.map(Some)
+        } else if merge.dead && !merge.dry_run {
+            end_without(&client, &merge, &code).await
+        } else {
+            Ok(None)
         };
-        let v1::InstitutionAt { code, name, .. } = institution;
-        match client.move_institution(request).await {
-            Ok(reply) => merge.moved.push(Moved { code, name, reply }),
+        match moved {
+            Ok(Some(reply)) => merge.moved.push(Moved { code, name, reply }),
+            Ok(None) => {}
             // The others can be moved all the same; a connection that fails ends it all, and it can be run again.
             Err(error @ CliError::Refused(_)) => merge.refused.push((code, error)),
             Err(error) => return Err(error),
@@ -82,6 +95,22 @@ pub(super) async fn run(
     }
     output.answer(|| text(&merge), || json::Merge::from(&merge))?;
     merge.refused.into_iter().next().map_or(Ok(()), |(_, error)| Err(error))
+}
+
+/// Ends the dead node's term of an institution that was moved before. One that went to a third node stays where it is: nothing is
+/// done, and it is still told among those that are waited for.
+async fn end_without(
+    client: &Client,
+    merge: &Merge,
+    code: &str,
+) -> Result<Option<v1::MoveInstitutionReply>, CliError> {
+    let look = v1::MoveInstitutionRequest { dry_run: true, ..merge.request(code) };
+    let now = client.move_institution(look).await?;
+    let there = now.outcome() == v1::MoveOutcome::There && now.awaited_writer == merge.from.to_string();
+    if !there {
+        return Ok(None);
+    }
+    client.move_institution(merge.request(code)).await.map(Some)
 }
 
 /// All pages.
@@ -151,6 +180,17 @@ pub(crate) fn next(merge: &Merge) -> Option<String> {
     }
     if !merge.refused.is_empty() {
         return Some("see to what was refused, then run this again".into());
+    }
+    if merge.dead && merge.leaving.is_empty() {
+        return Some(format!(
+            "{from} is done without; documents whose content it alone keeps cannot be fetched any more. `move node` has {} stand for it",
+            merge.to
+        ));
+    }
+    if merge.dead {
+        return Some(
+            "those still waited for file with a third node: `move institution CODE --to` that one `--without-old-writer`".into(),
+        );
     }
     if !merge.leaving.is_empty() {
         return Some(format!("leave {from} running until it has learnt of this; run this again to see"));

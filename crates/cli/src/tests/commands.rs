@@ -283,6 +283,21 @@ waits for    530000/532900 to end 1 term: LEFT
     assert!(moved.data.contains("530000/532900 to end 2 terms: A, LEFT"), "{moved:?}");
     assert!(moved.data.contains("next         leave 530000/532900 running"), "{moved:?}");
 
+    // Of a dead node nothing is waited for, nor of what left it before for the same node; what left for a third one is said.
+    let node = TestNode::start().await;
+    let looked =
+        run(&node, "move all --from 530000/532900 --to 530000/532600 --without-old-writer --dry-run").await;
+    assert_eq!(looked.data, expected, "a look changes nothing");
+    let moved = run(&node, "move all --from 530000/532900 --to 530000/532600 --without-old-writer").await;
+    assert!(moved.data.contains("2 institutions moved") && moved.data.contains("LEFT 医院"), "{moved:?}");
+    assert!(moved.data.contains("is done without") && !moved.data.contains("waits for"), "{moved:?}");
+    let node = TestNode::start().await;
+    let third = run(&node, "move all --from 530000/532900 --to 530000/532500 --without-old-writer").await;
+    assert!(
+        third.data.contains("1 institution moved") && third.data.contains("file with a third node"),
+        "{third:?}"
+    );
+
     // One that cannot be moved does not hold up the others.
     let node = TestNode::start().await;
     let refused = run(&node, "move all --from 530000 --to 530000/532600 --json").await;

@@ -45,6 +45,8 @@ pub struct Behaviour {
     pub stall: AtomicBool,
     /// An institution was moved.
     pub moved: AtomicBool,
+    /// Codes of institutions whose old writer was done without.
+    pub without: Mutex<Vec<String>>,
     /// Calls of `GetStatus`.
     pub looks: AtomicU64,
     /// Contexts of the questions asked.
@@ -316,8 +318,16 @@ impl NodeService for Behaviour {
         }
         if !request.dry_run {
             self.moved.store(true, Ordering::SeqCst);
+            if request.without_old_writer {
+                self.without.lock().unwrap().push(request.code.clone());
+            }
         }
-        let outcome = if request.dry_run { v1::MoveOutcome::Possible } else { v1::MoveOutcome::Decided };
+        let outcome = match (request.code.as_str(), request.dry_run) {
+            // It left for this node before.
+            ("LEFT", _) if request.to == "530000/532600" => v1::MoveOutcome::There,
+            (_, true) => v1::MoveOutcome::Possible,
+            (_, false) => v1::MoveOutcome::Decided,
+        };
         let link = v1::MoveLink {
             path: request.to.clone(),
             connected: true,
@@ -336,7 +346,7 @@ impl NodeService for Behaviour {
             upto: 9,
             to_link: Some(link),
             awaited_term: 1,
-            awaited_writer: PATH.into(),
+            awaited_writer: if request.code == "LEFT" { "530000/532900".into() } else { PATH.into() },
             ..Default::default()
         }))
     }
@@ -359,7 +369,9 @@ impl NodeService for Behaviour {
     ) -> Result<Response<v1::ListInstitutionsReply>, Status> {
         let request = request.into_inner();
         let moved = self.moved.load(Ordering::SeqCst);
+        let without = self.without.lock().unwrap().clone();
         let mut all = vec![("A", moved), ("LEFT", true)];
+        all.retain(|(code, _)| !without.iter().any(|done| done == code));
         if request.writer == PATH {
             all.push(("REFUSED", false));
         }

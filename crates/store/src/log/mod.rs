@@ -43,6 +43,7 @@ mod damage;
 pub(crate) mod format;
 pub(crate) mod item;
 pub(crate) mod moved;
+pub(crate) mod owner;
 pub(crate) mod read;
 pub(crate) mod scan;
 pub(crate) mod segments;
