@@ -9,6 +9,7 @@ use std::io::{self, Read};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use parking_lot::RwLock;
 
@@ -50,7 +51,7 @@ impl SledIndex {
         if path.exists() && !path.is_dir() {
             return Err(SledError::Failed);
         }
-        if is_locked(path).map_err(SledError::Io)? {
+        if stays_locked(path).map_err(SledError::Io)? {
             return Err(SledError::InUse);
         }
         remove_unfinished(path).map_err(SledError::Io)?;
@@ -251,6 +252,18 @@ fn guarded<T>(call: impl FnOnce() -> sled::Result<T>) -> Result<T, IndexFailed> 
             Err(IndexFailed)
         }
     }
+}
+
+/// Whether somebody has it open, and keeps it open for a second. sled's own threads may let go of its file a little after the last
+/// handle is gone.
+fn stays_locked(path: &Path) -> io::Result<bool> {
+    for pause_ms in [1, 10, 100, 900] {
+        if !is_locked(path)? {
+            return Ok(false);
+        }
+        std::thread::sleep(Duration::from_millis(pause_ms));
+    }
+    is_locked(path)
 }
 
 /// Whether another handle has sled's lock.
