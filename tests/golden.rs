@@ -324,7 +324,7 @@ fn received() -> Vec<(&'static str, FromReceiver)> {
     let ack = |verdict| {
         let (applied, repeated, quarantined) = (2, 1, 1);
         let refused = refused.clone();
-        let (position, now_ms, quarantined_total) = (12, 7, 4);
+        let (position, now_ms, quarantined_total, quarantined_settled) = (12, 7, 4, 3);
         FromReceiver::Ack(Ack {
             check: None,
             position,
@@ -333,6 +333,7 @@ fn received() -> Vec<(&'static str, FromReceiver)> {
             quarantined,
             now_ms,
             quarantined_total,
+            quarantined_settled,
             refused,
             verdict,
         })

@@ -61,7 +61,7 @@ pub use moves::{InstitutionMove, MoveInstitution, MoveLink, MoveOutcome};
 pub use patients::{RegisterOutcome, RegisterPatient, Registered};
 pub use peers::{Content, Hop, PeerError, Peers};
 pub use persons::Persons;
-pub use quarantine::{MAX_QUARANTINE, QuarantinePage, Refused, RefusedRecord, Standing};
+pub use quarantine::{MAX_QUARANTINE, QuarantinePage, Refused, RefusedRecord};
 pub use reclaim::Reclaimer;
 pub use recover::{Fate, Survivor, TakenIn};
 /// What the edges need of replication.
@@ -69,7 +69,7 @@ pub use replication as feed;
 pub use scrub::{ScrubSettings, ScrubStatus, Scrubber};
 pub use status::{LinkStatus, Status};
 /// From where a quarantined record came, and where it is kept.
-pub use store::{Direction, QuarantinePlace};
+pub use store::{Direction, QuarantinePlace, Standing};
 /// What a status says of the store.
 pub use store::{HeldUp, StoreStatus};
 pub use succession::{HandOver, HandedOver, TakeOver};

@@ -6,7 +6,7 @@ use model::body::RawRecord;
 use model::{NodePath, OriginId, Record, RecordKey, Version};
 use prost::Message;
 use replication::DirectoryView;
-use store::{Direction, QuarantinePlace, Quarantined, ReadError, Store};
+use store::{Direction, QuarantinePlace, Quarantined, QuarantinedRecord, ReadError, Standing, Store};
 
 use crate::caller::{Action, Caller, permit};
 use crate::scrub::blocking;
@@ -14,23 +14,6 @@ use crate::{Exchange, ExchangeError};
 
 /// Most records of one page.
 pub const MAX_QUARANTINE: usize = 1_000;
-
-/// What became here, by now, of the record that was refused.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Standing {
-    /// Nothing is held under its key.
-    Missing,
-    /// An earlier version is held.
-    Older(Version),
-    /// The same bytes are held: it was admitted later.
-    Held(Version),
-    /// A later version is held.
-    Superseded(Version),
-    /// The same version is held with other bytes.
-    OtherBytes(Version),
-    /// It was held, in this version or a later one, and forgotten again: it is no concern of this node any more.
-    Forgotten(Version),
-}
 
 /// What the envelope of a refused record says. Its signature may be false, and with it everything here.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -145,6 +128,7 @@ fn record(raw: &Bytes) -> Option<Record> {
 fn facts(store: &Store, view: &DirectoryView, record: &Record) -> Result<RefusedRecord, ReadError> {
     let envelope = record.envelope();
     let (origin, version) = (envelope.origin, envelope.version);
+    let refused = QuarantinedRecord { key: record.key(), version, contribution: store::contribution(record) };
     let institution = view.institution_in(&origin, version.term).or_else(|| view.institution(&origin));
     Ok(RefusedRecord {
         kind: envelope.kind,
@@ -153,23 +137,7 @@ fn facts(store: &Store, view: &DirectoryView, record: &Record) -> Result<Refused
         origin,
         writer: view.key_path(&envelope.key_id).cloned(),
         institution: institution.map(|fact| (fact.code.clone(), fact.name.clone())),
-        standing: standing(store, record)?,
-    })
-}
-
-fn standing(store: &Store, record: &Record) -> Result<Standing, ReadError> {
-    let (key, version) = (record.key(), record.envelope().version);
-    let Some(held) = store.held(&key)? else {
-        let forgotten = store.known_version(&key)?.filter(|known| *known >= version);
-        return Ok(forgotten.map_or(Standing::Missing, Standing::Forgotten));
-    };
-    Ok(match held.version.cmp(&version) {
-        std::cmp::Ordering::Less => Standing::Older(held.version),
-        std::cmp::Ordering::Greater => Standing::Superseded(held.version),
-        std::cmp::Ordering::Equal if held.contribution == store::contribution(record) => {
-            Standing::Held(held.version)
-        }
-        std::cmp::Ordering::Equal => Standing::OtherBytes(held.version),
+        standing: store.standing(&refused)?,
     })
 }
 

@@ -242,6 +242,8 @@ pub struct Ack {
     pub quarantined: u32,
     pub now_ms: u64,
     pub quarantined_total: u64,
+    /// Those of them that are held by now, in that or a later version of the same epoch, or forgotten again.
+    pub quarantined_settled: u64,
     /// The quarantined ones of the batch.
     pub refused: Refused,
     /// Answers a proof.

@@ -42,6 +42,8 @@ pub struct LinkView {
     pub repeated: u64,
     /// Records of this feed that the receiver holds in quarantine, from all time.
     pub quarantined: u64,
+    /// Those of them of which nothing was missing when the ends last compared: see [`store::Standing::is_settled`].
+    pub settled: u64,
     /// This node's clock when the neighbour was last heard; 0: never.
     pub heard_ms: u64,
     /// This node's clock when the position last moved, or the feed was last known to be caught up; 0: never.
@@ -93,6 +95,7 @@ impl LinkView {
             applied: 0,
             repeated: 0,
             quarantined: 0,
+            settled: 0,
             heard_ms: 0,
             progress_ms: 0,
             clock_offset_ms: 0,
@@ -160,14 +163,12 @@ impl LinkView {
         if !self.connected {
             return (Health::Amber, format!("not connected{last}; it connects again by itself"));
         }
-        if self.quarantined > 0 {
-            return (
-                Health::Amber,
-                format!(
-                    "{} records in quarantine; the log of the node that received them says why",
-                    self.quarantined
-                ),
+        let open = self.quarantined.saturating_sub(self.settled);
+        if open > 0 {
+            let why = format!(
+                "{open} of the quarantined records not settled; `tiermesh quarantine` at the node that received them says which and why"
             );
+            return (Health::Amber, why);
         }
         if self.surplus > 0 {
             let why = format!(

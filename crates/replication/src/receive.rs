@@ -398,13 +398,14 @@ async fn claim(shared: &Shared, peer: &NodePath, hello: &Hello) -> Result<Sessio
 fn quarantined_of(shared: &Shared, peer: &NodePath, feed: &FeedId) -> Result<Refused, LinkError> {
     let mut refused = Refused::default();
     let (count, _) = shared.store.quarantined_records(feed)?;
+    let settled = shared.store.settled(feed)?;
     if count > 0 {
         for one in shared.store.quarantine_of(feed, MAX_REFUSED)? {
             applier::name(&one, &mut refused);
         }
         refused.incomplete |= count > MAX_REFUSED as u64;
     }
-    shared.links_of(feed.direction).change(peer, |link| link.quarantined = count);
+    shared.links_of(feed.direction).change(peer, |link| (link.quarantined, link.settled) = (count, settled));
     Ok(refused)
 }
 

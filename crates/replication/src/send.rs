@@ -691,7 +691,7 @@ impl<'a> Course<'a> {
         }
         let offset = self.asked_ms.take().map(|asked_ms| offset_ms(ack.now_ms, asked_ms, now_ms));
         links.change(self.to, |link| {
-            link.quarantined = ack.quarantined_total;
+            (link.quarantined, link.settled) = (ack.quarantined_total, ack.quarantined_settled);
             link.clock_offset_ms = offset.unwrap_or(link.clock_offset_ms);
         });
         if let Some(answer) = &ack.check {

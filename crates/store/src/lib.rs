@@ -46,7 +46,7 @@ pub use types::{
     Applied, Apply, Committed, DamagedPlace, Direction, Draft, Expect, FeedId, FeedPosition, FeedSlice,
     Forgotten, HeldRecord, HeldUp, IndexKind, KindCount, LastEpoch, MAX_COMMIT_BYTES, MAX_COMMIT_RECORDS,
     OpenReport, Quarantined, QuarantinedRecord, ReclaimStatus, Reclaimed, Recomputed, ScrubPlace, Scrubbed,
-    StoreStatus, TailCut,
+    Standing, StoreStatus, TailCut,
 };
 
 #[cfg(test)]

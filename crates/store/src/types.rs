@@ -178,6 +178,32 @@ pub struct QuarantinedRecord {
     pub contribution: u128,
 }
 
+/// What became here, by now, of a record that was refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// Nothing is held under its key.
+    Missing,
+    /// An earlier version is held.
+    Older(Version),
+    /// The same bytes are held: it was admitted later.
+    Held(Version),
+    /// A later version is held, which its writer made in the same epoch or which followed on it here.
+    Superseded(Version),
+    /// A later version is held of another epoch or another writer, who may not have known of it.
+    Overruled(Version),
+    /// The same version is held with other bytes.
+    OtherBytes(Version),
+    /// It was held, in this version or a later one, and forgotten again: it is no concern of this node any more.
+    Forgotten(Version),
+}
+
+impl Standing {
+    /// Whether nothing of it is missing here.
+    pub fn is_settled(self) -> bool {
+        matches!(self, Self::Held(_) | Self::Superseded(_) | Self::Forgotten(_))
+    }
+}
+
 /// What is known of a held record without reading it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct HeldRecord {

@@ -35,10 +35,10 @@ pub(crate) struct Quarantined {
     pub institution_code: String,
     pub institution_name: String,
     pub writer_path: String,
-    /// `missing`, `older`, `held`, `superseded`, `other_bytes`, `forgotten` or `no_record`.
+    /// `missing`, `older`, `held`, `superseded`, `overruled`, `other_bytes`, `forgotten` or `no_record`.
     pub standing: &'static str,
     pub held_version: String,
-    /// Held, superseded or forgotten by now: nothing of it is missing here, unless a term ended without its writer.
+    /// Held, superseded or forgotten by now: nothing of it is missing here.
     pub settled: bool,
     pub bytes: u64,
 }
@@ -57,6 +57,7 @@ impl From<v1::QuarantinedRecord> for Quarantined {
             QuarantineStanding::Older => ("older", false),
             QuarantineStanding::Held => ("held", true),
             QuarantineStanding::Superseded => ("superseded", true),
+            QuarantineStanding::Overruled => ("overruled", false),
             QuarantineStanding::OtherBytes => ("other_bytes", false),
             QuarantineStanding::Forgotten => ("forgotten", true),
             QuarantineStanding::Unspecified => ("no_record", false),

@@ -72,6 +72,7 @@ fn now(one: &Quarantined) -> String {
         "older" => format!("older: {held}"),
         "held" => "held since".to_owned(),
         "superseded" => format!("superseded: {held}"),
+        "overruled" => format!("overruled: {held}"),
         "other_bytes" => "other bytes".to_owned(),
         "forgotten" => "forgotten since".to_owned(),
         _ => "no record".to_owned(),

@@ -28,6 +28,10 @@ fn version(seq: u64) -> Version {
 }
 
 fn registration(name: &str, seq: u64, body: &[u8]) -> Record {
+    signed(name, version(seq), body)
+}
+
+fn signed(name: &str, version: Version, body: &[u8]) -> Record {
     let unsigned = Unsigned {
         flow: Flow::Registration,
         kind: Kind::Registration as u32,
@@ -37,7 +41,7 @@ fn registration(name: &str, seq: u64, body: &[u8]) -> Record {
         tombstone: false,
         body: Bytes::copy_from_slice(body),
     };
-    Record::sign(unsigned, version(seq), 5, &key(3)).unwrap()
+    Record::sign(unsigned, version, 5, &key(3)).unwrap()
 }
 
 fn refused_from(peer: OriginId, direction: Direction, raw: Vec<u8>) -> Quarantined {
@@ -98,7 +102,9 @@ fn operator() -> Caller {
 async fn every_refused_record_is_told_with_what_became_of_it() {
     let (exchange, store) = node().await;
     let came = |name: &str, seq| registration(name, seq, BODY);
-    let refused = ["missing", "older", "held", "superseded", "other", "forgotten"].map(|name| came(name, 5));
+    let names = ["missing", "older", "held", "superseded", "other", "forgotten", "overruled", "followed"];
+    let refused = names.map(|name| came(name, 5));
+    let later = Version { epoch: 2, ..version(6) };
     let quarantined = refused
         .iter()
         .map(|record| refused_from(TOWN, Direction::Up, record.to_raw().encode_to_vec()))
@@ -110,13 +116,17 @@ async fn every_refused_record_is_told_with_what_became_of_it() {
         came("superseded", 6),
         registration("other", 5, b"else"),
         came("forgotten", 5),
+        signed("overruled", later, BODY),
+        came("followed", 5),
     ];
     store.apply(Apply { records, quarantined, ..Apply::default() }).await.unwrap();
+    let records = vec![signed("followed", later, BODY)];
+    store.apply(Apply { records, ..Apply::default() }).await.unwrap();
     let forget = vec![(refused[5].key(), version(5))];
     store.apply(Apply { forget, ..Apply::default() }).await.unwrap();
 
     let page = exchange.quarantine(&operator(), "", None, 99).await.unwrap();
-    assert_eq!((page.refused.len(), page.unreadable, page.next), (7, 0, None));
+    assert_eq!((page.refused.len(), page.unreadable, page.next), (9, 0, None));
     let standings: Vec<_> =
         page.refused.iter().map(|one| one.record.as_ref().map(|of| of.standing)).collect();
     assert_eq!(
@@ -128,6 +138,8 @@ async fn every_refused_record_is_told_with_what_became_of_it() {
             Some(Standing::Superseded(version(6))),
             Some(Standing::OtherBytes(version(5))),
             Some(Standing::Forgotten(version(5))),
+            Some(Standing::Overruled(later)),
+            Some(Standing::Superseded(later)),
             None,
         ]
     );
@@ -139,7 +151,9 @@ async fn every_refused_record_is_told_with_what_became_of_it() {
     assert_eq!((record.key, record.version, record.origin), (refused[0].key(), version(5), HOSPITAL));
     assert_eq!((record.kind, &record.institution), (1, &Some(("H13".to_owned(), "医院".to_owned()))));
     assert_eq!(record.writer, Some("530000/532900/532901".parse().unwrap()));
-    let last = &page.refused[6];
+    let up = FeedId { peer: TOWN, direction: Direction::Up };
+    assert_eq!(store.settled(&up).unwrap(), 4, "held, superseded, followed, forgotten");
+    let last = &page.refused[8];
     assert_eq!((last.from, &last.from_path, last.direction), (STRANGER, &None, Direction::Down));
     assert!(!format!("{page:?}").contains("somebody"));
 }

@@ -43,7 +43,9 @@ fn the_table() {
             "refused: what happened",
         ),
         (link(|link| link.heard_ms = NOW - STALL_MS), Health::Red, "nothing heard for 30 s"),
-        (link(|link| link.quarantined = 3), Health::Amber, "3 records in quarantine"),
+        (link(|link| link.quarantined = 3), Health::Amber, "3 of the quarantined"),
+        (link(|link| (link.quarantined, link.settled) = (3, 2)), Health::Amber, "1 of the quarantined"),
+        (link(|link| (link.quarantined, link.settled) = (3, 3)), Health::Green, ""),
         (link(|link| (link.position, link.head) = (5, 9)), Health::Green, ""),
         (
             link(|link| (link.position, link.head, link.progress_ms) = (5, 9, NOW - STALL_MS)),

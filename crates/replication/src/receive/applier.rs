@@ -120,6 +120,9 @@ impl Applier {
             let counted = match work {
                 Work::Head(head) => {
                     self.judge_again().await?;
+                    if head.proof.is_some() || head.check.is_some() {
+                        self.count_settled()?;
+                    }
                     verdict = head.proof.map(|proof| self.compare(&proof)).transpose()?;
                     check = head.check.map(|asked| self.check(&asked)).transpose()?;
                     self.heard(head.head);
@@ -153,6 +156,16 @@ impl Applier {
         self.links.heard(&self.session.path, Some(head), self.shared.clock.now_ms());
     }
 
+    /// How much of what was refused is settled by now.
+    fn count_settled(&self) -> Result<(), LinkError> {
+        let path = &self.session.path;
+        if self.links.view(path).is_some_and(|link| link.quarantined > link.settled) {
+            let settled = self.shared.store.settled(&self.feed)?;
+            self.links.change(path, |link| link.settled = settled);
+        }
+        Ok(())
+    }
+
     fn ack(&self, counted: Counted) -> Ack {
         let link = self.links.view(&self.session.path);
         Ack {
@@ -161,7 +174,8 @@ impl Applier {
             repeated: counted.repeated as u32,
             quarantined: counted.quarantined as u32,
             now_ms: self.shared.clock.now_ms(),
-            quarantined_total: link.map_or(0, |link| link.quarantined),
+            quarantined_total: link.as_ref().map_or(0, |link| link.quarantined),
+            quarantined_settled: link.map_or(0, |link| link.settled),
             refused: Refused::default(),
             verdict: None,
             check: None,

@@ -64,6 +64,7 @@ pub fn ack(position: u64) -> Ack {
         quarantined: 0,
         now_ms: 0,
         quarantined_total: 0,
+        quarantined_settled: 0,
         refused: Refused::default(),
         verdict: None,
         check: None,

@@ -251,10 +251,10 @@ impl World {
     /// (an institution that files elsewhere).
     async fn raw(&mut self, name: &str, what: &str) {
         let node = self.node(name);
-        let registration = node.registration_draft("H1", "raw", "");
+        let registration = node.registration_draft("H1", "raw1", "");
         let mut draft = match what {
             "garbled" => store::Draft { body: vec![0xFF, 0xFF].into(), ..registration },
-            "foreign" => node.registration_draft("H9", "raw", ""),
+            "foreign" => node.registration_draft("H9", "raw1", ""),
             "claim" => node.institution_draft("H9", ""),
             "unknown" => {
                 store::Draft { kind: 4711, body: vec![0xFE; 40].into(), subject: None, ..registration }

@@ -67,6 +67,7 @@ fn record(record: RefusedRecord) -> v1::QuarantinedRecord {
         Standing::Older(held) => (Wire::Older, Some(held)),
         Standing::Held(held) => (Wire::Held, Some(held)),
         Standing::Superseded(held) => (Wire::Superseded, Some(held)),
+        Standing::Overruled(held) => (Wire::Overruled, Some(held)),
         Standing::OtherBytes(held) => (Wire::OtherBytes, Some(held)),
         Standing::Forgotten(held) => (Wire::Forgotten, Some(held)),
     };

@@ -1,13 +1,17 @@
 //! The quarantine a page at a time, for somebody who looks at it.
 
+use std::cmp::Ordering;
 use std::collections::BTreeSet;
 
-use model::OriginId;
+use model::{OriginId, Record};
 
 use super::Store;
 use crate::error::ReadError;
 use crate::log::item::Item;
-use crate::types::{Direction, FeedId, Quarantined};
+use crate::types::{Direction, FeedId, Quarantined, QuarantinedRecord, Standing};
+
+/// Earlier versions looked through for one that was refused at first.
+const MAX_EARLIER: usize = 16;
 
 /// Where a quarantined record is kept: its place in the log, which it has for good. Later ones have higher places.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -59,5 +63,42 @@ impl Store {
             last = Some(place);
         }
         Ok(last.filter(|_| more))
+    }
+
+    /// What became here of a record that was refused.
+    pub fn standing(&self, refused: &QuarantinedRecord) -> Result<Standing, ReadError> {
+        let Some(held) = self.held(&refused.key)? else {
+            let known = self.known_version(&refused.key)?.filter(|known| *known >= refused.version);
+            return Ok(known.map_or(Standing::Missing, Standing::Forgotten));
+        };
+        let (now, then) = (held.version, refused.version);
+        Ok(match now.cmp(&then) {
+            Ordering::Less => Standing::Older(now),
+            Ordering::Greater if (now.term, now.epoch) == (then.term, then.epoch) => {
+                Standing::Superseded(now)
+            }
+            Ordering::Greater if self.was_held(refused)? => Standing::Superseded(now),
+            Ordering::Greater => Standing::Overruled(now),
+            Ordering::Equal if held.contribution == refused.contribution => Standing::Held(now),
+            Ordering::Equal => Standing::OtherBytes(now),
+        })
+    }
+
+    /// Whether it was admitted once, as far as the log still has it.
+    fn was_held(&self, refused: &QuarantinedRecord) -> Result<bool, ReadError> {
+        let is_it = |earlier: &Record| {
+            earlier.envelope().version == refused.version
+                && crate::contribution(earlier) == refused.contribution
+        };
+        Ok(self.history(&refused.key, MAX_EARLIER)?.iter().any(|(_, earlier)| is_it(earlier)))
+    }
+
+    /// How many of a feed's quarantined records are settled: see [`Standing::is_settled`].
+    pub fn settled(&self, feed: &FeedId) -> Result<u64, ReadError> {
+        let mut settled = 0;
+        for refused in self.quarantined_records(feed)?.1 {
+            settled += u64::from(self.standing(&refused)?.is_settled());
+        }
+        Ok(settled)
     }
 }

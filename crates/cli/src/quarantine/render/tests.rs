@@ -55,15 +55,16 @@ fn a_quarantine() {
 
 #[test]
 fn what_is_settled_needs_nothing_and_what_is_not_is_counted() {
-    use Standing::{Forgotten, Held, Missing, Older, OtherBytes, Superseded, Unspecified};
+    use Standing::{Forgotten, Held, Missing, Older, OtherBytes, Overruled, Superseded, Unspecified};
     let told = |standings: &[Standing]| {
         let records = standings.iter().map(|standing| refused(1, *standing, "1.2.3")).collect();
         list(&Listed { records, ..Listed::default() })
     };
     let settled = told(&[Held, Superseded, Forgotten]);
     assert!(settled.ends_with("3 records; all settled: what is here now is the same or later"), "{settled}");
-    let open = told(&[Held, Missing, Older, OtherBytes, Unspecified]);
-    assert!(open.ends_with("5 records; 4 not settled: act on the reasons"), "{open}");
+    let open = told(&[Held, Missing, Older, OtherBytes, Overruled, Unspecified]);
+    assert!(open.contains("overruled: 1.2.3"), "{open}");
+    assert!(open.ends_with("6 records; 5 not settled: act on the reasons"), "{open}");
     assert_eq!(told(&[]), "nothing in quarantine");
 }
 
