@@ -14,7 +14,7 @@ use crate::tree::LocalTree;
 
 /// Calls to one node at once.
 const CALLERS: usize = 32;
-/// How long the nodes may come no nearer to agreeing after replication was proven: links come up behind what they are about.
+/// How long nodes may come no nearer to agreeing, or linkers to an end: links come up behind what they are about.
 const PATIENCE: Duration = Duration::from_secs(120);
 const PAUSE: Duration = Duration::from_millis(500);
 
@@ -39,7 +39,6 @@ pub(crate) async fn ask(
     ledger: &Ledger,
     teller: &mut Teller,
 ) -> Result<Agreed, DemoError> {
-    teller.begin("persons: asking the province, and every node about its own patients, who is one person");
     let keys: Vec<PatientKey> = ledger.registrations.keys().cloned().collect();
     let mut nodes: Vec<(Client, Vec<PatientKey>)> = Vec::new();
     for (path, codes) in hospitals.by_node() {
@@ -47,8 +46,12 @@ pub(crate) async fn ask(
         let Some(code) = codes.first() else { continue };
         nodes.push((hospitals.client(tree, &path, code).await?, own));
     }
+    let operators = operators(tree).await?;
     let (mut end, mut least) = (Instant::now() + PATIENCE, usize::MAX);
     loop {
+        let before = rest(&operators, teller).await?;
+        teller
+            .begin("persons: asking the province, and every node about its own patients, who is one person");
         let numbers = numbers_of(province, &keys).await;
         let mut disagree = 0;
         for (node, own) in &nodes {
@@ -61,7 +64,9 @@ pub(crate) async fn ask(
         if disagree < least {
             (end, least) = (Instant::now() + PATIENCE, disagree);
         }
-        if disagree == 0 || Instant::now() > end {
+        // What was written while they were asked may have changed what was said before.
+        let all_said = disagree == 0 && heads(&look(&operators).await?) == heads(&before);
+        if all_said || Instant::now() > end {
             let persons = numbers.values().collect::<BTreeSet<_>>().len();
             teller.say(&format!(
                 "  {} registrations are of {persons} persons; {} nodes say so of their own, but of {disagree}",
@@ -71,6 +76,56 @@ pub(crate) async fn ask(
             return Ok(Agreed { numbers, persons, disagree });
         }
         tokio::time::sleep(PAUSE).await;
+    }
+}
+
+async fn operators(tree: &LocalTree) -> Result<Vec<Client>, DemoError> {
+    let mut operators = Vec::new();
+    for path in tree.paths() {
+        operators.push(tree.operator(&path).await?);
+    }
+    Ok(operators)
+}
+
+/// How far a node's log goes and how far its linker has judged it.
+type Judged = (u64, u64);
+
+async fn look(operators: &[Client]) -> Result<Vec<Judged>, DemoError> {
+    let mut all = Vec::new();
+    for node in operators {
+        let status = node.status().await?;
+        let head = status.store.map_or(0, |store| store.head);
+        all.push((head, status.linker.map_or(0, |linker| linker.judged)));
+    }
+    Ok(all)
+}
+
+fn heads(all: &[Judged]) -> Vec<u64> {
+    all.iter().map(|(head, _)| *head).collect()
+}
+
+/// Waits until every node's linker has judged what the node holds and no log grows any more, or for long nothing has moved;
+/// answers how they stand then.
+async fn rest(operators: &[Client], teller: &mut Teller) -> Result<Vec<Judged>, DemoError> {
+    teller.begin("linkers: waiting until every node has judged what it holds");
+    let mut end = Instant::now() + PATIENCE;
+    let mut last = look(operators).await?;
+    loop {
+        tokio::time::sleep(PAUSE).await;
+        let now = look(operators).await?;
+        let still = now == last;
+        if still && now.iter().all(|(head, judged)| head == judged) {
+            return Ok(now);
+        }
+        if !still {
+            end = Instant::now() + PATIENCE;
+        }
+        if Instant::now() > end {
+            let behind = now.iter().filter(|(head, judged)| head > judged).count();
+            teller.say(&format!("  {behind} nodes have not judged all that they hold, and do not go on"));
+            return Ok(now);
+        }
+        last = now;
     }
 }
 

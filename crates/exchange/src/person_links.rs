@@ -1,7 +1,7 @@
 //! Links as a node writes them: how a body becomes a draft, and what it remembers of the decision before.
 
 use model::body::{Flow, Kind, PastDecision, PersonLink};
-use model::person_link::{Decided, LinkError, MAX_PAST};
+use model::person_link::{Decided, MAX_PAST, PersonLinkError};
 use model::{OriginId, Record, RecordKey};
 use prost::Message;
 use store::{Draft, Expect, ReadError, Store};
@@ -40,7 +40,7 @@ pub(crate) enum DraftError {
     #[error(transparent)]
     Read(#[from] ReadError),
     #[error(transparent)]
-    Link(#[from] LinkError),
+    Link(#[from] PersonLinkError),
 }
 
 /// What a link remembers of its earlier decisions: those of the record before, and that one's own. Nothing of what was decided about

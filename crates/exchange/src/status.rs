@@ -172,7 +172,6 @@ impl Exchange {
         })
     }
 
-    /// How far this node is with taking over from another, or another from it.
     /// The worst of what can be said of the node itself.
     fn own_health(&self, of_records: (Health, String)) -> (Health, String) {
         let known = if of_records.0 == Health::Green { self.succession_health() } else { of_records };
@@ -180,6 +179,7 @@ impl Exchange {
         certificate.filter(|_| known.0 != Health::Red).unwrap_or(known)
     }
 
+    /// How far this node is with taking over from another, or another from it.
     fn succession_health(&self) -> (Health, String) {
         let TakeOver { documents, missing, missing_bytes } = self.taking_over();
         if missing > 0 {

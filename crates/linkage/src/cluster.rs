@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use crate::features::Features;
-use crate::linker::{Link, Linker, Place};
+use crate::linker::{Likely, Linker, Place};
 use crate::model::{Model, probability};
 use crate::person::Person;
 
@@ -54,9 +54,9 @@ pub struct Bundles<'a> {
 pub struct Found {
     /// The group of each registration.
     pub groups: Vec<usize>,
-    pub same: Option<Link>,
+    pub same: Option<Likely>,
     pub doubtful: bool,
-    pub possible: Vec<Link>,
+    pub possible: Vec<Likely>,
 }
 
 impl<'a> Bundles<'a> {
@@ -226,7 +226,7 @@ impl<'a> Bundles<'a> {
     }
 
     /// The surest link of a registration into its group, and whether its group as a whole leaves it in doubt.
-    fn nearest(&self, one: usize, groups: &[usize], model: &Model) -> (Option<Link>, bool) {
+    fn nearest(&self, one: usize, groups: &[usize], model: &Model) -> (Option<Likely>, bool) {
         let mates = || self.speakers().filter(|other| *other != one && groups[*other] == groups[one]);
         let own_bundle = self.all[self.bundle_of[one]].members.iter().find(|other| **other != one);
         let nearest = mates().max_by(|a, b| self.weight(one, *a).total_cmp(&self.weight(one, *b)));
@@ -234,18 +234,18 @@ impl<'a> Bundles<'a> {
         let weight = self.weight(one, nearest);
         let worst = mates().map(|other| self.weight(one, other)).fold(0.0, f32::min);
         let doubtful = own_bundle.is_none() && probability(weight + DOUBT * worst) < model.sure_from;
-        (Some(Link { other: self.places[nearest], weight }), doubtful)
+        (Some(Likely { other: self.places[nearest], weight }), doubtful)
     }
 
     /// Registrations of other groups that the one may belong to, one of each group, likeliest first.
-    fn open(&self, one: usize, groups: &[usize], model: &Model) -> Vec<Link> {
-        let mut open: Vec<(usize, Link)> = Vec::new();
+    fn open(&self, one: usize, groups: &[usize], model: &Model) -> Vec<Likely> {
+        let mut open: Vec<(usize, Likely)> = Vec::new();
         for other in self.speakers().filter(|other| groups[*other] != groups[one]) {
             let possible = self.between(groups[one], groups[other]);
             if possible.is_none_or(|weight| probability(weight) < model.possible_from) {
                 continue;
             }
-            let link = Link { other: self.places[other], weight: self.weight(one, other) };
+            let link = Likely { other: self.places[other], weight: self.weight(one, other) };
             match open.iter_mut().find(|(group, _)| *group == groups[other]) {
                 Some((_, known)) if known.weight < link.weight => *known = link,
                 Some(_) => {}

@@ -25,5 +25,5 @@ pub mod train;
 
 pub use explain::Explanation;
 pub use features::Features;
-pub use linker::{Link, Linker, Outcome, Place, Proposal};
+pub use linker::{Likely, Linker, Outcome, Place, Proposal};
 pub use model::{Model, ModelError, Scorer};

@@ -23,7 +23,7 @@ pub type Place = u32;
 
 /// The other registration of a pair, and the pair's match weight.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Link {
+pub struct Likely {
     pub other: Place,
     /// log2 of the odds that the two are one person, in bits; 100 by rule.
     pub weight: f32,
@@ -34,11 +34,11 @@ pub struct Link {
 pub struct Outcome {
     pub place: Place,
     /// The registration it is linked to most surely, of the person it was joined to.
-    pub same: Option<Link>,
+    pub same: Option<Likely>,
     /// Whether that link is likely enough to be made and not likely enough to go unseen: for a human.
     pub doubtful: bool,
     /// Registrations it may belong to, one of each person, likeliest first: for a human.
-    pub possible: Vec<Link>,
+    pub possible: Vec<Likely>,
 }
 
 impl Outcome {
@@ -216,7 +216,7 @@ impl Linker {
         if a == b || !self.people.has(a) || !self.people.has(b) {
             return;
         }
-        self.note_human(a, b, Some(same));
+        self.note_given(a, b, Some(same));
         let near = [self.person_of(a), self.person_of(b)];
         if let Some((Proposal::Settle { members, groups }, _)) = self.try_settle(a, &near) {
             self.regroup(&members, &groups);
@@ -235,7 +235,7 @@ impl Linker {
     }
 
     /// Notes what humans say of two registrations, or that they say nothing; who they are is asked for with [`Linker::judge`].
-    pub fn note_human(&mut self, a: Place, b: Place, same: Option<bool>) {
+    pub fn note_given(&mut self, a: Place, b: Place, same: Option<bool>) {
         self.set_human(a, b, same);
         self.set_human(b, a, same);
     }
@@ -362,7 +362,7 @@ impl Linker {
         if sure < model.same_from {
             return None;
         }
-        let same = Some(Link { other: asked[nearest], weight });
+        let same = Some(Likely { other: asked[nearest], weight });
         let outcome = Outcome { place, same, doubtful: sure < model.sure_from, possible: Vec::new() };
         Some((Proposal::Join(person), outcome))
     }
@@ -388,7 +388,7 @@ impl Linker {
             return joined;
         }
         let first = |person: &u32| self.members(*person).last().copied();
-        let link = |other: Place| Link { other, weight: self.pair(place, other).1 };
+        let link = |other: Place| Likely { other, weight: self.pair(place, other).1 };
         let possible = others().filter_map(first).map(link).collect();
         (Proposal::Alone, Outcome { place, possible, ..Outcome::default() })
     }

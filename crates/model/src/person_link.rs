@@ -47,7 +47,7 @@ pub struct Decided {
 
 /// Why the body of a link is no good.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum LinkError {
+pub enum PersonLinkError {
     #[error("link")]
     Form,
     #[error("ends of a link")]
@@ -62,24 +62,24 @@ pub enum LinkError {
 
 impl Decided {
     /// Reads a link. A layer, decision or basis of a later release is read as unspecified, which decides nothing.
-    pub fn of(record: &Record) -> Result<Self, LinkError> {
+    pub fn of(record: &Record) -> Result<Self, PersonLinkError> {
         let envelope = record.envelope();
         if envelope.kind != Kind::Link as u32 || envelope.tombstone {
-            return Err(LinkError::Form);
+            return Err(PersonLinkError::Form);
         }
-        let body: PersonLink = record.decode_body().map_err(|_| LinkError::Form)?;
+        let body: PersonLink = record.decode_body().map_err(|_| PersonLinkError::Form)?;
         let this = Self::read(&body, envelope.origin)?;
         let named = envelope.subject == Some(this.a.key)
             && envelope.id == link_id(body.layer, &this.a.key, &this.b.key);
-        if named { Ok(this) } else { Err(LinkError::Id) }
+        if named { Ok(this) } else { Err(PersonLinkError::Id) }
     }
 
     /// The same for a body and the node that decided.
-    pub fn read(body: &PersonLink, by: OriginId) -> Result<Self, LinkError> {
+    pub fn read(body: &PersonLink, by: OriginId) -> Result<Self, PersonLinkError> {
         let (a, origin_a) = end(body.a.as_ref())?;
         let (b, origin_b) = end(body.b.as_ref())?;
         if a.key >= b.key {
-            return Err(LinkError::Ends);
+            return Err(PersonLinkError::Ends);
         }
         let long = |text: &str, most: usize| text.chars().count() > most;
         let past =
@@ -91,10 +91,10 @@ impl Decided {
             || long(&body.reason, MAX_REASON)
             || past
         {
-            return Err(LinkError::TooLong);
+            return Err(PersonLinkError::TooLong);
         }
         if body.weight_millibits.unsigned_abs() > MAX_WEIGHT.unsigned_abs() {
-            return Err(LinkError::Weight);
+            return Err(PersonLinkError::Weight);
         }
         Ok(Self {
             a,
@@ -205,11 +205,11 @@ pub fn joined<'a>(decided: impl IntoIterator<Item = (&'a Decided, Standing)> + C
     }
 }
 
-fn end(of: Option<&RegistrationRef>) -> Result<(End, OriginId), LinkError> {
-    let of = of.ok_or(LinkError::Ends)?;
-    let origin = OriginId::try_from(&of.origin[..]).map_err(|_| LinkError::Ends)?;
-    let id = RecordId::try_from(&of.id[..]).map_err(|_| LinkError::Ends)?;
-    of.version.parse::<Version>().map_err(|_| LinkError::Ends)?;
+fn end(of: Option<&RegistrationRef>) -> Result<(End, OriginId), PersonLinkError> {
+    let of = of.ok_or(PersonLinkError::Ends)?;
+    let origin = OriginId::try_from(&of.origin[..]).map_err(|_| PersonLinkError::Ends)?;
+    let id = RecordId::try_from(&of.id[..]).map_err(|_| PersonLinkError::Ends)?;
+    of.version.parse::<Version>().map_err(|_| PersonLinkError::Ends)?;
     Ok((End { key: RecordKey::of(Kind::Registration as u32, origin, id), born_ms: of.born_ms }, origin))
 }
 

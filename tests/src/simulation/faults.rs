@@ -7,6 +7,7 @@ use store::Cut;
 use super::disk::Moment;
 use super::forgery::Forgery;
 use super::mesh::Member;
+use super::moves::Moving;
 
 /// A day, in milliseconds.
 const DAY_MS: i64 = 24 * 3600 * 1000;
@@ -78,13 +79,14 @@ const MOST_LOSSES: u32 = 3;
 
 impl Plan {
     /// Draws faults until `until_ms`. Each seed has some kinds only and its own rate: a little of everything always hides
-    /// what much of one thing shows.
-    pub fn draw(rng: &mut StdRng, members: &[Member], (until_ms, moves): (u64, bool)) -> Self {
+    /// what much of one thing shows. Where hospitals move, disks are lost and set back too, as far as `moving` lets them.
+    pub fn draw(rng: &mut StdRng, members: &[Member], (until_ms, moving): (u64, &Moving)) -> Self {
+        let moves = moving.any();
         let kinds: Vec<u32> = (0..KINDS).filter(|_| rng.random_bool(0.6)).collect();
         let losses = rng.random_bool(0.3);
         let fits = |kind: &u32| match *kind {
             FORGERIES => !losses && !moves,
-            kind => kind < LOSSES || losses && !moves,
+            kind => kind < LOSSES || losses,
         };
         let kinds: Vec<u32> = kinds.into_iter().filter(fits).collect();
         let every_ms = rng.random_range(150..2500);
@@ -99,7 +101,10 @@ impl Plan {
             if kind >= LOSSES && lost > MOST_LOSSES {
                 continue;
             }
-            plan.faults.push((at_ms, fault(rng, kind, members.len())));
+            let fault = fault(rng, kind, members.len());
+            if !moves || moving.lets(&fault) {
+                plan.faults.push((at_ms, fault));
+            }
         }
         plan
     }

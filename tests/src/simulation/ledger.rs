@@ -169,31 +169,31 @@ impl Ledger {
         }
     }
 
-    /// A disk was lost or set back. `left` says what the writer at a place, and the nodes above it, have under a key.
-    pub fn fall_back(&self, writers: &[usize], left: impl Fn(usize, &RecordKey) -> Option<Record>) {
+    /// A disk was lost or set back. `left` says what the writers at these places, and the nodes above them, have under a key.
+    pub fn fall_back(&self, writers: &[usize], left: impl Fn(&[usize], &RecordKey) -> Option<Record>) {
         let State { entries, homes, .. } = &mut *self.state.lock();
         for (key, entry) in entries {
-            let writer = homes.now(&entry.institution).filter(|writer| writers.contains(writer));
-            if let Some(writer) = writer {
-                entry.fall_back(left(writer, key).as_ref());
+            let ever = homes.ever(&entry.institution);
+            if ever.iter().any(|writer| writers.contains(writer)) {
+                entry.fall_back(left(&ever, key).as_ref());
             }
         }
     }
 
-    /// What the writer at a place has under each of its keys.
+    /// What a writer at a place, be it an earlier one, has under each of its keys.
     pub fn held_by(&self, writer: usize, held: impl Fn(&RecordKey) -> Option<Version>) -> Held {
         let State { entries, homes, .. } = &*self.state.lock();
-        let own = entries.iter().filter(|(_, entry)| homes.now(&entry.institution) == Some(writer));
+        let own = entries.iter().filter(|(_, entry)| homes.ever(&entry.institution).contains(&writer));
         own.filter_map(|(key, _)| Some((*key, held(key)?))).collect()
     }
 
     /// These versions went with their writer's disk, unless it or a node above still has them: also those that no write of the
     /// record's own made, but another document that replaced it. Those below may have been told of them.
-    pub fn lose(&self, held: &Held, left: impl Fn(&RecordKey) -> Option<Version>) {
-        let mut state = self.state.lock();
+    pub fn lose(&self, held: &Held, left: impl Fn(&[usize], &RecordKey) -> Option<Version>) {
+        let State { entries, homes, .. } = &mut *self.state.lock();
         for (key, version) in held {
-            if let Some(entry) = state.entries.get_mut(key) {
-                entry.lost |= left(key) < Some(*version);
+            if let Some(entry) = entries.get_mut(key) {
+                entry.lost |= left(&homes.ever(&entry.institution), key) < Some(*version);
             }
         }
     }

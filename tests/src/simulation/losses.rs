@@ -68,10 +68,10 @@ impl Simulation {
     /// What the writer and all above it do not have any more is what nobody can know.
     fn fall_back(&self, node: usize, held: &Held) {
         let stores: Vec<Option<Store>> = self.seats.iter().map(|seat| seat.on_disk()).collect();
-        let left = |writer: usize, key: &RecordKey| {
+        let left = |writers: &[usize], key: &RecordKey| {
             let mut best: Option<Record> = None;
-            let mut place = Some(writer);
-            while let Some(at) = place {
+            let parent = |at: &usize| self.seats[*at].member.parent;
+            for at in writers.iter().flat_map(|writer| std::iter::successors(Some(*writer), parent)) {
                 let held = stores[at].as_ref().and_then(|store| store.get(key).ok().flatten());
                 let version = |record: &Record| record.envelope().version;
                 // Of two with the same version the ancestors' counts: a writer that was set back is overruled.
@@ -80,7 +80,6 @@ impl Simulation {
                 {
                     best = Some(held);
                 }
-                place = self.seats[at].member.parent;
             }
             best
         };
@@ -92,7 +91,7 @@ impl Simulation {
             .map(|seat| seat.place)
             .collect();
         self.ledger.fall_back(&writers, left);
-        self.ledger.lose(held, |key| left(node, key).map(|left| left.envelope().version));
+        self.ledger.lose(held, |ever, key| left(ever, key).map(|left| left.envelope().version));
     }
 
     /// Starts a copy of a node that is up.

@@ -11,6 +11,7 @@ use model::OriginId;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
+use super::faults::Fault;
 use super::mesh::{Member, trust_domain};
 use super::run::Simulation;
 
@@ -58,6 +59,50 @@ pub fn draw(seed: u64, members: &[Member], until_ms: u64) -> Orders {
     let mut times: Vec<u64> = orders.iter().map(|_| rng.random_range(0..until_ms)).collect();
     times.sort_unstable();
     times.into_iter().zip(orders).map(|(at_ms, (_, order))| (at_ms, order)).collect()
+}
+
+/// The places of the nodes that have to do with moves.
+#[derive(Debug, Clone, Default)]
+pub struct Moving {
+    /// The lowest nodes above both ends of one.
+    deciders: BTreeSet<usize>,
+    /// Those that a hospital which moves files with.
+    writers: BTreeSet<usize>,
+}
+
+impl Moving {
+    pub fn of(orders: &Orders, members: &[Member]) -> Self {
+        let mut moving = Self::default();
+        for (place, member) in members.iter().enumerate() {
+            for code in &member.hospitals {
+                let mut from = place;
+                for (_, order) in orders.iter().filter(|(_, order)| order.code == *code) {
+                    let above = members[from].path.common(&members[order.to].path);
+                    let decider = members.iter().position(|one| Some(&one.path) == above.as_ref());
+                    moving.deciders.extend(decider);
+                    moving.writers.extend([from, order.to]);
+                    from = order.to;
+                }
+            }
+        }
+        moving
+    }
+
+    pub fn any(&self) -> bool {
+        !self.writers.is_empty()
+    }
+
+    /// Whether what holds at the end can be told beside this fault. Not when a decider's disk goes: nobody may know any more what it
+    /// decided. And not when somebody writes on who does not know that the hospital has gone: an old copy of its node.
+    pub fn lets(&self, fault: &Fault) -> bool {
+        match fault {
+            Fault::Lose { node, .. } => !self.deciders.contains(node),
+            Fault::SetBack { node, .. } | Fault::Clone { node, .. } => {
+                !self.deciders.contains(node) && !self.writers.contains(node)
+            }
+            _ => true,
+        }
+    }
 }
 
 /// The places of a hospital's nodes in all its terms but the first, each once.

@@ -47,7 +47,7 @@ pub fn unrest(seats: &[Arc<Seat>], ledger: &Ledger) -> Option<String> {
         let Some(parent) = seat.member.parent else { continue };
         let Some(parent) = &lives[parent] else { return Some(format!("the parent of {path} is down")) };
         let head = live.store.head();
-        let above = seat.member.path.parent()?;
+        let above = seat.member.path.parent().expect("it has a parent");
         let up = live.links.view(&above);
         let down = parent.links.view(path);
         let has = |view: &Option<replication::LinkView>| {
@@ -155,7 +155,7 @@ fn all_records(store: &Store, seat: &Seat, wrong: &mut Vec<String>) -> BySigner 
 /// What the children forged is in quarantine, and nothing else; and the children know how much.
 fn quarantine(seat: &Seat, seats: &[Arc<Seat>], live: &Live, ledger: &Ledger, wrong: &mut Vec<String>) {
     let path = &seat.member.path;
-    let all = live.store.quarantine(10_000).unwrap_or_default();
+    let all = live.store.quarantine(10_000).expect("the quarantine is read");
     let forged = ledger.forged();
     for child in seats.iter().filter(|child| child.member.parent == Some(seat.place)) {
         let raw = |record: &Record| record.to_raw().encode_to_vec();

@@ -19,7 +19,7 @@ use super::hospital::Hospital;
 use super::ledger::Ledger;
 use super::losses::Copied;
 use super::mesh::members;
-use super::moves::{self, Order, Orders};
+use super::moves::{self, Moving, Order, Orders};
 use super::node::{Seat, Settings, host};
 use super::oracle;
 use super::seams::{Elapsed, SkewedClock};
@@ -101,7 +101,7 @@ pub fn run(seed: u64) -> Outcome {
     let faults_until_ms = rng.random_range(4000..20_000);
     let orders = moves::draw(seed, members(), faults_until_ms);
     let mut simulation = Simulation::new(seed, &mut rng, (faults_until_ms, &orders));
-    let plan = Plan::draw(&mut rng, members(), (faults_until_ms, !orders.is_empty()));
+    let plan = Plan::draw(&mut rng, members(), (faults_until_ms, &Moving::of(&orders, members())));
     for (at_ms, fault) in &plan.faults {
         simulation.at(*at_ms, Event::Fault(*fault));
     }
@@ -174,7 +174,9 @@ impl Simulation {
         let latency_ms = rng.random_range(5..100);
         // One record after the other is all that some feeds carry: nobody files faster than that for long.
         let slow = settings.sender.max_batch_records * settings.sender.max_in_flight <= 2;
-        let pause_ms = rng.random_range(100..1500).max(if slow { SLOW_PAUSE_MS } else { 0 });
+        // What a hospital leaves behind where it moves away is taken back in up to 1024 questions, one after the other.
+        let least_ms = if slow { SLOW_PAUSE_MS } else { 300 * u64::from(!orders.is_empty()) };
+        let pause_ms = rng.random_range(100..1500).max(least_ms);
         let tick_ms = if seed.is_multiple_of(8) { FINE_TICK_MS } else { TICK_MS };
         let mut sim = turmoil::Builder::new()
             .rng_seed(seed)

@@ -3,7 +3,10 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use model::KeyId;
+use model::{KeyId, Record};
+use prost::Message;
+use sha2::{Digest, Sha256};
+use store::{Direction, FeedId, Store};
 
 use super::ledger::Ledger;
 use super::node::Seat;
@@ -31,6 +34,7 @@ impl Watch {
     /// Looks at what was acknowledged since the last look.
     pub fn look(&mut self, seats: &[Arc<Seat>], ledger: &Ledger) {
         let (forged, lies) = (ledger.forged(), ledger.lies());
+        let lost = seats.iter().any(|seat| seat.tampered.load(Ordering::Relaxed));
         for seat in seats {
             let Some(above) = seat.member.parent else { continue };
             // The parent's position in a feed that was set back and has grown again says too much until a proof mends it.
@@ -70,7 +74,9 @@ impl Watch {
                     let (key, version) = (record.key(), record.envelope().version);
                     // What it was told to forget since, because the hospital moved away, it had.
                     let there = parent.store.known_version(&key);
-                    if matches!(there, Ok(there) if there.is_none_or(|there| there < version)) {
+                    if matches!(there, Ok(there) if there.is_none_or(|there| there < version))
+                        && !(lost && is_quarantined(&parent.store, seat, record))
+                    {
                         let (from, to) = (&seat.member.path, &seats[above].member.path);
                         ledger.violation(format!(
                             "{to} acknowledged {key} {version} of {from} and holds {there:?}"
@@ -80,4 +86,12 @@ impl Watch {
             }
         }
     }
+}
+
+/// Whether a parent keeps a child's record until it knows more: after a loss it may not know yet who has moved where, and judges it
+/// again when it does. At the end it has it.
+fn is_quarantined(parent: &Store, child: &Seat, record: &Record) -> bool {
+    let hash: [u8; 32] = Sha256::digest(record.to_raw().encode_to_vec()).into();
+    let feed = FeedId { peer: child.member.origin, direction: Direction::Up };
+    parent.is_quarantined(&hash, &feed).expect("a memory index is read")
 }

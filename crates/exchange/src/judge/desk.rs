@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-use linkage::{Features, Link, Linker, Place, Proposal, Scorer};
+use linkage::{Features, Likely, Linker, Place, Proposal, Scorer};
 use model::body::{
     FieldWeight, Kind, LinkBasis, LinkDecision, LinkLayer, PersonLink, Registration, RegistrationRef,
 };
@@ -290,7 +290,7 @@ impl Desk {
         };
         let said: Vec<(Place, bool)> = self.graph.others(&held.end.key).iter().filter_map(said).collect();
         for (other, same) in said {
-            self.linker.note_human(place, other, Some(same));
+            self.linker.note_given(place, other, Some(same));
         }
         place
     }
@@ -370,7 +370,7 @@ impl Desk {
         if let (Some(a), Some(b)) = (a.copied(), b.copied())
             && let (Some(one), Some(two)) = (self.end_of(&decided.a.key), self.end_of(&decided.b.key))
         {
-            self.linker.note_human(a, b, self.fixed(&one, &two));
+            self.linker.note_given(a, b, self.fixed(&one, &two));
         }
     }
 
@@ -468,7 +468,7 @@ impl Desk {
     }
 
     /// Drafts for humans whom a registration may belong to, and takes back what was drafted of others before.
-    fn ask(&mut self, place: Place, possible: &[Link]) -> Result<(), ReadError> {
+    fn ask(&mut self, place: Place, possible: &[Likely]) -> Result<(), ReadError> {
         let Some(held) = self.held[place as usize] else { return Ok(()) };
         let mut asked: Vec<Place> = Vec::new();
         for link in possible.iter().take(MAX_POSSIBLE) {

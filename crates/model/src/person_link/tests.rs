@@ -102,20 +102,29 @@ fn what_is_not_well_formed_is_no_link() {
     (swapped.a, swapped.b) = (Some(b.clone()), Some(a.clone()));
     let past = PastDecision { reason: "长".repeat(MAX_REASON + 1), ..PastDecision::default() };
     let wrong = [
-        (swapped, LinkError::Ends),
-        (PersonLink { b: Some(a.clone()), ..good() }, LinkError::Ends),
-        (PersonLink { a: None, ..good() }, LinkError::Ends),
+        (swapped, PersonLinkError::Ends),
+        (PersonLink { b: Some(a.clone()), ..good() }, PersonLinkError::Ends),
+        (PersonLink { a: None, ..good() }, PersonLinkError::Ends),
         (
             PersonLink { a: Some(RegistrationRef { id: vec![0; 15].into(), ..a.clone() }), ..good() },
-            LinkError::Ends,
+            PersonLinkError::Ends,
         ),
-        (PersonLink { a: Some(RegistrationRef { version: "x".into(), ..a }), ..good() }, LinkError::Ends),
-        (PersonLink { weight_millibits: i32::MIN, ..good() }, LinkError::Weight),
-        (PersonLink { fields: vec![FieldWeight::default(); MAX_READ + 1], ..good() }, LinkError::TooLong),
-        (PersonLink { past: vec![PastDecision::default(); MAX_READ + 1], ..good() }, LinkError::TooLong),
-        (PersonLink { past: vec![past], ..good() }, LinkError::TooLong),
-        (PersonLink { model: "m".repeat(MAX_NAME + 1), ..good() }, LinkError::TooLong),
-        (PersonLink { operator: "o".repeat(MAX_NAME + 1), ..good() }, LinkError::TooLong),
+        (
+            PersonLink { a: Some(RegistrationRef { version: "x".into(), ..a }), ..good() },
+            PersonLinkError::Ends,
+        ),
+        (PersonLink { weight_millibits: i32::MIN, ..good() }, PersonLinkError::Weight),
+        (
+            PersonLink { fields: vec![FieldWeight::default(); MAX_READ + 1], ..good() },
+            PersonLinkError::TooLong,
+        ),
+        (
+            PersonLink { past: vec![PastDecision::default(); MAX_READ + 1], ..good() },
+            PersonLinkError::TooLong,
+        ),
+        (PersonLink { past: vec![past], ..good() }, PersonLinkError::TooLong),
+        (PersonLink { model: "m".repeat(MAX_NAME + 1), ..good() }, PersonLinkError::TooLong),
+        (PersonLink { operator: "o".repeat(MAX_NAME + 1), ..good() }, PersonLinkError::TooLong),
     ];
     for (body, error) in wrong {
         assert_eq!(Decided::read(&body, BY), Err(error));

@@ -1,7 +1,7 @@
 //! Who may decide about a pair of registrations: the lowest node above both, or for what overrules, one above that.
 
 use model::body::{LinkDecision, LinkLayer};
-use model::person_link::{Decided, LinkError, Standing};
+use model::person_link::{Decided, PersonLinkError, Standing};
 use model::{Flow, Kind, NodePath, OriginId, Record};
 
 use super::{Reason, Signer, Territory, known_kind};
@@ -25,11 +25,11 @@ pub(super) fn check(
         return Err(Reason::LinkWithdrawn);
     }
     let decided = Decided::of(record).map_err(|error| match error {
-        LinkError::Id => Reason::WrongId,
-        LinkError::Form => Reason::Body("link"),
-        LinkError::Ends => Reason::Body("ends of a link"),
-        LinkError::TooLong => Reason::Body("link: a text or list is too long"),
-        LinkError::Weight => Reason::Body("link: weight"),
+        PersonLinkError::Id => Reason::WrongId,
+        PersonLinkError::Form => Reason::Body("link"),
+        PersonLinkError::Ends => Reason::Body("ends of a link"),
+        PersonLinkError::TooLong => Reason::Body("link: a text or list is too long"),
+        PersonLinkError::Weight => Reason::Body("link: weight"),
     })?;
     // Else the writer of an institution could decide in its name.
     if envelope.origin != signer.node {

@@ -41,9 +41,9 @@ fn a_version_that_only_its_writer_had_goes_with_its_disk() {
     let held = ledger.held_by(PLACE, |_| Some(version(9)));
     assert_eq!(held, Held::from([(key, version(9))]));
     assert_eq!(ledger.held_by(PLACE + 1, |_| Some(version(9))), Held::new());
-    ledger.lose(&held, |_| Some(version(9)));
+    ledger.lose(&held, |_, _| Some(version(9)));
     assert!(!ledger.entries()[&key].lost, "a node above has it");
-    ledger.lose(&held, |_| Some(version(5)));
+    ledger.lose(&held, |_, _| Some(version(5)));
     assert!(ledger.entries()[&key].lost);
     ledger.acknowledged(Some(PLACE), key, version(10), wanted("two"));
     assert!(!ledger.entries()[&key].lost, "what is written again comes everywhere");
