@@ -93,7 +93,10 @@ impl Features {
     /// Reads a registration. `place` is the region of the node or institution it was made at.
     pub fn of(registration: &Registration, place: Option<&RegionCode>) -> Self {
         let birth = registration.birth_date.parse::<PartialDate>().ok();
-        let seen = match (registration.registered_date.parse().ok(), registration.born_ms) {
+        // Who does not know the day may have filled in some day.
+        let day = registration.registered_date.parse::<PartialDate>().ok();
+        let day = day.filter(|day| Birth::of(Some(*day)).days() >= Birth::of(birth).days());
+        let seen = match (day, registration.born_ms) {
             (Some(day), _) => Birth::of(Some(day)).days(),
             (None, 0) => 0,
             (None, ms) => Birth::of(Some(PartialDate::of_unix_ms(ms))).days(),

@@ -175,7 +175,8 @@ impl<'a> Judging<'a> {
     /// The verdicts, and the directory with what was admitted.
     pub fn finish(mut self) -> (Vec<Verdict>, Staged) {
         while self.step() {}
-        let verdicts = self.verdicts.into_iter().flatten().collect();
+        let judged = |verdict: Option<Verdict>| verdict.expect("every record was judged");
+        let verdicts = self.verdicts.into_iter().map(judged).collect();
         (verdicts, self.staged)
     }
 

@@ -6,14 +6,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use model::feed::{BucketSum, Comparison, MAX_GIVEN_BACK, Proof, Verdict};
-use model::{KeyId, NodePath, Record, RecordKey};
-use store::{BucketDigest, Digest, FeedId, QuarantinedRecord, ReadError, Store};
+use model::{KeyId, NodePath, Record, RecordKey, Version};
+use store::{BucketDigest, Digest, FeedId, HeldRecord, QuarantinedRecord, ReadError, Store};
 
 use crate::DirectoryView;
 use crate::flow::class_goes_up;
 
 /// Most bytes of the records that one verdict gives back.
 const MAX_GIVEN_BYTES: usize = 2 * 1024 * 1024;
+/// Keys of a bucket looked at together; a few in tests, which so get by with few records.
+const PAGE: usize = if cfg!(test) { 4 } else { 1024 };
 
 /// Whether a signer's records belong to the up feed of the node at `subtree`, for that node: what came from above or beside
 /// does not go up again.
@@ -111,24 +113,39 @@ pub(crate) fn not_yet(position: u64) -> Verdict {
     Verdict { position, comparison: Comparison::NotYet, differing: Vec::new(), given_back: Vec::new() }
 }
 
-/// The records of these buckets that came from the subtree, within the limits of a verdict; the rest in a later one.
+/// The records of these buckets that came from the subtree, but for those that the child has, within the limits of a verdict; the
+/// rest in a later one.
 pub(crate) fn held_of(
     store: &Store,
     view: &DirectoryView,
     subtree: &NodePath,
     buckets: &[u16],
+    is_there: &dyn Fn(&RecordKey, Version) -> bool,
 ) -> Result<Vec<Record>, ReadError> {
     let (mut records, mut bytes) = (Vec::new(), 0);
     for bucket in buckets {
-        for key in store.bucket(*bucket, None, MAX_GIVEN_BACK)? {
-            let Some(record) = store.get(&key)? else { continue };
-            if view.key_path(&record.envelope().key_id).is_some_and(|path| subtree.contains(path)) {
+        let mut after = None;
+        loop {
+            let keys = store.bucket(*bucket, after, PAGE)?;
+            for key in &keys {
+                let wanted = |held: &HeldRecord| {
+                    let inside = view.key_path(&held.signer).is_some_and(|path| subtree.contains(path));
+                    inside && !is_there(key, held.version)
+                };
+                if store.held(key)?.as_ref().is_none_or(|held| !wanted(held)) {
+                    continue;
+                }
+                let Some(record) = store.get(key)? else { continue };
                 bytes += crate::batch::size_in_batch(&record);
                 if bytes > MAX_GIVEN_BYTES || records.len() == MAX_GIVEN_BACK {
                     return Ok(records);
                 }
                 records.push(record);
             }
+            if keys.len() < PAGE {
+                break;
+            }
+            after = keys.last().copied();
         }
     }
     Ok(records)
@@ -149,3 +166,6 @@ pub(crate) fn taken(store: &Store, keys: &mut BTreeSet<RecordKey>) -> Result<Vec
     }
     Ok(records)
 }
+
+#[cfg(test)]
+mod tests;

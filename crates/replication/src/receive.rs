@@ -115,9 +115,8 @@ impl Receiver {
     /// Changes the settings; before the first session, and before the receiver is cloned.
     #[must_use]
     pub fn with_settings(mut self, settings: ReceiverSettings) -> Self {
-        if let Some(shared) = Arc::get_mut(&mut self.shared) {
-            shared.settings = settings;
-        }
+        let shared = Arc::get_mut(&mut self.shared);
+        shared.expect("settings are changed before the receiver is cloned").settings = settings;
         self
     }
 
@@ -400,10 +399,9 @@ fn quarantined_of(shared: &Shared, peer: &NodePath, feed: &FeedId) -> Result<Ref
     let (count, _) = shared.store.quarantined_records(feed)?;
     let settled = shared.store.settled(feed)?;
     if count > 0 {
-        for one in shared.store.quarantine_of(feed, MAX_REFUSED)? {
-            applier::name(&one, &mut refused);
-        }
-        refused.incomplete |= count > MAX_REFUSED as u64;
+        let all = shared.store.quarantine_of(feed, MAX_REFUSED)?;
+        all.iter().for_each(|one| applier::name(one, &mut refused));
+        refused.incomplete |= count > all.len() as u64;
     }
     shared.links_of(feed.direction).change(peer, |link| (link.quarantined, link.settled) = (count, settled));
     Ok(refused)

@@ -154,7 +154,11 @@ impl Parent {
                     }
                 }
                 backoff.ended(started.elapsed());
-                tokio::time::sleep(self.wait(&mut backoff)).await;
+                // A node that waits for its records writes again as soon as they are back.
+                tokio::select! {
+                    () = sender.restored() => {}
+                    () = tokio::time::sleep(self.wait(&mut backoff)) => {}
+                }
             }
         };
         tokio::select! {

@@ -117,6 +117,15 @@ impl Shared {
     }
 
     pub(crate) fn history(&self, key: &RecordKey, most: usize) -> Result<Vec<(u64, Record)>, ReadError> {
+        Ok(self.history_to_end(key, most)?.0)
+    }
+
+    /// The same, and whether the last of them is the first that ever was held under this key.
+    pub(crate) fn history_to_end(
+        &self,
+        key: &RecordKey,
+        most: usize,
+    ) -> Result<(Vec<(u64, Record)>, bool), ReadError> {
         let mut records = Vec::new();
         let mut next = self.current(key)?;
         while let Some(pointer) = next.filter(|_| records.len() < most) {
@@ -133,10 +142,10 @@ impl Shared {
                         return Err(self.index_broken());
                     }
                 }
-                Ok(_) | Err(_) => break,
+                Ok(_) | Err(_) => return Ok((records, false)),
             }
         }
-        Ok(records)
+        Ok((records, next.is_none()))
     }
 
     /// Record keys of links from (excluded) to (included), in order.
@@ -212,7 +221,8 @@ impl Shared {
         Ok(self.index_read(|index| index.get(&key))?.is_some())
     }
 
-    /// Up to `limit` quarantined records, of one feed or of all, oldest first.
+    /// Up to `limit` quarantined records, of one feed or of all, oldest first; but for those whose place in the log is damaged, of
+    /// which the scrub knows.
     pub(crate) fn quarantined(
         &self,
         of: Option<FeedId>,
@@ -225,11 +235,13 @@ impl Shared {
                 places.pop_last();
             }
         })?;
-        let read = |(lsn, offset, length): (u64, u32, u32)| match self.log.item(lsn, offset, length)? {
-            Some(Item::Quarantined(quarantined)) => Ok(quarantined),
-            _ => Err(self.index_broken()),
+        let read = |(lsn, offset, length): (u64, u32, u32)| match self.log.item(lsn, offset, length) {
+            Ok(Some(Item::Quarantined(quarantined))) => Some(Ok(quarantined)),
+            Ok(_) => Some(Err(self.index_broken())),
+            Err(ReadError::Corrupt { .. }) => None,
+            Err(error) => Some(Err(error)),
         };
-        places.into_iter().map(read).collect()
+        places.into_iter().filter_map(read).collect()
     }
 
     /// Gives every value of the quarantine, of one feed or of all. One that is being folded may be given twice.

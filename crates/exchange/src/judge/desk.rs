@@ -333,9 +333,10 @@ impl Desk {
             Some((_, Some(false))) => return None,
             None | Some((_, None)) => {
                 let [a, b] = decided.origins;
-                let unknown = [decided.by, a, b].into_iter().find(|origin| !self.is_known(origin));
+                // About what is known and no institution nothing can ever be decided.
+                let unknown = [decided.by, a, b].into_iter().find(|origin| !self.is_known(origin))?;
                 if self.strange_links.len() < MAX_STRANGE_LINKS {
-                    self.strange_links.insert((unknown.unwrap_or(decided.by), record.key()));
+                    self.strange_links.insert((unknown, record.key()));
                 } else {
                     // It is looked at again at the next start; those who read links from the store see it meanwhile.
                     tracing::warn!(

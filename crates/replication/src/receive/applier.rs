@@ -2,7 +2,7 @@
 
 mod again;
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
@@ -34,6 +34,9 @@ use crate::{DirectoryView, Fact, LinkError, LinkRefusal, Links, batch, proof, re
 const LAZY_POSITIONS: u64 = 4096;
 /// So many futile repairs are no repair: one more than a bucket that is given back needs.
 const MAX_FUTILE: u32 = 1;
+/// Most records remembered that a child shipped again or was given back, some 5 MB: those of all buckets in which it holds others, where
+/// these are few. What is not remembered may be given back for nothing.
+const MAX_THERE: usize = 65_536;
 /// Most versions of a record looked through for the one that the child has.
 const MAX_HISTORY: usize = 64;
 /// Most records of which a child is told after a comparison what became of them elsewhere.
@@ -62,6 +65,8 @@ pub(super) struct Applier {
     durable: u64,
     /// Buckets in which the child held other records at its last proof, and which it has shipped again since.
     differing: BTreeSet<u16>,
+    /// What it shipped again of those, and what it was given back: it has that.
+    there: HashMap<RecordKey, Version>,
     /// What it shipped again, and what is held here in a later version of another writer's.
     superseded: BTreeSet<RecordKey>,
     /// Proofs in a row that found a difference which had been shipped again before.
@@ -103,6 +108,7 @@ impl Applier {
             position,
             durable: position,
             differing: BTreeSet::new(),
+            there: HashMap::new(),
             superseded: BTreeSet::new(),
             futile: 0,
             pass: Pass::default(),
@@ -120,7 +126,9 @@ impl Applier {
             let counted = match work {
                 Work::Head(head) => {
                     self.judge_again().await?;
-                    if head.proof.is_some() || head.check.is_some() {
+                    // Once in a comparison of the whole feed: it looks at all that is in quarantine.
+                    let first = |check: &Check| check.buckets.first().is_some_and(|one| one.bucket == 0);
+                    if head.proof.is_some() || head.check.as_ref().is_some_and(first) {
                         self.count_settled()?;
                     }
                     verdict = head.proof.map(|proof| self.compare(&proof)).transpose()?;
@@ -187,13 +195,14 @@ impl Applier {
         if proof.position != self.position || self.feed.direction != Direction::Up {
             return Ok(proof::not_yet(proof.position));
         }
-        let (shared, path) = (&self.shared, &self.session.path);
+        let (shared, path) = (Arc::clone(&self.shared), self.session.path.clone());
         let view = shared.directory.snapshot();
-        let held = proof::received(&shared.store, &view, path, &self.feed)?;
+        let held = proof::received(&shared.store, &view, &path, &self.feed)?;
         let mut verdict = proof::compare(proof, &held);
         // What others changed of an institution that moved away stands in the child's feed until the child is told.
-        let told = || shared.links.down().view(path).is_some_and(|down| down.position >= shared.store.head());
-        if verdict.comparison == Comparison::Different && view.moved_from(path) && !told() {
+        let told =
+            || shared.links.down().view(&path).is_some_and(|down| down.position >= shared.store.head());
+        if verdict.comparison == Comparison::Different && view.moved_from(&path) && !told() {
             return Ok(proof::not_yet(proof.position));
         }
         let now_ms = shared.clock.now_ms();
@@ -205,8 +214,8 @@ impl Applier {
                 self.differing = again.iter().copied().collect();
                 return Ok(Compared { comparison: Comparison::Different, differing: again, ..verdict });
             }
-            self.links.proven(path, proof.position, proof.total.records, now_ms);
-            (self.differing, self.futile) = (BTreeSet::new(), 0);
+            self.links.proven(&path, proof.position, proof.total.records, now_ms);
+            (self.differing, self.there, self.futile) = (BTreeSet::new(), HashMap::new(), 0);
             return Ok(verdict);
         }
         // What differed before was shipped again since; if it still does, the child lacks something that is held here.
@@ -215,8 +224,13 @@ impl Applier {
         // First what alone can help; what does not fit goes with the next verdict.
         verdict.given_back = proof::taken(&shared.store, &mut self.superseded)?;
         if verdict.given_back.is_empty() {
-            verdict.given_back = proof::held_of(&shared.store, &view, path, &again)?;
-        } else {
+            let is_there =
+                |key: &RecordKey, version| self.there.get(key).is_some_and(|there| *there >= version);
+            verdict.given_back = proof::held_of(&shared.store, &view, &path, &again, &is_there)?;
+        }
+        let given: Vec<_> = verdict.given_back.iter().map(named).collect();
+        // What was given back once is not given again, as long as that can be remembered: then it is progress.
+        if !given.is_empty() && self.note_there(given) {
             self.futile = 0;
         }
         // Shipped again and given back, and still not the same.
@@ -226,7 +240,7 @@ impl Applier {
                 "the child holds different records in {} of 1024 buckets, and shipping them again both ways did not help",
                 again.len()
             );
-            self.links.disproven(path, why);
+            self.links.disproven(&path, why);
         }
         self.differing = verdict.differing.iter().copied().collect();
         let (buckets, given_back) = (verdict.differing.len(), verdict.given_back.len());
@@ -278,13 +292,17 @@ impl Applier {
             return Err(LinkRefusal::Restored.into());
         }
         let (records, broken) = self.read(raws);
+        let repair =
+            self.feed.direction == Direction::Up && batch.upto == batch.after && !self.differing.is_empty();
+        if repair {
+            self.note_there(records.iter().map(named).collect());
+        }
         let (records, held) = self.not_held(records)?;
         let (records, outlived) = self.not_outlived(records)?;
         // What the batch brings, it does not take away: be it that it is here already.
         let mut retractions = batch.retractions.clone();
         retractions.retain(|(key, _)| !held.contains(key));
-        let repair = self.feed.direction == Direction::Up && batch.upto == batch.after;
-        if repair && !self.differing.is_empty() {
+        if repair {
             self.note_superseded(&records)?;
         }
         let mut attempt = 0;
@@ -316,6 +334,14 @@ impl Applier {
             }
         });
         Ok(counted)
+    }
+
+    /// Remembers what the child has of what it holds otherwise; whether there was room for all of it.
+    fn note_there(&mut self, named: Vec<(RecordKey, Version)>) -> bool {
+        let room = MAX_THERE.saturating_sub(self.there.len());
+        let all = named.len() <= room;
+        self.there.extend(named.into_iter().take(room));
+        all
     }
 
     /// What a child ships again of an institution that files elsewhere by now, and of which it was not told what became. Only
@@ -640,6 +666,10 @@ impl Applier {
             self.session.opened(epoch);
         }
     }
+}
+
+fn named(record: &Record) -> (RecordKey, Version) {
+    (record.key(), record.envelope().version)
 }
 
 fn position_only(position: Option<(FeedId, FeedPosition)>) -> Apply {

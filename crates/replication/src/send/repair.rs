@@ -135,6 +135,10 @@ impl Course<'_> {
         let rules = Rules { trust_domain: &sender.own.trust_domain, from, keyring: &*sender.keyring };
         let (verdicts, staged) =
             Judging::new(&records, Staged::new(sender.directory.snapshot()), rules).finish();
+        let refused = verdicts.iter().filter(|verdict| **verdict != Judged::Admit).count();
+        if refused > 0 {
+            tracing::warn!(to = %self.to, refused, "the parent gave back records that are refused here");
+        }
         let admitted = |(record, verdict)| (verdict == Judged::Admit).then_some(record);
         let records: Vec<Record> = records.into_iter().zip(verdicts).filter_map(admitted).collect();
         let applied = sender.store.apply(Apply { records, ..Apply::default() }).await;

@@ -3,14 +3,14 @@
 use std::cmp::Ordering;
 use std::collections::BTreeSet;
 
-use model::{OriginId, Record};
+use model::OriginId;
 
 use super::Store;
 use crate::error::ReadError;
 use crate::log::item::Item;
 use crate::types::{Direction, FeedId, Quarantined, QuarantinedRecord, Standing};
 
-/// Earlier versions looked through for one that was refused at first.
+/// Earlier versions looked through for one that was refused at first and held later.
 const MAX_EARLIER: usize = 16;
 
 /// Where a quarantined record is kept: its place in the log, which it has for good. Later ones have higher places.
@@ -77,20 +77,22 @@ impl Store {
             Ordering::Greater if (now.term, now.epoch) == (then.term, then.epoch) => {
                 Standing::Superseded(now)
             }
-            Ordering::Greater if self.was_held(refused)? => Standing::Superseded(now),
-            Ordering::Greater => Standing::Overruled(now),
+            Ordering::Greater if self.passed_over(refused)? => Standing::Overruled(now),
+            Ordering::Greater => Standing::Superseded(now),
             Ordering::Equal if held.contribution == refused.contribution => Standing::Held(now),
             Ordering::Equal => Standing::OtherBytes(now),
         })
     }
 
-    /// Whether it was admitted once, as far as the log still has it.
-    fn was_held(&self, refused: &QuarantinedRecord) -> Result<bool, ReadError> {
-        let is_it = |earlier: &Record| {
-            earlier.envelope().version == refused.version
-                && crate::contribution(earlier) == refused.contribution
+    /// Whether the log shows that what is held now did not follow on it: it still has what was held before, and that is something else.
+    fn passed_over(&self, refused: &QuarantinedRecord) -> Result<bool, ReadError> {
+        let (history, complete) = match self.handle.shared.history_to_end(&refused.key, MAX_EARLIER) {
+            // Of damaged bytes nothing can be said; the scrub knows.
+            Err(ReadError::Corrupt { .. }) => return Ok(false),
+            history => history?,
         };
-        Ok(self.history(&refused.key, MAX_EARLIER)?.iter().any(|(_, earlier)| is_it(earlier)))
+        let before = history.iter().find(|(_, record)| record.envelope().version <= refused.version);
+        Ok(before.map_or(complete, |(_, record)| crate::contribution(record) != refused.contribution))
     }
 
     /// How many of a feed's quarantined records are settled: see [`Standing::is_settled`].

@@ -62,7 +62,11 @@ fn what_was_mended_goes_and_an_index_can_be_made_again() {
         reclaim_all(&store, 9000);
         let status = store.status();
         if status.reclaim.held_up.is_some() {
-            assert!(quarantined.is_err(), "{context}: only what is quarantined cannot be mended");
+            let all = store.status().quarantined;
+            assert!(
+                (quarantined.unwrap().len() as u64) < all,
+                "{context}: only what is quarantined cannot be mended"
+            );
             assert_eq!(status.reclaim.held_up, Some(HeldUp::Damaged), "{context}");
             let lost = status.damaged.iter().map(|place| place.segment.clone()).collect::<Vec<_>>();
             for (name, before) in names.iter().zip(before).filter(|(name, _)| lost.contains(name)) {

@@ -15,7 +15,7 @@ use super::Applier;
 use crate::error::MAX_QUARANTINED;
 use crate::{LinkError, LinkRefusal};
 
-/// Most quarantined records judged at once; the others have their turn when the directory changes the next time.
+/// Most quarantined records judged at once; the others have their turns after the pause.
 const MAX_AGAIN: usize = 1024;
 /// Least time between two judgements: a hostile child may change the directory as often as it likes.
 const LEAST_PAUSE: Duration = Duration::from_secs(5);
@@ -62,8 +62,14 @@ impl Applier {
                 self.moved(counted);
                 Ok(())
             }
-            // There is no room now: the next change of the directory brings the next try.
-            Ok(None) | Err(LinkError::Refused(LinkRefusal::QuarantineFull)) => Ok(()),
+            // There is no room now: it is tried again after the pause. What of it is durable counts.
+            Ok(None) => {
+                self.again.by = None;
+                let part = std::mem::take(&mut self.part);
+                self.moved(part);
+                Ok(())
+            }
+            Err(LinkError::Refused(LinkRefusal::QuarantineFull)) => Ok(()),
             Err(error) => Err(error),
         }
     }
@@ -90,10 +96,14 @@ impl Applier {
                     && missing.contains(&(record.key(), record.envelope().version))
             }));
         }
-        let from = if self.again.from < open.len() { self.again.from } else { 0 };
-        open.rotate_left(from);
+        let (all, from) = (open.len(), self.again.from);
+        let from = if from < all { from } else { 0 };
+        open.drain(..from);
         open.truncate(MAX_AGAIN);
         self.again.from = from + open.len();
+        if self.again.from < all {
+            self.again.by = None;
+        }
         Ok(open)
     }
 }
