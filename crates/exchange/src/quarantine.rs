@@ -74,6 +74,7 @@ impl Exchange {
         let page = blocking(move || {
             let (mut page, mut failed) = (QuarantinePage::default(), None);
             page.next = store.each_quarantined(from.as_ref(), after, limit, &mut |one| match one {
+                _ if failed.is_some() => {}
                 None => page.unreadable += 1,
                 Some(one) => match refused(&store, &view, &one) {
                     Ok(one) => page.refused.push(one),

@@ -42,7 +42,8 @@ impl Directory {
         Ok(Self { view: Arc::new(RwLock::new(Arc::new(view))), gate: Arc::default(), moved: Arc::default() })
     }
 
-    /// Reads everything again from the store, after commits whose facts nobody published. Whoever publishes waits meanwhile.
+    /// Reads everything again from the store, after commits whose facts nobody published. Whoever publishes or
+    /// looks waits meanwhile.
     pub fn reload(&self, store: &Store, keyring: &dyn Keyring) -> Result<(), ReadError> {
         let mut view = self.view.write();
         *view = Arc::new(load::read(store, keyring)?);
@@ -93,7 +94,8 @@ impl Directory {
         Arc::clone(&self.gate).lock_owned().await
     }
 
-    /// The same right if nobody has it: then everything in the store that concerns the directory is known here too.
+    /// The same right if nobody has it: then everything in the store that concerns the directory, but for ends of
+    /// terms, is known here too.
     pub fn try_decide(&self) -> Option<tokio::sync::OwnedMutexGuard<()>> {
         Arc::clone(&self.gate).try_lock_owned().ok()
     }

@@ -121,7 +121,7 @@ impl Staged {
     }
 }
 
-/// Whether a record changes what is known of who may write.
+/// Whether others may depend on a record, so that it is judged before them and behind the gate. The end of a term is none: see `rank`.
 pub fn is_directory(record: &Record) -> bool {
     rank(record).is_some()
 }

@@ -3,7 +3,8 @@
 use model::{EpochId, NodePath, OriginId, TrustDomain};
 use store::{CommitError, ReadError};
 
-/// Most records of one feed in quarantine. An honest neighbour has none there; one that has so many needs somebody's look, and its
+/// Most records of one feed in quarantine. An honest neighbour has few there: what came before what it
+/// needs, or what a successor overruled. One that has so many needs somebody's look, and its
 /// feed waits for that.
 pub const MAX_QUARANTINED: u64 = 10_000;
 

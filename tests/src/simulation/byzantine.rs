@@ -96,7 +96,6 @@ struct Liar {
     tricks: Vec<Trick>,
     earlier: Vec<Batch>,
     kept: Option<FromSender>,
-    upto: u64,
     keys: Vec<RecordKey>,
 }
 
@@ -107,7 +106,7 @@ impl Liar {
         tricks.push(TRICKS[rng.random_range(0..TRICKS.len())]);
         let slice = live.store.feed_reader(0).next(1000, 1 << 20, &|_| true);
         let keys = slice.map(|slice| slice.records.iter().map(Record::key).collect()).unwrap_or_default();
-        Self { rng, tricks, earlier: Vec::new(), kept: None, upto: 0, keys }
+        Self { rng, tricks, earlier: Vec::new(), kept: None, keys }
     }
 
     /// What goes instead of a frame.
@@ -136,7 +135,6 @@ impl Liar {
     }
 
     fn batch(&mut self, mut batch: Batch, trick: Option<Trick>) -> Vec<FromSender> {
-        self.upto = batch.upto;
         let before = (!self.earlier.is_empty())
             .then(|| self.earlier[self.rng.random_range(0..self.earlier.len())].clone());
         if self.earlier.len() < 64 {

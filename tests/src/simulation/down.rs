@@ -85,13 +85,13 @@ fn directory(held: &BySigner) -> BTreeMap<RecordKey, &Record> {
 
 /// How many of these versions a node's log holds.
 fn versions(store: &Store, key: &RecordKey, which: impl Fn(Version) -> bool) -> usize {
-    let history = store.history(key, 64).unwrap_or_default();
+    let history = store.history(key, 64).expect("a log in memory is read");
     history.iter().filter(|(_, record)| which(record.envelope().version)).count()
 }
 
 /// Where the first of these versions stands in a node's log.
 fn came(store: &Store, key: &RecordKey, which: impl Fn(Version) -> bool) -> Option<u64> {
-    let history = store.history(key, 64).unwrap_or_default();
+    let history = store.history(key, 64).expect("a log in memory is read");
     history.iter().filter(|(_, record)| which(record.envelope().version)).map(|(lsn, _)| *lsn).min()
 }
 

@@ -1,7 +1,7 @@
 //! A whole tree in one thread, deterministic: real nodes on a simulated network, with disks that fail and clocks that lie.
 //!
 //! ```text
-//! seed ─▶ Plan (faults) ─▶ run: step the network, let faults happen ─▶ heal ─▶ wait for quiet ─▶ oracle
+//! seed ─▶ Plan (faults), Orders (moves), lies ─▶ run: step the network, let faults happen ─▶ heal ─▶ wait for quiet ─▶ oracle
 //!                            │
 //!           per node: Seat (disk, index, clock: outlive crashes) ─▶ store, replication, exchange, rpc over TLS
 //!                            └─ Hospital ─▶ Exchange; Ledger keeps what was acknowledged

@@ -434,7 +434,8 @@ impl Simulation {
         }
     }
 
-    /// Ends all faults: what is down comes back at once.
+    /// Ends what lasts: what is down comes back at once. A stop or a failing sync that waits for its commit may still come, and clocks
+    /// stay wrong.
     fn heal(&mut self) {
         self.ledger.trace(self.elapsed.ms(), "healed");
         let pending: Vec<Event> = std::mem::take(&mut self.events).into_values().collect();

@@ -73,8 +73,8 @@ impl Watch {
                 {
                     let (key, version) = (record.key(), record.envelope().version);
                     // What it was told to forget since, because the hospital moved away, it had.
-                    let there = parent.store.known_version(&key);
-                    if matches!(there, Ok(there) if there.is_none_or(|there| there < version))
+                    let there = parent.store.known_version(&key).expect("a memory index is read");
+                    if there.is_none_or(|there| there < version)
                         && !(lost && is_quarantined(&parent.store, seat, record))
                     {
                         let (from, to) = (&seat.member.path, &seats[above].member.path);

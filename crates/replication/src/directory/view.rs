@@ -27,7 +27,7 @@ pub struct InstitutionFact {
     pub origin: OriginId,
     pub code: String,
     pub name: String,
-    /// The node that may write now.
+    /// The node that writes in this term.
     pub writer: OriginId,
     /// Which writer of the origin it is, from 1.
     pub term: u32,
@@ -164,8 +164,8 @@ impl DirectoryView {
         self.epochs.get(node).map_or(&[], Vec::as_slice)
     }
 
-    /// Takes in what an admitted record says. Order does not matter: a lower version never replaces a higher one, and the
-    /// first binding of a path to an origin stays.
+    /// Takes in what an admitted record says. A lower version never replaces a higher one, so order does not matter, but for the first
+    /// binding of a path to an origin, which stays, and for successions whose deciders are not known yet.
     pub fn apply(&mut self, fact: Fact) {
         match fact {
             Fact::Key { node, key, path } => {

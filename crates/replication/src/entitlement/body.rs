@@ -14,7 +14,7 @@ pub(super) fn check(record: &Record, trust_domain: &TrustDomain) -> Result<(), R
     match kind {
         Kind::Registration => registration(record, trust_domain),
         Kind::DocumentEntry => document_entry(record, trust_domain),
-        // Directory kinds are judged apart; the others have no form yet.
+        // Directory kinds, ends of terms and links are judged apart; of the others no form is known here.
         _ => Ok(()),
     }
 }

@@ -596,7 +596,7 @@ impl Applier {
         let parts = parts(admitted, quarantined);
         let last = parts.len() - 1;
         for (at, (records, quarantined)) in parts.into_iter().enumerate() {
-            let position = FeedPosition { generation: self.session.generation, position: upto };
+            let position = FeedPosition { generation: self.session.numbering, position: upto };
             let position = (at == last).then_some((self.feed, position));
             let (records, quarantined) = (records.to_vec(), quarantined.to_vec());
             let apply = Apply { records, quarantined, position, ..Apply::default() };

@@ -1,7 +1,7 @@
-//! The last seq that was applied from a node: the one thing that tells an old backup, started again, from the node itself.
+//! The last seq that was applied from a node: with where its epochs began (`numbering`) it tells an old backup, started again, from the
+//! node itself, and whoever decides a move how far it heard a dead writer.
 //!
-//! It is read from the log, once per process and only when a child announces an epoch that is new here; later questions
-//! read what was added since.
+//! It is read from the log when it is first asked for; later questions read what was added since.
 
 use std::collections::HashMap;
 

@@ -42,7 +42,8 @@ pub(super) struct Session {
     pub path: NodePath,
     /// The sender, known from its greeting on.
     pub origin: OriginId,
-    pub generation: [u8; 16],
+    /// In which its positions are kept: see `crate::numbering`.
+    pub numbering: [u8; 16],
     pub direction: Direction,
     /// True when a newer session takes over.
     pub stop: watch::Receiver<bool>,
@@ -81,7 +82,7 @@ impl Sessions {
         Ok(Session {
             path: path.clone(),
             origin: OriginId([0; 16]),
-            generation: [0; 16],
+            numbering: [0; 16],
             direction: Direction::Up,
             stop: stopped,
             number,
@@ -104,7 +105,7 @@ impl Session {
 
     /// The session of this greeting.
     pub fn of(mut self, hello: Hello) -> Self {
-        (self.origin, self.generation) = (hello.origin, crate::numbering::current(&hello));
+        (self.origin, self.numbering) = (hello.origin, crate::numbering::current(&hello));
         self.direction = super::direction_of(&hello);
         self
     }

@@ -33,7 +33,7 @@
 //! settle             waits until all that is connected is caught up
 //! wait S             lets S seconds pass
 //! show X             what X holds; its links
-//! same X Y           whether X and Y hold the same records, byte for byte
+//! same X Y           whether Y holds all that X holds, byte for byte
 //! ```
 
 use std::collections::BTreeMap;
