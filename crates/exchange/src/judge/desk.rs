@@ -536,7 +536,8 @@ impl Desk {
                     {
                         wrong.push((*place, *other, LinkDecision::Different));
                     }
-                } else if own_said == Some(LinkDecision::Same) {
+                // What is suspended stays said: taken back it would not be suspended any more, and would be said again.
+                } else if own_said == Some(LinkDecision::Same) && !self.graph.is_suspended(&held.end, &end) {
                     wrong.push((*place, *other, LinkDecision::None));
                 }
             }
