@@ -12,6 +12,7 @@
 mod desk;
 mod graph;
 mod queue;
+mod suspend;
 #[cfg(test)]
 mod tests;
 

@@ -182,23 +182,33 @@ pub struct Standing {
     /// It is the lowest node above the present writers of both registrations. One that was, before an institution moved, may have lost
     /// sight of them: what its linker said stands until the one whose pair it is says something else.
     pub is_judge: bool,
+    /// It is that node or one above it. One that is not, any more, does not see what it suspended a link for.
+    pub is_above: bool,
 }
 
-/// The decision that counts of those about one pair, each with where the node stands that made it.
-pub fn strongest<'a>(decided: impl IntoIterator<Item = (&'a Decided, Standing)>) -> Option<&'a Decided> {
+/// The decision that counts of those about one pair, suspended or not, each with where the node stands that made it.
+pub fn strongest<'a>(
+    decided: impl IntoIterator<Item = (&'a Decided, Standing)>,
+) -> Option<(&'a Decided, Standing)> {
     let opinions = decided.into_iter().filter(|(one, _)| one.is_opinion());
-    opinions.min_by_key(|(one, standing)| one.strength(*standing)).map(|(one, _)| one)
+    opinions.min_by_key(|(one, standing)| one.strength(*standing))
+}
+
+/// Whether a join of a pair is suspended.
+pub fn is_suspended<'a>(decided: impl IntoIterator<Item = (&'a Decided, Standing)>) -> bool {
+    decided.into_iter().any(|(one, standing)| {
+        let suspends = one.layer == LinkLayer::Suspension && one.decision == LinkDecision::Suspended;
+        suspends && standing.is_above
+    })
 }
 
 /// Whether a pair is joined by what was decided about it; none when nothing was, so that something else may tell. The registrations must
 /// live, with the `born_ms` that the decisions name: whoever asks has looked.
 pub fn joined<'a>(decided: impl IntoIterator<Item = (&'a Decided, Standing)> + Clone) -> Option<bool> {
-    let suspended =
-        |one: &Decided| one.layer == LinkLayer::Suspension && one.decision == LinkDecision::Suspended;
-    if decided.clone().into_iter().any(|(one, _)| suspended(one)) {
+    if is_suspended(decided.clone()) {
         return Some(false);
     }
-    match strongest(decided)?.decision {
+    match strongest(decided)?.0.decision {
         LinkDecision::Same => Some(true),
         LinkDecision::Different => Some(false),
         _ => None,
@@ -213,5 +223,8 @@ fn end(of: Option<&RegistrationRef>) -> Result<(End, OriginId), PersonLinkError>
     Ok((End { key: RecordKey::of(Kind::Registration as u32, origin, id), born_ms: of.born_ms }, origin))
 }
 
+mod suspension;
 #[cfg(test)]
 mod tests;
+
+pub use suspension::{Contradiction, contradictions};

@@ -25,7 +25,7 @@ const MAX_JOINED: usize = 256;
 /// may get its links back before all else.
 const MAX_STRANGE_LINKS: usize = 100_000;
 /// Registrations of a person as the linker sees it; beyond it others' links join nobody here, so that nobody can hold this node up.
-const MAX_COMPONENT: usize = 1_024;
+pub(super) const MAX_COMPONENT: usize = 1_024;
 /// Persons that a registration may belong to, of whom humans are asked.
 const MAX_POSSIBLE: usize = 4;
 /// Registrations of one side, of one branch of the tree, that a link may end at.
@@ -33,8 +33,8 @@ const MAX_SPEAKERS: usize = 4;
 
 /// A registration of the subtree.
 #[derive(Debug, Clone, Copy)]
-struct Held {
-    end: End,
+pub(super) struct Held {
+    pub end: End,
     origin: OriginId,
     id: RecordId,
     version: Version,
@@ -43,14 +43,14 @@ struct Held {
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Desk {
-    own: NodePath,
-    origin: OriginId,
+    pub(super) own: NodePath,
+    pub(super) origin: OriginId,
     store: Store,
     view: Arc<DirectoryView>,
     linker: Linker,
-    graph: Graph,
-    places: HashMap<RecordKey, Place>,
-    held: Vec<Option<Held>>,
+    pub(super) graph: Graph,
+    pub(super) places: HashMap<RecordKey, Place>,
+    pub(super) held: Vec<Option<Held>>,
     /// The registration that is taken in just now, and that nobody may find yet.
     entering: Option<Place>,
     /// By the id of the link's record; what the latest one says.
@@ -61,7 +61,7 @@ pub(super) struct Desk {
     /// By whom is not known.
     strange_links: BTreeSet<(OriginId, RecordKey)>,
     waits_for_humans: Queue,
-    /// Joins refused because the person would have become too large.
+    /// Joins refused because the person would have become too large, and contradictions not looked into for the same reason.
     pub refused: u64,
 }
 
@@ -190,6 +190,7 @@ impl Desk {
 
     /// Asks the linker about a registration that was loaded.
     pub fn judge_again(&mut self, key: &RecordKey) -> Result<(), ReadError> {
+        self.settle(&[*key])?;
         self.judge(key)
     }
 
@@ -199,6 +200,7 @@ impl Desk {
             if let Some(decided) = self.note(record) {
                 let ends = [decided.a.key, decided.b.key];
                 self.refresh(&ends);
+                self.settle(&ends)?;
                 // Whoever is parted may belong to others; what humans say is heard at once; what a node said that was the pair's judge,
                 // and is no more, may be out of its sight by now; and what this one said before it lost it and got it back, it may
                 // have taken back meanwhile.
@@ -219,6 +221,9 @@ impl Desk {
             return Ok(());
         }
         let was_with = self.remove(&key);
+        // What was suspended because of whoever it was need not be any more.
+        let touched: Vec<RecordKey> = self.graph.others(&key).to_vec();
+        self.settle(&touched)?;
         if !record.envelope().tombstone && self.view.writer_path(&record.envelope().origin).is_none() {
             self.strangers.insert(key);
         }
@@ -232,6 +237,7 @@ impl Desk {
         let place = self.take(held, features);
         self.entering = Some(place);
         self.refresh(&[key]);
+        self.settle(&[key])?;
         self.judge(&key)?;
         self.linker.enter(place);
         self.entering = None;
@@ -250,6 +256,7 @@ impl Desk {
     pub fn forget(&mut self, key: &RecordKey) -> Result<(), ReadError> {
         if let Some((a, b)) = self.graph.forget(key, link_key) {
             self.refresh(&[a, b]);
+            self.settle(&[a, b])?;
         }
         for other in self.remove(key) {
             self.judge(&other)?;
@@ -316,7 +323,7 @@ impl Desk {
         was_with
     }
 
-    fn end_of(&self, key: &RecordKey) -> Option<End> {
+    pub(super) fn end_of(&self, key: &RecordKey) -> Option<End> {
         self.places.get(key).and_then(|place| self.held[*place as usize]).map(|held| held.end)
     }
 
@@ -355,8 +362,8 @@ impl Desk {
 
     /// Puts this node's link into the queue for humans, or takes it out.
     fn queue(&mut self, link: RecordKey, decided: &Decided) {
-        if decided.by == self.origin && decided.layer == LinkLayer::Machine {
-            let asks = decided.decision == LinkDecision::Possible
+        if decided.by == self.origin && decided.layer != LinkLayer::Human {
+            let asks = matches!(decided.decision, LinkDecision::Possible | LinkDecision::Suspended)
                 || decided.decision == LinkDecision::Same && decided.doubtful;
             self.waits_for_humans.set(link, [decided.a.key, decided.b.key], asks);
         }
@@ -375,8 +382,11 @@ impl Desk {
         }
     }
 
-    /// What the linker may not overrule: humans, and whose pair it is.
+    /// What the linker may not overrule: a suspension, humans, and whose pair it is.
     fn fixed(&self, one: &End, two: &End) -> Option<bool> {
+        if self.graph.is_suspended(one, two) {
+            return Some(false);
+        }
         self.graph.by_humans(one, two).or_else(|| self.apart_by_others(one, two).then_some(false))
     }
 
@@ -388,7 +398,7 @@ impl Desk {
     }
 
     /// Makes the persons of these registrations, and all whom they touch, what the links say.
-    fn refresh(&mut self, keys: &[RecordKey]) {
+    pub(super) fn refresh(&mut self, keys: &[RecordKey]) {
         let mut members: BTreeSet<Place> = BTreeSet::new();
         let mut todo: Vec<Place> = keys.iter().filter_map(|key| self.places.get(key)).copied().collect();
         let mut persons: BTreeSet<u32> = BTreeSet::new();
@@ -527,7 +537,8 @@ impl Desk {
                     {
                         wrong.push((*place, *other, LinkDecision::Different));
                     }
-                } else if own_said == Some(LinkDecision::Same) {
+                // What is suspended stays said: taken back it would not be suspended any more, and would be said again.
+                } else if own_said == Some(LinkDecision::Same) && !self.graph.is_suspended(&held.end, &end) {
                     wrong.push((*place, *other, LinkDecision::None));
                 }
             }
@@ -614,7 +625,7 @@ impl Desk {
         speakers
     }
 
-    fn writer(&self, place: Place) -> Option<&NodePath> {
+    pub(super) fn writer(&self, place: Place) -> Option<&NodePath> {
         self.view.writer_path(&self.held[place as usize]?.origin)
     }
 
@@ -668,6 +679,11 @@ impl Desk {
                 .collect(),
             ..PersonLink::default()
         };
+        self.put(body)
+    }
+
+    /// Drafts a link, and takes it in as if it were written.
+    pub(super) fn put(&mut self, body: PersonLink) -> Result<(), ReadError> {
         let decided = Decided::read(&body, self.origin).expect("a link of this node's own making");
         let (draft, before) = match link_draft(body, self.origin, &self.store) {
             Ok(drafted) => drafted,
@@ -684,16 +700,18 @@ impl Desk {
             self.drafts.remove(&id);
             self.graph.note(key, said, standing(&said, &self.own, &self.view));
             self.queue(key, &said);
+            self.hear(&said);
             return Ok(());
         }
         self.drafts.insert(id, draft);
         self.graph.note(key, decided, standing(&decided, &self.own, &self.view));
         self.queue(key, &decided);
+        self.hear(&decided);
         Ok(())
     }
 }
 
-fn reference(held: &Held) -> RegistrationRef {
+pub(super) fn reference(held: &Held) -> RegistrationRef {
     person_link::reference(held.origin, held.id, held.end.born_ms, held.version)
 }
 

@@ -1,9 +1,9 @@
 //! What has been decided about pairs of registrations, as the log tells it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use model::body::{LinkDecision, LinkLayer};
-use model::person_link::{Decided, End, Standing, joined};
+use model::person_link::{Decided, End, Standing, is_suspended, joined, strongest};
 use model::{OriginId, RecordKey};
 
 /// A decision, and where it stands.
@@ -21,6 +21,8 @@ pub(super) struct Graph {
     others: HashMap<RecordKey, Vec<RecordKey>>,
     /// Whom a link record is about.
     about: HashMap<RecordKey, (RecordKey, RecordKey)>,
+    /// Registrations that a human separated from another, and ends of suspended links; some of them once, and no more.
+    contested: HashSet<RecordKey>,
 }
 
 impl Graph {
@@ -28,6 +30,10 @@ impl Graph {
     pub fn note(&mut self, link: RecordKey, decided: Decided, standing: Standing) -> bool {
         let (a, b) = (decided.a, decided.b);
         let before = self.joined(&a, &b);
+        let separates = decided.layer == LinkLayer::Human && decided.decision == LinkDecision::Different;
+        if separates || decided.layer == LinkLayer::Suspension {
+            self.contested.extend([a.key, b.key]);
+        }
         let all = self.pairs.entry((a.key, b.key)).or_default();
         let noted = Noted { decided, standing };
         let same = |one: &&mut Noted| one.decided.by == decided.by && one.decided.layer == decided.layer;
@@ -75,11 +81,39 @@ impl Graph {
     }
 
     fn joined_by(&self, one: &End, other: &End, counts: impl Fn(&Decided) -> bool + Copy) -> Option<bool> {
-        let (a, b) = if one.key < other.key { (one, other) } else { (other, one) };
-        let all = self.pairs.get(&(a.key, b.key))?;
-        let living = all.iter().filter(|noted| noted.decided.a == *a && noted.decided.b == *b);
-        let counted = living.filter(|noted| counts(&noted.decided));
-        joined(counted.map(|noted| (&noted.decided, noted.standing)))
+        joined(self.living(one, other).filter(move |(decided, _)| counts(decided)))
+    }
+
+    /// Whether anybody is contested, and whether this registration is.
+    pub fn has_contested(&self) -> bool {
+        !self.contested.is_empty()
+    }
+
+    pub fn is_contested(&self, one: &RecordKey) -> bool {
+        self.contested.contains(one)
+    }
+
+    /// The decision that joins two registrations in these lives, whether suspended or not.
+    pub fn join(&self, one: &End, other: &End) -> Option<(Decided, Standing)> {
+        let (decided, standing) = strongest(self.living(one, other))?;
+        (decided.decision == LinkDecision::Same).then_some((*decided, standing))
+    }
+
+    /// Whether what joins them is suspended.
+    pub fn is_suspended(&self, one: &End, other: &End) -> bool {
+        is_suspended(self.living(one, other))
+    }
+
+    /// Whether this node suspends what joins them.
+    pub fn own_suspends(&self, one: &End, other: &End, own: OriginId) -> bool {
+        is_suspended(self.living(one, other).filter(|(decided, _)| decided.by == own))
+    }
+
+    fn living(&self, one: &End, other: &End) -> impl Iterator<Item = (&Decided, Standing)> + Clone {
+        let (a, b) = if one.key < other.key { (*one, *other) } else { (*other, *one) };
+        let all = self.pairs.get(&(a.key, b.key)).map_or(&[][..], Vec::as_slice);
+        let living = all.iter().filter(move |noted| noted.decided.a == a && noted.decided.b == b);
+        living.map(|noted| (&noted.decided, noted.standing))
     }
 
     /// What this node's linker decided about them.

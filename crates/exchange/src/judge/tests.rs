@@ -1,6 +1,8 @@
 //! The linker of a prefecture over what its two counties register: who is joined, what is taken back, and what a restart writes.
 
-use std::collections::BTreeSet;
+mod tree;
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use model::body::{Flow, Identifier, LinkDecision, PastDecision, PersonLink, Registration};

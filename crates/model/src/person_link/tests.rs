@@ -69,7 +69,7 @@ fn the_strongest_decision_counts_whatever_the_order() {
     ];
     for (decisions, wanted) in cases {
         for is_judge in [false, true] {
-            let standing = |depth: &usize| Standing { depth: *depth, is_judge };
+            let standing = |depth: &usize| Standing { depth: *depth, is_judge, is_above: true };
             let forwards = joined(decisions.iter().map(|(one, depth)| (one, standing(depth))));
             let backwards = joined(decisions.iter().rev().map(|(one, depth)| (one, standing(depth))));
             assert_eq!((forwards, backwards), (*wanted, *wanted), "{decisions:?}");
@@ -83,7 +83,8 @@ fn a_former_judge_stands_back_whatever_it_was_sure_of_but_humans_do_not() {
     use LinkDecision::{Different, None as TakenBack, Possible, Same};
     let machine = |decision, basis| decided(LinkLayer::Machine, decision, basis);
     let human = |decision| decided(LinkLayer::Human, decision, Human);
-    let (former, judge) = (Standing { depth: 1, is_judge: false }, Standing { depth: 2, is_judge: true });
+    let former = Standing { depth: 1, is_judge: false, is_above: false };
+    let judge = Standing { depth: 2, is_judge: true, is_above: true };
     let says = |before: Decided, now: Decided| joined([(&before, former), (&now, judge)]);
     assert_eq!(says(machine(Same, Rule), machine(Different, Conflict)), Some(false));
     assert_eq!(says(machine(Different, Conflict), machine(Same, Score)), Some(true));
@@ -91,6 +92,9 @@ fn a_former_judge_stands_back_whatever_it_was_sure_of_but_humans_do_not() {
     assert_eq!(says(machine(Same, Rule), machine(Possible, Score)), Some(true), "a doubt overrules nobody");
     assert_eq!(says(human(Same), machine(Different, Conflict)), Some(true));
     assert_eq!(says(human(Same), human(Different)), Some(true), "the higher human, judge or not");
+    let suspension = decided(LinkLayer::Suspension, LinkDecision::Suspended, Conflict);
+    assert_eq!(says(suspension, human(Same)), Some(true), "it does not see what that was for any more");
+    assert_eq!(says(human(Same), suspension), Some(false));
 }
 
 #[test]

@@ -48,7 +48,8 @@ pub(super) fn check(
 pub fn standing(decided: &Decided, path: &NodePath, view: &DirectoryView) -> Standing {
     let [a, b] = decided.origins.each_ref().map(|origin| view.writer_path(origin));
     let judge = a.zip(b).and_then(|(a, b)| a.common(b));
-    Standing { depth: path.depth(), is_judge: judge.as_ref() == Some(path) }
+    let is_above = judge.as_ref().is_some_and(|judge| path.contains(judge));
+    Standing { depth: path.depth(), is_judge: judge.as_ref() == Some(path), is_above }
 }
 
 /// Whether the node at `path` may decide this; none while an institution is not known here. All terms of both institutions count, so a
