@@ -43,7 +43,8 @@ fn pairs(seats: &[Arc<Seat>], written: &Written<'_>, held: &BySigner) -> Pairs {
         let by = seats.iter().find(|seat| seat.member.origin == decided.by).map(|seat| &seat.member.path);
         let judge = writer(&decided.a.key).zip(writer(&decided.b.key)).and_then(|(a, b)| a.common(b));
         let depth = by.map_or(usize::MAX, NodePath::depth);
-        let standing = Standing { depth, is_judge: by.is_some() && judge.as_ref() == by };
+        let is_above = by.zip(judge.as_ref()).is_some_and(|(by, judge)| by.contains(judge));
+        let standing = Standing { depth, is_judge: by.is_some() && judge.as_ref() == by, is_above };
         pairs.entry((decided.a.key, decided.b.key)).or_default().push((decided, standing));
     }
     pairs

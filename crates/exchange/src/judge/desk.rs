@@ -474,6 +474,7 @@ impl Desk {
         }
         if joined {
             self.refresh(&keys);
+            self.settle(&keys)?;
         }
         self.ask(place, &outcome.possible)
     }
@@ -565,11 +566,14 @@ impl Desk {
             return Ok(false);
         }
         let units: Vec<&Vec<Place>> = persons.values().collect();
+        // Whoever is of that person and not of the group comes with it.
+        let whole: Vec<Vec<Place>> =
+            persons.keys().map(|person| self.linker.members(*person).to_vec()).collect();
         let mut pairs: Vec<(f32, Place, Place, usize, usize)> = Vec::new();
         let mut apart: Vec<(usize, usize)> = Vec::new();
         for (at, unit) in units.iter().enumerate() {
             for (other_at, other_unit) in units.iter().enumerate().skip(at + 1) {
-                if self.held_apart(unit, other_unit) {
+                if self.held_apart(&whole[at], &whole[other_at]) {
                     apart.push((at, other_at));
                     continue;
                 }
