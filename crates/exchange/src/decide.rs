@@ -286,9 +286,13 @@ fn is_open(pair: &Pair, own: &NodePath) -> bool {
         _ => false,
     };
     let machine = |link: &&HeldLink| link.by == own && link.body.layer() == LinkLayer::Machine;
-    pair.registrations.len() == 2
-        && !pair.links.iter().any(decided)
-        && pair.links.iter().filter(machine).any(asks)
+    // Humans contradict each other there: one of them must say what holds.
+    let suspended = |link: &HeldLink| {
+        let decision = link.body.decision() == LinkDecision::Suspended;
+        link.by == own && link.body.layer() == LinkLayer::Suspension && decision
+    };
+    let undecided = || !pair.links.iter().any(decided) && pair.links.iter().filter(machine).any(asks);
+    pair.registrations.len() == 2 && (pair.links.iter().any(suspended) || undecided())
 }
 
 /// What the fields of a link say, by name; by number where this release does not know the form.

@@ -400,7 +400,9 @@ fn quarantined_of(shared: &Shared, peer: &NodePath, feed: &FeedId) -> Result<Ref
     let settled = shared.store.settled(feed)?;
     if count > 0 {
         let all = shared.store.quarantine_of(feed, MAX_REFUSED)?;
-        all.iter().for_each(|one| applier::name(one, &mut refused));
+        for one in &all {
+            applier::name(one, &mut refused);
+        }
         refused.incomplete |= count > all.len() as u64;
     }
     shared.links_of(feed.direction).change(peer, |link| (link.quarantined, link.settled) = (count, settled));

@@ -329,6 +329,42 @@ fn run(humans: &[usize], ops: &[Op]) -> Result<(), String> {
     })
 }
 
+/// A prefecture joined three, two of whom the province had separated: it did not know that yet.
+#[test]
+fn what_is_suspended_waits_for_a_human_and_comes_back_when_it_may() {
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
+    runtime.block_on(async {
+        let mut tree = Tree::start().await;
+        for (patient, human) in [((2, 0), 0), ((3, 0), 1), ((3, 1), 2)] {
+            tree.file(patient, Some(human)).await;
+        }
+        tree.rest().await.unwrap();
+        let say = |node, pair, say| Op::Decide { node, pair, say };
+        tree.happen(&say(0, [(2, 0), (3, 0)], Say::Different)).await;
+        tree.happen(&say(2, [(2, 0), (3, 1)], Say::Same)).await;
+        tree.happen(&say(2, [(3, 1), (3, 0)], Say::Same)).await;
+        tree.rest().await.unwrap();
+        let reviews = async |tree: &Tree, node: usize| {
+            let caller = Caller { path: path(node), role: Role::Operator { name: "li.wei".into() } };
+            tree.nodes[node].0.reviews(&caller, None, 10).await.unwrap().pairs
+        };
+        assert_eq!(reviews(&tree, 0).await.len(), 0, "the prefecture sees as much");
+        let waiting = reviews(&tree, 2).await;
+        let said: Vec<_> =
+            waiting.iter().flat_map(|pair| &pair.links).map(|link| link.body.decision()).collect();
+        assert!(waiting.len() == 1 && said.contains(&LinkDecision::Suspended), "{said:?}");
+        assert_eq!((tree.agree(), tree.apart()), (Ok(()), Ok(())));
+        let sizes = |tree: &Tree| [(2, 0), (3, 0), (3, 1)].map(|of| tree.person(0, &key_of(of)).len());
+        assert_eq!(sizes(&tree).iter().sum::<usize>(), 2 + 2 + 1);
+        // The province takes its word back.
+        tree.happen(&say(0, [(2, 0), (3, 0)], Say::Nothing)).await;
+        tree.rest().await.unwrap();
+        assert_eq!(reviews(&tree, 2).await.len(), 0);
+        assert_eq!((sizes(&tree), tree.agree()), ([3, 3, 3], Ok(())));
+    });
+}
+
 /// The linker would join somebody to one of two whom a county joined, while the other one is held apart from it.
 #[test]
 fn whoever_comes_with_a_person_is_held_apart_too() {
