@@ -416,6 +416,8 @@ fn a_newborn_is_told_by_the_day_the_hospital_registered_it_not_by_the_day_it_cam
     assert_eq!(kind("2015-05-25"), linkage::normalise::NameKind::Newborn);
     assert_ne!(kind("2026-05-25"), linkage::normalise::NameKind::Newborn);
     assert_ne!(kind(""), linkage::normalise::NameKind::Newborn);
+    // Nobody is registered before the birth: that day is made up.
+    assert_ne!(kind("1900-01-01"), linkage::normalise::NameKind::Newborn);
 }
 
 #[test]

@@ -104,20 +104,6 @@ pub struct Sender {
 }
 
 impl Sender {
-    /// Ends when the restore that this node waits for or is in has come to its end: then its parent takes it again. Never if there is
-    /// none.
-    pub async fn restored(&self) {
-        let mut head = self.store.watch_head();
-        if !restore::may_restore(&self.store) {
-            return std::future::pending().await;
-        }
-        while restore::may_restore(&self.store) {
-            if head.changed().await.is_err() {
-                return std::future::pending().await;
-            }
-        }
-    }
-
     /// Of the up feed.
     pub fn new(
         store: Store,
@@ -147,6 +133,20 @@ impl Sender {
             admitted,
             confirmations: Confirmations::default(),
             keyring,
+        }
+    }
+
+    /// Ends when the restore that this node waits for or is in has come to its end: then its parent takes it again. Never if there is
+    /// none.
+    pub async fn restored(&self) {
+        let mut head = self.store.watch_head();
+        if !restore::may_restore(&self.store) {
+            return std::future::pending().await;
+        }
+        while restore::may_restore(&self.store) {
+            if head.changed().await.is_err() {
+                return std::future::pending().await;
+            }
         }
     }
 

@@ -1,5 +1,10 @@
 //! Records as nodes write them, for tests of rules.
 
+use std::future::Future;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
 use bytes::Bytes;
 use model::body::{
     DocumentEntry, EpochEntry, Flow, InstitutionEntry, Kind, LinkBasis, LinkDecision, LinkLayer, NodeEntry,
@@ -8,8 +13,9 @@ use model::body::{
 use model::record::Unsigned;
 use model::{NodePath, Number, OriginId, Record, RecordId, RecordKey, SigningKey, TrustDomain, Version};
 use prost::Message;
+use store::{Apply, IndexChoice, Limits, Memory, MemoryIndex, Options, Run, Store};
 
-use crate::{AdmittedKey, Keyring};
+use crate::{AdmittedKey, Directory, Keyring};
 
 pub fn trust_domain() -> TrustDomain {
     "tiermesh.test".parse().unwrap()
@@ -36,6 +42,57 @@ impl Keyring for PlainKeyring {
         let key = model::VerifyingKey::from_bytes(entry.public_key[..].try_into().unwrap()).unwrap();
         Ok(AdmittedKey { path: path(text), key })
     }
+}
+
+/// What a future gives that is ready at once, as those of a store that works inside its caller are, but for letting others run.
+pub fn now<T>(future: impl Future<Output = T>) -> T {
+    let (mut future, mut context) = (pin!(future), Context::from_waker(Waker::noop()));
+    loop {
+        if let Poll::Ready(value) = future.as_mut().poll(&mut context) {
+            return value;
+        }
+    }
+}
+
+#[derive(Debug)]
+struct DirectoryTerms;
+
+impl store::Derivation for DirectoryTerms {
+    fn version(&self) -> u32 {
+        1
+    }
+
+    fn terms(&self, record: &Record, out: &mut Vec<store::Term>) {
+        crate::directory_terms(record, out);
+    }
+}
+
+#[derive(Debug)]
+struct FixedClock;
+
+impl model::Clock for FixedClock {
+    fn now_ms(&self) -> u64 {
+        1_700_000_000_000
+    }
+}
+
+/// A store in memory of a node that holds these records, and the directory that it has of them.
+pub fn node(own: &Writer, records: Vec<Record>) -> (Store, Directory) {
+    let options = Options {
+        storage: Arc::new(Memory::new(1)),
+        index: IndexChoice::Memory(MemoryIndex::default()),
+        derivation: Arc::new(DirectoryTerms),
+        clock: Arc::new(FixedClock),
+        boot_id: "boot".into(),
+        node: own.origin,
+        signing: own.key.clone(),
+        run: Run::Inline,
+        limits: Limits { reserve_bytes: 0, ..Limits::default() },
+    };
+    let (store, _) = Store::open(options).unwrap();
+    now(store.apply(Apply { records, ..Apply::default() })).unwrap();
+    let directory = Directory::load(&store, &PlainKeyring).unwrap();
+    (store, directory)
 }
 
 /// A node that writes: each record takes the next seq.

@@ -220,10 +220,7 @@ impl Desk {
         if known.is_some_and(|held| held.version == record.envelope().version) {
             return Ok(());
         }
-        let was_with = self.remove(&key);
-        // What was suspended because of whoever it was need not be any more.
-        let touched: Vec<RecordKey> = self.graph.others(&key).to_vec();
-        self.settle(&touched)?;
+        let was_with = self.leave(&key)?;
         if !record.envelope().tombstone && self.view.writer_path(&record.envelope().origin).is_none() {
             self.strangers.insert(key);
         }
@@ -258,7 +255,7 @@ impl Desk {
             self.refresh(&[a, b]);
             self.settle(&[a, b])?;
         }
-        for other in self.remove(key) {
+        for other in self.leave(key)? {
             self.judge(&other)?;
         }
         Ok(())
@@ -300,6 +297,14 @@ impl Desk {
             self.linker.note_given(place, other, Some(same));
         }
         place
+    }
+
+    /// Takes a registration away, and what was suspended because of it and need not be any more; whom it was linked to.
+    fn leave(&mut self, key: &RecordKey) -> Result<Vec<RecordKey>, ReadError> {
+        let was_with = self.remove(key);
+        let touched: Vec<RecordKey> = self.graph.others(key).to_vec();
+        self.settle(&touched)?;
+        Ok(was_with)
     }
 
     /// Takes a registration away; those that it was linked to are persons without it now.

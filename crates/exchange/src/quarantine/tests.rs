@@ -102,7 +102,8 @@ fn operator() -> Caller {
 async fn every_refused_record_is_told_with_what_became_of_it() {
     let (exchange, store) = node().await;
     let came = |name: &str, seq| registration(name, seq, BODY);
-    let names = ["missing", "older", "held", "superseded", "other", "forgotten", "overruled", "followed"];
+    let names =
+        ["missing", "older", "held", "superseded", "other", "forgotten", "overruled", "followed", "passed"];
     let refused = names.map(|name| came(name, 5));
     let later = Version { epoch: 2, ..version(6) };
     let quarantined = refused
@@ -118,15 +119,16 @@ async fn every_refused_record_is_told_with_what_became_of_it() {
         came("forgotten", 5),
         signed("overruled", later, BODY),
         came("followed", 5),
+        came("passed", 4),
     ];
     store.apply(Apply { records, quarantined, ..Apply::default() }).await.unwrap();
-    let records = vec![signed("followed", later, BODY)];
+    let records = vec![signed("followed", later, BODY), signed("passed", later, BODY)];
     store.apply(Apply { records, ..Apply::default() }).await.unwrap();
     let forget = vec![(refused[5].key(), version(5))];
     store.apply(Apply { forget, ..Apply::default() }).await.unwrap();
 
     let page = exchange.quarantine(&operator(), "", None, 99).await.unwrap();
-    assert_eq!((page.refused.len(), page.unreadable, page.next), (9, 0, None));
+    assert_eq!((page.refused.len(), page.unreadable, page.next), (10, 0, None));
     let standings: Vec<_> =
         page.refused.iter().map(|one| one.record.as_ref().map(|of| of.standing)).collect();
     assert_eq!(
@@ -140,6 +142,7 @@ async fn every_refused_record_is_told_with_what_became_of_it() {
             Some(Standing::Forgotten(version(5))),
             Some(Standing::Overruled(later)),
             Some(Standing::Superseded(later)),
+            Some(Standing::Overruled(later)),
             None,
         ]
     );
@@ -153,7 +156,7 @@ async fn every_refused_record_is_told_with_what_became_of_it() {
     assert_eq!(record.writer, Some("530000/532900/532901".parse().unwrap()));
     let up = FeedId { peer: TOWN, direction: Direction::Up };
     assert_eq!(store.settled(&up).unwrap(), 4, "held, superseded, followed, forgotten");
-    let last = &page.refused[8];
+    let last = &page.refused[9];
     assert_eq!((last.from, &last.from_path, last.direction), (STRANGER, &None, Direction::Down));
     assert!(!format!("{page:?}").contains("somebody"));
 }

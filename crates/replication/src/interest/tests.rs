@@ -1,49 +1,13 @@
 //! What is told and what is retracted because of the records of one slice.
 
-use std::future::Future;
-use std::pin::pin;
-use std::task::{Context, Poll, Waker};
-
 use model::body::{LinkDecision, LinkLayer};
 use model::person_link::Decided;
 use prost::Message;
-use store::{Apply, IndexChoice, Limits, Memory, MemoryIndex, Options, Run};
+use store::Apply;
 
 use super::*;
 use crate::Directory;
-use crate::testing::{Parts, PlainKeyring, Writer};
-
-/// A store that works inside its caller is ready at once, but for letting others run.
-fn now<T>(future: impl Future<Output = T>) -> T {
-    let (mut future, mut context) = (pin!(future), Context::from_waker(Waker::noop()));
-    loop {
-        if let Poll::Ready(value) = future.as_mut().poll(&mut context) {
-            return value;
-        }
-    }
-}
-
-#[derive(Debug)]
-struct Terms;
-
-impl store::Derivation for Terms {
-    fn version(&self) -> u32 {
-        1
-    }
-
-    fn terms(&self, record: &Record, out: &mut Vec<store::Term>) {
-        crate::directory_terms(record, out);
-    }
-}
-
-#[derive(Debug)]
-struct Epoch;
-
-impl model::Clock for Epoch {
-    fn now_ms(&self) -> u64 {
-        1_700_000_000_000
-    }
-}
+use crate::testing::{Parts, Writer, node, now};
 
 /// One person over links that say "same".
 #[derive(Debug)]
@@ -93,22 +57,9 @@ impl Province {
     fn new() -> Self {
         let (mut root, mut kunming, mut dali) =
             (Writer::new(9, "530000"), Writer::new(1, "530000/530100"), Writer::new(2, "530000/532900"));
-        let options = Options {
-            storage: Arc::new(Memory::new(1)),
-            index: IndexChoice::Memory(MemoryIndex::default()),
-            derivation: Arc::new(Terms),
-            clock: Arc::new(Epoch),
-            boot_id: "boot".into(),
-            node: root.origin,
-            signing: root.key.clone(),
-            run: Run::Inline,
-            limits: Limits { reserve_bytes: 0, ..Limits::default() },
-        };
-        let (store, _) = Store::open(options).unwrap();
         let known: Vec<Record> =
             [&mut root, &mut kunming, &mut dali].into_iter().flat_map(Writer::introduction).collect();
-        now(store.apply(Apply { records: known, ..Apply::default() })).unwrap();
-        let directory = Directory::load(&store, &PlainKeyring).unwrap();
+        let (store, directory) = node(&root, known);
         Self { store, directory, root, kunming, dali }
     }
 

@@ -1,66 +1,9 @@
 //! What a parent gives back.
 
-use std::future::Future;
-use std::pin::pin;
-use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
-
-use store::{Apply, IndexChoice, Limits, Memory, MemoryIndex, Options, Run, bucket_of};
+use store::bucket_of;
 
 use super::*;
-use crate::Directory;
-use crate::testing::{PlainKeyring, Writer};
-
-/// A store that works inside its caller is ready at once.
-fn now<T>(future: impl Future<Output = T>) -> T {
-    let mut future = pin!(future);
-    loop {
-        if let Poll::Ready(value) = future.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
-            return value;
-        }
-    }
-}
-
-#[derive(Debug)]
-struct NoTerms;
-
-impl store::Derivation for NoTerms {
-    fn version(&self) -> u32 {
-        1
-    }
-
-    fn terms(&self, record: &Record, out: &mut Vec<store::Term>) {
-        crate::directory_terms(record, out);
-    }
-}
-
-#[derive(Debug)]
-struct Epoch;
-
-impl model::Clock for Epoch {
-    fn now_ms(&self) -> u64 {
-        1_700_000_000_000
-    }
-}
-
-fn parent(records: Vec<Record>) -> (Store, Directory) {
-    let root = Writer::new(9, "530000");
-    let options = Options {
-        storage: Arc::new(Memory::new(1)),
-        index: IndexChoice::Memory(MemoryIndex::default()),
-        derivation: Arc::new(NoTerms),
-        clock: Arc::new(Epoch),
-        boot_id: "boot".into(),
-        node: root.origin,
-        signing: root.key.clone(),
-        run: Run::Inline,
-        limits: Limits { reserve_bytes: 0, ..Limits::default() },
-    };
-    let (store, _) = Store::open(options).unwrap();
-    now(store.apply(Apply { records, ..Apply::default() })).unwrap();
-    let directory = Directory::load(&store, &PlainKeyring).unwrap();
-    (store, directory)
-}
+use crate::testing::{Writer, node};
 
 /// A bucket of more keys than are looked at together, those of another subtree among them.
 #[test]
@@ -85,7 +28,7 @@ fn all_that_a_child_lacks_of_a_large_bucket_is_given_back_and_nothing_else() {
         }
     }
     of_child.sort_unstable();
-    let (store, directory) = parent(records);
+    let (store, directory) = node(&Writer::new(9, "530000"), records);
     let (view, subtree) = (directory.snapshot(), "530000/530100".parse().unwrap());
     let given = |there: &[RecordKey]| {
         let is_there = |key: &RecordKey, _| there.contains(key);

@@ -10,5 +10,6 @@ mod node;
 mod played;
 mod properties;
 mod refused;
+mod restored;
 mod scripts;
 mod wire;
