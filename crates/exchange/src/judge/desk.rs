@@ -479,7 +479,6 @@ impl Desk {
         }
         if joined {
             self.refresh(&keys);
-            self.settle(&keys)?;
         }
         self.ask(place, &outcome.possible)
     }
