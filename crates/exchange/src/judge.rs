@@ -199,6 +199,7 @@ impl Judge {
             self.tell(&desk, &slice, true);
             while slice.upto >= slice.head && self.store.head() <= slice.upto {
                 let moved = tokio::select! {
+                    biased;
                     _ = self.store.beyond(slice.upto) => false,
                     _ = moves.changed() => true,
                     // The directory learns of an institution when its record is in the log already.

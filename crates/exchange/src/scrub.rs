@@ -131,6 +131,7 @@ impl Scrubber {
         }
         loop {
             tokio::select! {
+                biased;
                 () = inner.asked.notified() => plan.begin_hurried(Instant::now()),
                 changed = news.changed() => match changed {
                     Ok(()) => plan.damage_found(Instant::now()),

@@ -10,6 +10,7 @@
 
 mod applier;
 mod check;
+mod giving;
 mod greeting;
 mod seen;
 mod sessions;

@@ -205,6 +205,7 @@ impl Sender {
         let mut incoming = pin!(incoming);
         if !self.route.is_up() {
             tokio::select! {
+                biased;
                 () = self.ready() => {}
                 () = outgoing.closed() => return Err(closed()),
             }
@@ -240,6 +241,7 @@ impl Sender {
             return course.run(incoming, outgoing).await;
         }
         tokio::select! {
+            biased;
             heard = incoming.next() => {
                 let unasked = || LinkError::Protocol("an acknowledgement of nothing");
                 return Err(heard.map_or_else(closed, |heard| heard.err().unwrap_or_else(unasked)));
@@ -278,6 +280,7 @@ impl Sender {
     /// Before the epoch of this start is open, positions would be those of an earlier start.
     async fn until_begun(&self, outgoing: &mpsc::Sender<FromSender>) -> Result<(), LinkError> {
         tokio::select! {
+            biased;
             () = self.store.begun() => Ok(()),
             () = outgoing.closed() => Err(closed()),
         }

@@ -156,6 +156,7 @@ impl Parent {
                 backoff.ended(started.elapsed());
                 // A node that waits for its records writes again as soon as they are back.
                 tokio::select! {
+                    biased;
                     () = sender.restored() => {}
                     () = tokio::time::sleep(self.wait(&mut backoff)) => {}
                 }

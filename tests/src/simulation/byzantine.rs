@@ -202,6 +202,7 @@ async fn session(sender: &Sender, receiver: &Receiver, from: &NodePath, liar: &m
     let answered = ReceiverStream::new(answered).map(Ok);
     // Whichever ends first ends the session.
     tokio::select! {
+        biased;
         _ = sender.ship(answered, outgoing) => {}
         () = lying => {}
         _ = serving => {}

@@ -6,8 +6,9 @@
 //!           per node: Seat (disk, index, clock: outlive crashes) ─▶ store, replication, exchange, rpc over TLS
 //!                            └─ Hospital ─▶ Exchange; Ledger keeps what was acknowledged
 //! ```
-//! Everything that decides anything follows from the seed; TLS keys, nonces and signatures do not and must not matter, which
-//! running a seed twice and comparing the traces shows. Not simulated: the hospitals' own connections.
+//! Everything that decides anything follows from the seed (tokio's own choices in a build with `--cfg tokio_unstable` only); TLS keys,
+//! nonces and signatures do not and must not matter, which running a seed twice and comparing the traces shows. Not simulated: the
+//! hospitals' own connections.
 
 mod byzantine;
 mod disk;

@@ -2,7 +2,7 @@
 
 mod again;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,6 +22,7 @@ use tokio::sync::mpsc;
 
 use self::again::Again;
 use super::check::{self, Pass};
+use super::giving::Giving;
 use super::{Session, Shared};
 use crate::entitlement::{Judging, Reason, Rules, Staged, Verdict, is_directory};
 use crate::epoch::epoch_id;
@@ -34,9 +35,6 @@ use crate::{DirectoryView, Fact, LinkError, LinkRefusal, Links, batch, proof, re
 const LAZY_POSITIONS: u64 = 4096;
 /// So many futile repairs are no repair: one more than a bucket that is given back needs.
 const MAX_FUTILE: u32 = 1;
-/// Most records remembered that a child shipped again or was given back, some 5 MB: those of all buckets in which it holds others, where
-/// these are few. What is not remembered may be given back for nothing.
-const MAX_THERE: usize = 65_536;
 /// Most versions of a record looked through for the one that the child has.
 const MAX_HISTORY: usize = 64;
 /// Most records of which a child is told after a comparison what became of them elsewhere.
@@ -65,8 +63,8 @@ pub(super) struct Applier {
     durable: u64,
     /// Buckets in which the child held other records at its last proof, and which it has shipped again since.
     differing: BTreeSet<u16>,
-    /// What it shipped again of those, and what it was given back: it has that.
-    there: HashMap<RecordKey, Version>,
+    /// What it shipped again of those, and what it was given back.
+    giving: Giving,
     /// What it shipped again, and what is held here in a later version of another writer's.
     superseded: BTreeSet<RecordKey>,
     /// Proofs in a row that found a difference which had been shipped again before.
@@ -108,7 +106,7 @@ impl Applier {
             position,
             durable: position,
             differing: BTreeSet::new(),
-            there: HashMap::new(),
+            giving: Giving::default(),
             superseded: BTreeSet::new(),
             futile: 0,
             pass: Pass::default(),
@@ -215,7 +213,7 @@ impl Applier {
                 return Ok(Compared { comparison: Comparison::Different, differing: again, ..verdict });
             }
             self.links.proven(&path, proof.position, proof.total.records, now_ms);
-            (self.differing, self.there, self.futile) = (BTreeSet::new(), HashMap::new(), 0);
+            (self.differing, self.giving, self.futile) = (BTreeSet::new(), Giving::default(), 0);
             return Ok(verdict);
         }
         // What differed before was shipped again since; if it still does, the child lacks something that is held here.
@@ -224,13 +222,10 @@ impl Applier {
         // First what alone can help; what does not fit goes with the next verdict.
         verdict.given_back = proof::taken(&shared.store, &mut self.superseded)?;
         if verdict.given_back.is_empty() {
-            let is_there =
-                |key: &RecordKey, version| self.there.get(key).is_some_and(|there| *there >= version);
+            let is_there = |key: &RecordKey, version| self.giving.is_there(key, version);
             verdict.given_back = proof::held_of(&shared.store, &view, &path, &again, &is_there)?;
         }
-        let given: Vec<_> = verdict.given_back.iter().map(named).collect();
-        // What was given back once is not given again, as long as that can be remembered: then it is progress.
-        if !given.is_empty() && self.note_there(given) {
+        if self.giving.gives(&verdict.given_back) {
             self.futile = 0;
         }
         // Shipped again and given back, and still not the same.
@@ -295,7 +290,7 @@ impl Applier {
         let repair =
             self.feed.direction == Direction::Up && batch.upto == batch.after && !self.differing.is_empty();
         if repair {
-            self.note_there(records.iter().map(named).collect());
+            self.giving.shipped(&records);
         }
         let (records, held) = self.not_held(records)?;
         let (records, outlived) = self.not_outlived(records)?;
@@ -334,14 +329,6 @@ impl Applier {
             }
         });
         Ok(counted)
-    }
-
-    /// Remembers what the child has of what it holds otherwise; whether there was room for all of it.
-    fn note_there(&mut self, named: Vec<(RecordKey, Version)>) -> bool {
-        let room = MAX_THERE.saturating_sub(self.there.len());
-        let all = named.len() <= room;
-        self.there.extend(named.into_iter().take(room));
-        all
     }
 
     /// What a child ships again of an institution that files elsewhere by now, and of which it was not told what became. Only
@@ -666,10 +653,6 @@ impl Applier {
             self.session.opened(epoch);
         }
     }
-}
-
-fn named(record: &Record) -> (RecordKey, Version) {
-    (record.key(), record.envelope().version)
 }
 
 fn position_only(position: Option<(FeedId, FeedPosition)>) -> Apply {

@@ -131,7 +131,8 @@ impl Proving {
 
     fn differs(&mut self, verdict: &Verdict, now: Instant) -> Outcome {
         self.rounds = if self.taken == Some(true) { 1 } else { self.rounds + 1 };
-        if self.taken == Some(false) || self.rounds > MAX_ROUNDS {
+        // What came back for nothing may have come down meanwhile, and what is lacking come back next.
+        if self.rounds > MAX_ROUNDS {
             (self.with_buckets, self.rounds, self.taken) = (false, 0, None);
             self.due = now + AFTER_ALL;
             return Outcome::Disproven(format!(
@@ -221,6 +222,16 @@ mod tests {
         now += AFTER_ALL;
         assert!(!asked(&mut proving, now));
         assert_eq!(proving.heard(&given_back(), now), Outcome::TakeBack);
+        for _ in 1..MAX_ROUNDS {
+            proving.taken(false);
+            now += AGAIN;
+            asked(&mut proving, now);
+            assert_eq!(
+                proving.heard(&given_back(), now),
+                Outcome::TakeBack,
+                "the next may be what is lacking"
+            );
+        }
         proving.taken(false);
         now += AGAIN;
         asked(&mut proving, now);
