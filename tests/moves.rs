@@ -60,7 +60,7 @@ async fn moved(
 }
 
 fn request(to: &NodePath) -> MoveInstitutionRequest {
-    MoveInstitutionRequest { code: code(), to: to.to_string(), dry_run: false, without_old_writer: false }
+    MoveInstitutionRequest { code: code(), to: to.to_string(), ..MoveInstitutionRequest::default() }
 }
 
 async fn until(what: &str, condition: impl AsyncFn() -> bool) {
@@ -222,7 +222,10 @@ async fn a_prefecture_hands_a_hospital_to_its_county_and_gets_it_back() {
         assert_eq!(found(&client, ID, Reach::Tree).await.0, ids((0..21).filter(|n| *n != 3)), "{node}");
     }
 
-    // And back up.
+    // And back up; not without its writer, which is connected.
+    let dead = MoveInstitutionRequest { without_old_writer: true, ..request(&prefecture) };
+    let lives = moved(&mesh, &at, dead).await.expect_err("it lives");
+    assert_eq!(lives.reason(), Some("OLD_WRITER_LIVES"), "{lives}");
     moved(&mesh, &at, request(&prefecture)).await.expect("decided");
     refused(&new).await;
     register(&old, "P21", ID).await;
@@ -339,6 +342,9 @@ async fn a_dead_writer_is_done_without_and_what_it_had_is_listed() {
     let waits = moved(&mesh, "530000", request(&to)).await.expect("decided");
     assert!(waits.awaited_term > 0, "{waits:?}");
     let dead = MoveInstitutionRequest { without_old_writer: true, ..request(&to) };
+    let another = MoveInstitutionRequest { expected_from: between.to_string(), ..dead.clone() };
+    let other = moved(&mesh, "530000", another).await.expect_err("the term of somebody else is not ended");
+    assert_eq!(other.reason(), Some("OTHER_WRITER"), "{other}");
     let done = moved(&mesh, "530000", dead).await.expect("done without");
     assert_eq!(done.awaited_term, 0, "{done:?}");
     let new = moved_hospital(&mesh, &to).await;

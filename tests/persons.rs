@@ -6,10 +6,11 @@ use std::time::Duration;
 use cli::CliError;
 use cli::client::Client;
 use model::NodePath;
-use model::body::{Address, Identifier, LinkDecision, Registration};
+use model::body::{Address, Identifier, LinkDecision, LinkLayer, Registration};
 use model::query::{LocalPatient, PatientBy, PatientQuery, Person, QueryContext, Reach};
 use tests::mesh::Mesh;
 use wire::v1;
+use wire::v1::get_person_request::By;
 
 const LIMIT: Duration = Duration::from_secs(60);
 const SIBLING: &str = "530000/532900/532922";
@@ -207,6 +208,19 @@ async fn what_an_operator_decides_counts_in_the_whole_tree() {
         pair.links.len()
     );
     assert_eq!(person(&one, "A1", Reach::Tree).await, ["A1"]);
+    // One person just before that, and two now.
+    let of = |as_of_ms| v1::GetPersonRequest { by: Some(By::RegistrationKey(a.clone())), as_of_ms };
+    let now = operator.get_person(of(0)).await.expect("a person");
+    let human =
+        |link: &&v1::HeldLink| link.link.as_ref().is_some_and(|link| link.layer() == LinkLayer::Human);
+    let separated_ms = now.links.iter().find(human).expect("what the operator said").recorded_ms;
+    let then = operator.get_person(of(separated_ms - 1)).await.expect("a person");
+    assert_eq!((now.registrations.len(), then.registrations.len()), (1, 2));
+    assert!(then.links.iter().all(|link| link.recorded_ms < separated_ms) && !then.incomplete);
+    let by_number = |number: String| v1::GetPersonRequest { by: Some(By::Number(number)), as_of_ms: 0 };
+    assert_eq!(operator.get_person(by_number(now.number.clone())).await.expect("a person"), now);
+    assert_eq!(reason(operator.get_person(of(1)).await), "UNKNOWN_PERSON", "nobody was there yet");
+    assert_eq!(reason(one.get_person(of(0)).await), "WRONG_ROLE");
 
     assert!(operator.decide(say(LinkDecision::None, "看错了")).await.expect("undone").changed);
     for reach in [Reach::Tree, Reach::Local] {

@@ -225,6 +225,12 @@ impl Client {
         call.of(self.linkage().explain_pair(request).await)
     }
 
+    /// One person whole, now or at an earlier time.
+    pub async fn get_person(&self, request: v1::GetPersonRequest) -> Result<v1::GetPersonReply, CliError> {
+        let (request, call) = self.request(request);
+        call.of(self.linkage().get_person(request).await)
+    }
+
     /// Pairs that a human should look at; a page.
     pub async fn list_reviews(
         &self,

@@ -12,8 +12,9 @@
 //! | `move all` | [`Merge`] |
 //! | `quarantine` | [`Quarantine`] |
 //! | `person reviews` | [`Reviews`] |
+//! | `person show` | [`WholePerson`] |
 //! | `person pair` | [`LinkedPair`] |
-//! | `person link`, `separate`, `undo` | [`Decided`] |
+//! | `person link`, `separate`, `merge`, `undo` | [`Decided`] |
 //! | any, when it failed | [`Failed`] |
 //!
 //! [`Registration`] is also what `patient register --file` reads. Names are those of `proto/`; times are milliseconds since
@@ -35,7 +36,7 @@ use crate::error::CliError;
 pub(crate) use document::{Documents, Fetched, Submitted, availability};
 pub(crate) use moves::{InstitutionMove, Merge};
 pub(crate) use patient::{Persons, Registered, Registration};
-pub(crate) use person::{Decided, HeldLink, LinkedPair, Reviews};
+pub(crate) use person::{Decided, HeldLink, LinkedPair, Reviews, Shown, WholePerson};
 pub(crate) use quarantine::{Quarantine, Quarantined};
 pub(crate) use status::{Link, Status, health};
 

@@ -85,7 +85,9 @@ impl Move {
                 return all::run(merge, connection, output).await;
             }
         };
-        let request = v1::MoveInstitutionRequest { code, to: to.to_string(), dry_run, without_old_writer };
+        let to = to.to_string();
+        let expected_from = String::new();
+        let request = v1::MoveInstitutionRequest { code, to, dry_run, without_old_writer, expected_from };
         let reply = connection.client().await?.move_institution(request).await?;
         output.answer(|| text(&reply), || json::InstitutionMove::from(reply.clone()))
     }

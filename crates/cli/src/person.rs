@@ -2,15 +2,19 @@
 
 mod render;
 
+use std::str::FromStr;
+
 use bytes::Bytes;
 use model::body::LinkDecision;
-use model::{RecordKey, Version};
+use model::{Number, RecordKey, Version};
 use wire::v1;
+use wire::v1::get_person_request::By;
 
 use crate::connection::Connection;
 use crate::error::CliError;
 use crate::json;
 use crate::output::Output;
+use crate::text::parse_time;
 
 /// Pairs asked for at a time.
 const PAGE: u32 = 100;
@@ -25,14 +29,63 @@ pub enum Person {
         #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..))]
         limit: u32,
     },
+    /// Shows one person: all registrations, and the decisions that make them one.
+    Show {
+        /// Index number of the person, or key of one of its registrations.
+        #[arg(value_name = "NUMBER|KEY")]
+        who: Who,
+        /// Who was one person then: 2026-11-21, 2026-11-21T23:17 (Beijing time), or a time with its own offset.
+        #[arg(long, value_name = "TIME", value_parser = parse_time)]
+        as_of: Option<u64>,
+    },
     /// Shows two registrations, and what was decided about them.
     Pair(Keys),
     /// Says that two registrations are one person.
     Link(Say),
     /// Says that two registrations are two persons. No linker joins them again, and no operator, unless this is taken back.
     Separate(Say),
+    /// Says that two persons are one: of their oldest registrations.
+    Merge {
+        /// Index number of one person, or key of one of its registrations.
+        #[arg(value_name = "NUMBER|KEY")]
+        a: Who,
+        /// Of the other one.
+        #[arg(value_name = "NUMBER|KEY")]
+        b: Who,
+        /// Why, for whoever looks at it later; no names.
+        #[arg(long)]
+        reason: String,
+    },
     /// Takes back what an operator of this node said of two registrations; ask the node where it was said.
     Undo(Say),
+}
+
+/// A person, by any of its registrations.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Who {
+    Number(Number),
+    Key(RecordKey),
+}
+
+impl FromStr for Who {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let key = || text.parse().map(Self::Key);
+        text.parse().map(Self::Number).or_else(|_| key()).map_err(|_| {
+            "must be a person index number (16 letters and digits) or a key of a registration (32 hexadecimal digits)"
+        })
+    }
+}
+
+impl Who {
+    fn request(self, as_of_ms: u64) -> v1::GetPersonRequest {
+        let by = match self {
+            Self::Number(number) => By::Number(number.to_string()),
+            Self::Key(key) => By::RegistrationKey(bytes(key)),
+        };
+        v1::GetPersonRequest { by: Some(by), as_of_ms }
+    }
 }
 
 /// Two registrations.
@@ -66,6 +119,12 @@ impl Person {
     ) -> Result<(), CliError> {
         let (said, decision) = match self {
             Self::Reviews { limit } => return reviews(limit as usize, connection, output).await,
+            Self::Show { who, as_of } => {
+                let request = who.request(as_of.unwrap_or_default());
+                let person = connection.client().await?.get_person(request).await?;
+                return output.answer(|| render::person(&person), || json::WholePerson::from(person.clone()));
+            }
+            Self::Merge { a, b, reason } => return merge([a, b], reason, connection, output).await,
             Self::Pair(keys) => {
                 let request = v1::ExplainPairRequest { a: bytes(keys.a), b: bytes(keys.b) };
                 let pair = connection.client().await?.explain_pair(request).await?;
@@ -87,6 +146,33 @@ impl Person {
         let changed = connection.client().await?.decide(request).await?.changed;
         output.answer(|| render::decided(decision, changed), || json::Decided { changed })
     }
+}
+
+/// Joins the oldest registrations of two persons, if these are what was just looked at.
+async fn merge(
+    persons: [Who; 2],
+    reason: String,
+    connection: &Connection<'_>,
+    output: &mut Output<'_>,
+) -> Result<(), CliError> {
+    let client = connection.client().await?;
+    let [a, b] =
+        [client.get_person(persons[0].request(0)).await?, client.get_person(persons[1].request(0)).await?];
+    let mut changed = false;
+    if a.number != b.number {
+        let oldest = |person: v1::GetPersonReply| person.registrations.into_iter().next().unwrap_or_default();
+        let (a, b) = (oldest(a), oldest(b));
+        let request = v1::DecideRequest {
+            a: a.key,
+            b: b.key,
+            decision: LinkDecision::Same.into(),
+            reason,
+            expected_version_a: a.version,
+            expected_version_b: b.version,
+        };
+        changed = client.decide(request).await?.changed;
+    }
+    output.answer(|| render::decided(LinkDecision::Same, changed), || json::Decided { changed })
 }
 
 async fn reviews(limit: usize, connection: &Connection<'_>, output: &mut Output<'_>) -> Result<(), CliError> {

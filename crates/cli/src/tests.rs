@@ -4,4 +4,5 @@ mod client;
 mod commands;
 mod downloads;
 mod node;
+mod persons;
 mod replies;

@@ -11,7 +11,7 @@ use model::query::FoundRegistration;
 use model::{NodePath, Record, Version};
 
 use crate::caller::{Action, Caller, Role, permit};
-use crate::person_links::{DraftError, link_draft};
+use crate::person_links::{DraftError, Said, link_draft, said_at};
 use crate::persons::Member;
 use crate::{Exchange, ExchangeError};
 
@@ -165,15 +165,8 @@ impl Exchange {
         let mut links = Vec::new();
         for record in self.persons.links(&a)? {
             let Ok(decided) = Decided::of(&record) else { continue };
-            if decided.other(&a).key == b
-                && let Ok(body) = record.decode_body::<PersonLink>()
-            {
-                let envelope = record.envelope();
-                let by = self.parts.directory.path_of(&envelope.origin);
-                let by = by.map(|path| path.to_string()).unwrap_or_default();
-                let weights = weights(&body);
-                let (version, recorded_ms) = (envelope.version, envelope.recorded_ms);
-                links.push(HeldLink { body, by, version, recorded_ms, weights });
+            if decided.other(&a).key == b {
+                links.extend(said_at(&record, None).map(|said| self.held_link(&record, said)));
             }
         }
         let (mut walk, mut registrations, mut one_person) = (self.persons.walk(), Vec::new(), false);
@@ -185,6 +178,15 @@ impl Exchange {
             }
         }
         Ok(Pair { registrations, links, one_person })
+    }
+
+    /// What a link says, with the name of the node that decided.
+    pub(crate) fn held_link(&self, record: &Record, said: Said) -> HeldLink {
+        let by = self.parts.directory.path_of(&record.envelope().origin);
+        let by = by.map(|path| path.to_string()).unwrap_or_default();
+        let Said { body, version, recorded_ms } = said;
+        let weights = weights(&body);
+        HeldLink { body, by, version, recorded_ms, weights }
     }
 
     fn seen(&self, key: &RecordKey, expected: Option<Version>) -> Result<Member, ExchangeError> {

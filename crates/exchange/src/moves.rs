@@ -31,6 +31,8 @@ pub struct MoveInstitution {
     pub dry_run: bool,
     /// The old writer is dead: do not wait for it to end its term.
     pub without_old_writer: bool,
+    /// Only if it is this node whose term ends; none: whichever it is.
+    pub expected_from: Option<NodePath>,
 }
 
 /// What became of it.
@@ -139,26 +141,29 @@ impl Exchange {
         // What the old writer's records reach here, read before the gate: it takes a look at the log.
         let view = self.parts.directory.snapshot();
         let before = self.parties(&view, request, origin)?;
-        let ending = ending(&view, &before);
-        let held_seq = match ending.writer {
-            _ if !request.without_old_writer => 0,
-            own if own == self.parts.node.origin => {
-                return Err(ExchangeError::unusable(
-                    "OLD_WRITER_LIVES",
-                    "this node is the old writer and alive: leave --without-old-writer out",
-                ));
-            }
-            dead => self.parts.receiver.last_seq(&dead).await?,
+        let ends = ending(&view, &before);
+        let held_seq = if request.without_old_writer {
+            self.is_dead(&view, &ends)?;
+            self.parts.receiver.last_seq(&ends.writer).await?
+        } else {
+            0
         };
         let _deciding = self.parts.directory.decide().await;
         let view = self.parts.directory.snapshot();
         let parties = self.parties(&view, request, origin)?;
+        let ends_now = ending(&view, &parties);
+        if request.without_old_writer && (ends.writer, ends.term) != (ends_now.writer, ends_now.term) {
+            return Err(ExchangeError::conflict(
+                "CHANGED_MEANWHILE",
+                "the institution was moved at this moment: look at it again",
+            ));
+        }
         if parties.institution.writer == parties.new_writer {
             let before = view.institution_in(&origin, parties.institution.term.saturating_sub(1));
             let from = before.and_then(|before| view.path_of(&before.writer)).unwrap_or(&parties.to).clone();
-            let waits = view.awaited(&origin).is_some_and(|awaited| awaited.term == ending.term);
+            let waits = view.awaited(&origin).is_some_and(|awaited| awaited.term == ends.term);
             if request.without_old_writer && waits && !request.dry_run {
-                self.do_without(&view, &ending, held_seq).await?;
+                self.do_without(&view, &ends, held_seq).await?;
             }
             return Ok((Parties { from, ..parties }, MoveOutcome::There));
         }
@@ -169,6 +174,24 @@ impl Exchange {
             self.commit_decision(&parties, request.without_old_writer.then_some(held_seq)).await?;
         tracing::info!(from = %parties.from, to = %parties.to, term = institution.term, "an institution moves");
         Ok((Parties { institution, ..parties }, MoveOutcome::Decided))
+    }
+
+    /// Refuses to do without a node that is known to live: this one, or a child that is connected.
+    fn is_dead(&self, view: &DirectoryView, ends: &InstitutionFact) -> Result<(), ExchangeError> {
+        let lives = |who: String| {
+            ExchangeError::conflict(
+                "OLD_WRITER_LIVES",
+                format!(
+                    "{who} is the old writer and alive: leave --without-old-writer out, or stop it first"
+                ),
+            )
+        };
+        if ends.writer == self.parts.node.origin {
+            return Err(lives("this node".to_owned()));
+        }
+        let writer = view.path_of(&ends.writer);
+        let connected = |path: &&NodePath| self.parts.links.view(path).is_some_and(|link| link.connected);
+        writer.filter(connected).map_or(Ok(()), |path| Err(lives(path.to_string())))
     }
 
     /// Ends a term whose next one was decided already, and whose writer is dead: its decider's to do.
@@ -219,6 +242,7 @@ impl Exchange {
         let from = view.path_of(&institution.writer).cloned();
         let from = from.ok_or_else(|| unknown(format!("the institution's writer {}", institution.writer)))?;
         let to = request.to.clone();
+        check_expected(view, request, &institution, &new_writer)?;
         // Of a move that is decided whoever holds the decision may be asked how far it is.
         if institution.writer == new_writer {
             return Ok(Parties { institution, from, to, new_writer });
@@ -359,9 +383,33 @@ impl Exchange {
 
 /// The term that a move ends: of one that is decided already the one whose end is waited for.
 fn ending(view: &DirectoryView, parties: &Parties) -> InstitutionFact {
-    let known = &parties.institution;
-    let awaited = view.awaited(&known.origin).filter(|_| known.writer == parties.new_writer);
+    ending_of(view, &parties.institution, &parties.new_writer)
+}
+
+fn ending_of(view: &DirectoryView, known: &InstitutionFact, new_writer: &OriginId) -> InstitutionFact {
+    let awaited = view.awaited(&known.origin).filter(|_| known.writer == *new_writer);
     awaited.and_then(|awaited| view.institution_in(&known.origin, awaited.term)).unwrap_or(known).clone()
+}
+
+/// Refuses a move that would end the term of another node than whoever asks thinks.
+fn check_expected(
+    view: &DirectoryView,
+    request: &MoveInstitution,
+    known: &InstitutionFact,
+    new_writer: &OriginId,
+) -> Result<(), ExchangeError> {
+    let Some(expected) = &request.expected_from else { return Ok(()) };
+    let ends = ending_of(view, known, new_writer);
+    let from = view.path_of(&ends.writer);
+    // Nothing ends where it files already and nobody is waited for.
+    if ends.writer == *new_writer || from == Some(expected) {
+        return Ok(());
+    }
+    let from = from.map_or_else(|| "another node".to_owned(), ToString::to_string);
+    Err(ExchangeError::conflict(
+        "OTHER_WRITER",
+        format!("the term that would end is that of {from}, and not of {expected}: look at it again"),
+    ))
 }
 
 fn term_end(then: &InstitutionFact, next_writer: OriginId) -> TermEndEntry {

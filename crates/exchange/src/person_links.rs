@@ -2,7 +2,7 @@
 
 use model::body::{Flow, Kind, PastDecision, PersonLink};
 use model::person_link::{Decided, MAX_PAST, PersonLinkError};
-use model::{OriginId, Record, RecordKey};
+use model::{OriginId, Record, RecordKey, Version};
 use prost::Message;
 use store::{Draft, Expect, ReadError, Store};
 
@@ -43,6 +43,51 @@ pub(crate) enum DraftError {
     Link(#[from] PersonLinkError),
 }
 
+/// What a link said at a time.
+#[derive(Debug, Clone)]
+pub(crate) struct Said {
+    /// Its weights by field and whether it was doubtful are known of the latest decision only.
+    pub body: PersonLink,
+    pub version: Version,
+    pub recorded_ms: u64,
+}
+
+/// What a link said at a time, milliseconds since 1970, or says now; none: nothing yet, or it cannot be read.
+pub(crate) fn said_at(record: &Record, as_of_ms: Option<u64>) -> Option<Said> {
+    let body: PersonLink = record.decode_body().ok()?;
+    let (version, recorded_ms) = (record.envelope().version, record.envelope().recorded_ms);
+    let Some(as_of_ms) = as_of_ms.filter(|as_of_ms| recorded_ms > *as_of_ms) else {
+        return Some(Said { body, version, recorded_ms });
+    };
+    let mut past = body.past;
+    past.retain(|past| past.recorded_ms <= as_of_ms);
+    let last = past.pop()?;
+    let body = PersonLink {
+        decision: last.decision,
+        basis: last.basis,
+        weight_millibits: last.weight_millibits,
+        doubtful: false,
+        model: last.model,
+        fields: Vec::new(),
+        operator: last.operator,
+        reason: last.reason,
+        past,
+        ..body
+    };
+    Some(Said { body, version: last.version.parse().ok()?, recorded_ms: last.recorded_ms })
+}
+
+/// Whether a link may have said something else at that time than [`said_at`] knows: it forgets between its first and its latest decisions.
+pub(crate) fn has_forgotten(record: &Record, as_of_ms: u64) -> bool {
+    let Ok(PersonLink { past, .. }) = record.decode_body() else { return false };
+    match &past[..] {
+        [first, second, ..] if past.len() >= MAX_PAST => {
+            (first.recorded_ms..second.recorded_ms).contains(&as_of_ms)
+        }
+        _ => false,
+    }
+}
+
 /// What a link remembers of its earlier decisions: those of the record before, and that one's own. Nothing of what was decided about
 /// somebody who had one of the local ids before.
 fn past(before: &Record, now: &PersonLink) -> Vec<PastDecision> {
@@ -74,38 +119,51 @@ fn past(before: &Record, now: &PersonLink) -> Vec<PastDecision> {
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
-    use model::body::RegistrationRef;
+    use model::body::{LinkDecision, RegistrationRef};
     use model::record::Unsigned;
-    use model::{RecordId, SigningKey, Version};
+    use model::{RecordId, SigningKey};
 
     use super::*;
+
+    fn sign(seq: u64, body: &PersonLink) -> Record {
+        let unsigned = Unsigned {
+            flow: Flow::Link,
+            kind: Kind::Link as u32,
+            id: RecordId::of(&[]),
+            origin: OriginId([1; 16]),
+            subject: None,
+            tombstone: false,
+            body: Bytes::from(body.encode_to_vec()),
+        };
+        let version = Version { term: 1, epoch: 1, seq };
+        Record::sign(unsigned, version, seq, &SigningKey::from_seed(&[1; 32])).unwrap()
+    }
 
     #[test]
     fn of_very_many_decisions_the_first_and_the_latest_are_remembered() {
         let (mut body, mut last) = (PersonLink::default(), None);
         for seq in 1..=40u64 {
-            let unsigned = Unsigned {
-                flow: Flow::Link,
-                kind: Kind::Link as u32,
-                id: RecordId::of(&[]),
-                origin: OriginId([1; 16]),
-                subject: None,
-                tombstone: false,
-                body: Bytes::from(body.encode_to_vec()),
-            };
-            let version = Version { term: 1, epoch: 1, seq };
-            let record = Record::sign(unsigned, version, seq, &SigningKey::from_seed(&[1; 32])).unwrap();
+            let record = sign(seq, &body);
             body.past = past(&record, &body);
             last = Some(record);
         }
+        let last = last.expect("a record");
+        // What the record after the last one would remember, said as of several times.
+        let now = sign(41, &PersonLink { decision: LinkDecision::Same.into(), ..body.clone() });
+        let said = |as_of_ms| {
+            said_at(&now, as_of_ms).map(|said| (said.version.seq, said.recorded_ms, said.body.past.len()))
+        };
+        assert_eq!(said(None), Some((41, 41, 16)));
+        assert_eq!(said(Some(41)), Some((41, 41, 16)));
+        assert_eq!(said(Some(40)), Some((40, 40, 15)));
+        assert_eq!(said(Some(25)), Some((1, 1, 0)), "what it said between is forgotten");
+        assert_eq!(said(Some(0)), None, "nothing was said yet");
+        let forgotten: Vec<u64> = (0..=41).filter(|as_of_ms| has_forgotten(&now, *as_of_ms)).collect();
+        assert_eq!(forgotten, (1..26).collect::<Vec<u64>>());
         let seqs: Vec<u64> = body.past.iter().map(|past| past.recorded_ms).collect();
         assert_eq!(seqs, [1].into_iter().chain(26..=40).collect::<Vec<u64>>());
         let of_another_life = RegistrationRef { born_ms: 9, ..RegistrationRef::default() };
         let another = PersonLink { a: Some(of_another_life), ..PersonLink::default() };
-        assert_eq!(
-            past(&last.expect("a record"), &another),
-            [],
-            "nothing of whoever had the local id before"
-        );
+        assert_eq!(past(&last, &another), [], "nothing of whoever had the local id before");
     }
 }

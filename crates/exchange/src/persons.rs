@@ -16,6 +16,7 @@ use parking_lot::Mutex;
 use replication::{Directory, DirectoryView, Interest, may_decide, standing};
 use store::{ReadError, Store};
 
+use crate::person_links::said_at;
 use crate::terms::{TermKey, space};
 
 /// Most registrations that one resident ID may join without a link. A number that more of them carry is a placeholder ("no card") and
@@ -94,9 +95,15 @@ impl Persons {
 
     /// Begins to look for persons; what was read once is not read again.
     pub(crate) fn walk(&self) -> Walk<'_> {
+        self.walk_at(None)
+    }
+
+    /// The same among the registrations that there were at a time (those of today, as they are now) and what was decided by then.
+    pub(crate) fn walk_at(&self, as_of_ms: Option<u64>) -> Walk<'_> {
         Walk {
             persons: self,
             view: self.directory.snapshot(),
+            as_of_ms,
             held: BTreeMap::new(),
             sharing: BTreeMap::new(),
         }
@@ -119,6 +126,8 @@ impl Persons {
 pub(crate) struct Walk<'a> {
     persons: &'a Persons,
     view: Arc<DirectoryView>,
+    /// Milliseconds since 1970; none: now.
+    as_of_ms: Option<u64>,
     held: BTreeMap<RecordKey, Option<Member>>,
     sharing: BTreeMap<String, Vec<RecordKey>>,
 }
@@ -132,7 +141,9 @@ impl Walk<'_> {
         if let Some(known) = self.held.get(key) {
             return Ok(known.clone());
         }
-        let member = self.persons.store.get(key)?.and_then(Member::of);
+        let was_there =
+            |member: &Member| self.as_of_ms.is_none_or(|as_of_ms| member.body.born_ms <= as_of_ms);
+        let member = self.persons.store.get(key)?.and_then(Member::of).filter(was_there);
         self.held.insert(*key, member.clone());
         Ok(member)
     }
@@ -223,6 +234,7 @@ impl Walk<'_> {
         let mut opinions = Opinions::new();
         for record in self.persons.links(of)? {
             let Ok(decided) = Decided::of(&record) else { continue };
+            let Some(decided) = self.then(decided, &record) else { continue };
             let Some(path) = self.view.path_of(&decided.by) else { continue };
             if may_decide(&decided, path, &self.view) == Some(true) {
                 opinions
@@ -232,6 +244,14 @@ impl Walk<'_> {
             }
         }
         Ok(opinions)
+    }
+
+    /// What a link that says this now said at the time that is looked at.
+    fn then(&self, now: Decided, record: &Record) -> Option<Decided> {
+        if self.as_of_ms.is_none() {
+            return Some(now);
+        }
+        Decided::read(&said_at(record, self.as_of_ms)?.body, now.by).ok()
     }
 
     /// Registrations that carry one of its resident IDs, itself as well.

@@ -1,10 +1,11 @@
 //! `LinkageService`: identify, convert, call, convert back.
 
 use bytes::Bytes;
-use exchange::{Decide, Exchange, HeldLink, MAX_REVIEWS, Pair, Say};
+use exchange::{Decide, Exchange, HeldLink, MAX_REVIEWS, Pair, PersonBy, Say};
 use model::body::LinkDecision;
 use model::{RecordKey, Version};
 use tonic::{Request, Response, Status};
+use wire::v1::get_person_request::By;
 use wire::{ConvertError, v1};
 
 use crate::caller::identify;
@@ -54,6 +55,30 @@ impl v1::linkage_service_server::LinkageService for Linkage {
         Ok(Response::new(linked_pair(pair)))
     }
 
+    async fn get_person(
+        &self,
+        request: Request<v1::GetPersonRequest>,
+    ) -> Result<Response<v1::GetPersonReply>, Status> {
+        let caller = identify(&request)?;
+        let asked = request.into_inner();
+        let by = match &asked.by {
+            Some(By::Number(text)) => {
+                PersonBy::Number(text.parse().map_err(|_| bad("number", "must be a person index number"))?)
+            }
+            Some(By::RegistrationKey(bytes)) => PersonBy::Registration(key(bytes, "registration_key")?),
+            None => return Err(bad("by", "must be set")),
+        };
+        let as_of_ms = Some(asked.as_of_ms).filter(|as_of_ms| *as_of_ms > 0);
+        let person = self.exchange.whole_person(&caller, by, as_of_ms).await.map_err(to_status)?;
+        Ok(Response::new(v1::GetPersonReply {
+            number: person.number.to_string(),
+            registrations: person.registrations.into_iter().map(Into::into).collect(),
+            links: person.links.into_iter().map(held_link).collect(),
+            truncated: person.truncated,
+            incomplete: person.incomplete,
+        }))
+    }
+
     async fn list_reviews(
         &self,
         request: Request<v1::ListReviewsRequest>,
@@ -95,18 +120,21 @@ fn bytes(key: RecordKey) -> Bytes {
 }
 
 fn linked_pair(pair: Pair) -> v1::LinkedPair {
+    v1::LinkedPair {
+        registrations: pair.registrations.into_iter().map(Into::into).collect(),
+        links: pair.links.into_iter().map(held_link).collect(),
+        one_person: pair.one_person,
+    }
+}
+
+fn held_link(held: HeldLink) -> v1::HeldLink {
     let weight =
         |(comparison, level, weight_millibits)| v1::NamedWeight { comparison, level, weight_millibits };
-    let link = |held: HeldLink| v1::HeldLink {
+    v1::HeldLink {
         link: Some(held.body),
         weights: held.weights.into_iter().map(weight).collect(),
         decided_by: held.by,
         version: held.version.to_string(),
         recorded_ms: held.recorded_ms,
-    };
-    v1::LinkedPair {
-        registrations: pair.registrations.into_iter().map(Into::into).collect(),
-        links: pair.links.into_iter().map(link).collect(),
-        one_person: pair.one_person,
     }
 }

@@ -52,8 +52,14 @@ impl v1::node_service_server::NodeService for Node {
         let caller = identify(&request)?;
         let asked = request.into_inner();
         let to = asked.to.parse().map_err(|_| malformed(ConvertError { field: "to", rule: "a path" }))?;
+        let from = |text: &str| match text {
+            "" => Ok(None),
+            text => text.parse().map(Some),
+        };
+        let expected_from = from(&asked.expected_from)
+            .map_err(|_| malformed(ConvertError { field: "expected_from", rule: "a path" }))?;
         let v1::MoveInstitutionRequest { code, dry_run, without_old_writer, .. } = asked;
-        let request = MoveInstitution { code, to, dry_run, without_old_writer };
+        let request = MoveInstitution { code, to, dry_run, without_old_writer, expected_from };
         let moved = self.exchange.move_institution(&caller, request).await.map_err(to_status)?;
         Ok(Response::new(move_reply(moved)))
     }

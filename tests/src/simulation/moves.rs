@@ -148,8 +148,13 @@ impl Simulation {
         self.ledger.homes(|homes| homes.order(&institution, order.to));
         let role = Role::Operator { name: "li".into() };
         let caller = Caller { path: decider.member.path.clone(), role };
-        let request =
-            MoveInstitution { code: order.code.clone(), to, dry_run: false, without_old_writer: false };
+        let request = MoveInstitution {
+            code: order.code.clone(),
+            to,
+            dry_run: false,
+            without_old_writer: false,
+            expected_from: None,
+        };
         // A store that works inside its caller is ready at once; and asking again tells what became of the first time.
         let answer = live.exchange.move_institution(&caller, request).now_or_never();
         let said = match &answer {

@@ -1,7 +1,7 @@
 //! JSON of pairs of registrations: the messages of `proto/tiermesh/v1/linkage.proto`, weights in bits.
 
-use model::RecordKey;
-use model::body::{LinkBasis, LinkDecision, LinkLayer};
+use model::body::{Kind, LinkBasis, LinkDecision, LinkLayer, RegistrationRef};
+use model::{OriginId, RecordId, RecordKey};
 use serde::Serialize;
 use wire::v1;
 
@@ -25,6 +25,25 @@ pub(crate) struct LinkedPair {
     pub registrations: Vec<Shown>,
     pub links: Vec<HeldLink>,
     pub one_person: bool,
+}
+
+#[derive(Serialize)]
+pub(crate) struct WholePerson {
+    pub number: String,
+    pub registrations: Vec<Shown>,
+    pub links: Vec<LinkOf>,
+    pub truncated: bool,
+    /// A decision does not remember what it said at the time asked for.
+    pub incomplete: bool,
+}
+
+/// A link, and the keys of the registrations that it is about.
+#[derive(Serialize)]
+pub(crate) struct LinkOf {
+    pub a: String,
+    pub b: String,
+    #[serde(flatten)]
+    pub link: HeldLink,
 }
 
 #[derive(Serialize)]
@@ -93,6 +112,33 @@ impl From<v1::LinkedPair> for LinkedPair {
             links: pair.links.into_iter().map(HeldLink::from).collect(),
             one_person: pair.one_person,
         }
+    }
+}
+
+impl From<v1::GetPersonReply> for WholePerson {
+    fn from(person: v1::GetPersonReply) -> Self {
+        Self {
+            number: person.number,
+            registrations: person.registrations.into_iter().map(Shown::from).collect(),
+            links: person.links.into_iter().map(LinkOf::from).collect(),
+            truncated: person.truncated,
+            incomplete: person.incomplete,
+        }
+    }
+}
+
+impl From<v1::HeldLink> for LinkOf {
+    fn from(held: v1::HeldLink) -> Self {
+        let key = |end: Option<&RegistrationRef>| {
+            let end = end.and_then(|end| {
+                let (origin, id) = (end.origin[..].try_into().ok()?, end.id[..].try_into().ok()?);
+                Some(RecordKey::of(Kind::Registration as u32, OriginId(origin), RecordId(id)))
+            });
+            end.map(|key| key.to_string()).unwrap_or_default()
+        };
+        let link = held.link.as_ref();
+        let [a, b] = [link.and_then(|link| link.a.as_ref()), link.and_then(|link| link.b.as_ref())];
+        Self { a: key(a), b: key(b), link: HeldLink::from(held) }
     }
 }
 

@@ -44,6 +44,7 @@ impl Merge {
             to: self.to.to_string(),
             dry_run: self.dry_run,
             without_old_writer: self.dead,
+            expected_from: self.from.to_string(),
         }
     }
 

@@ -36,10 +36,40 @@ pub(super) fn reviews(pairs: &[v1::LinkedPair], more: bool) -> String {
 /// Both registrations side by side, and who decided what and why.
 pub(super) fn pair(pair: &v1::LinkedPair) -> String {
     let pair = json::LinkedPair::from(pair.clone());
-    let mut text = String::new();
+    let mut text = registrations(&pair.registrations);
+    let now = if pair.one_person { "one person now" } else { "two persons now" };
+    let through = if pair.one_person && pair.links.is_empty() { ", through other registrations" } else { "" };
+    let _ = writeln!(text, "{now}{through}");
+    for one in &pair.links {
+        let _ = writeln!(text, "  {}", plain(&line(one)));
+        details(&mut text, one);
+    }
+    text
+}
+
+/// All registrations of a person, and the decisions that make them one; each with the keys of the two that it is about.
+pub(super) fn person(person: &v1::GetPersonReply) -> String {
+    let person = json::WholePerson::from(person.clone());
+    let mut text = registrations(&person.registrations);
+    let shown = count(person.registrations.len() as u64, "registration", "registrations");
+    let _ = writeln!(text, "person {}, {shown}", person.number);
+    for one in &person.links {
+        let _ = writeln!(text, "  {} {}: {}", one.a, one.b, plain(&line(&one.link)));
+        details(&mut text, &one.link);
+    }
+    if person.truncated {
+        text.push_str("there are more registrations or decisions than these\n");
+    }
+    if person.incomplete {
+        text.push_str("a decision has been changed so often that it does not remember what it said then\n");
+    }
+    text
+}
+
+fn registrations(all: &[json::Shown]) -> String {
     let mut shown =
         table(&["key", "name", "sex", "born", "identifiers", "phones", "address", "institution", "version"]);
-    for one in &pair.registrations {
+    for one in all {
         let held = &one.registration;
         let all = |values: Vec<&str>| values.join(" ");
         shown.add_row([
@@ -54,37 +84,27 @@ pub(super) fn pair(pair: &v1::LinkedPair) -> String {
             cell(&one.version),
         ]);
     }
-    let _ = writeln!(text, "{shown}");
-    let now = if pair.one_person { "one person now" } else { "two persons now" };
-    let through = if pair.one_person && pair.links.is_empty() { ", through other registrations" } else { "" };
-    let _ = writeln!(text, "{now}{through}");
-    for link in &pair.links {
-        let _ = writeln!(text, "  {}", plain(&line(link)));
-        if !link.fields.is_empty() {
-            let told: f64 = link.fields.iter().map(|field| field.bits).sum();
-            let _ =
-                writeln!(text, "    {:<34} {:>+7.1} bits", "how often such pairs are met", link.bits - told);
-        }
-        for field in &link.fields {
-            let _ =
-                writeln!(text, "    {:<11} {:<22} {:>+7.1} bits", field.comparison, field.level, field.bits);
-        }
-        for past in &link.past {
-            let human = if past.operator.is_empty() {
-                String::new()
-            } else {
-                format!(" by {}: {}", past.operator, past.reason)
-            };
-            let _ = writeln!(
-                text,
-                "    before: {} on {}{}",
-                past.decision,
-                time(past.recorded_ms),
-                plain(&human)
-            );
-        }
+    format!("{shown}\n")
+}
+
+/// What a decision rests on, and what it was before.
+fn details(text: &mut String, link: &json::HeldLink) {
+    if !link.fields.is_empty() {
+        let told: f64 = link.fields.iter().map(|field| field.bits).sum();
+        let _ = writeln!(text, "    {:<34} {:>+7.1} bits", "how often such pairs are met", link.bits - told);
     }
-    text
+    for field in &link.fields {
+        let _ = writeln!(text, "    {:<11} {:<22} {:>+7.1} bits", field.comparison, field.level, field.bits);
+    }
+    for past in &link.past {
+        let human = if past.operator.is_empty() {
+            String::new()
+        } else {
+            format!(" by {}: {}", past.operator, past.reason)
+        };
+        let at = time(past.recorded_ms);
+        let _ = writeln!(text, "    before: {} on {at}{}", past.decision, plain(&human));
+    }
 }
 
 fn line(link: &json::HeldLink) -> String {

@@ -16,6 +16,7 @@ use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 use tonic::service::Routes;
 use wire::v1::document_service_server::DocumentServiceServer;
+use wire::v1::linkage_service_server::LinkageServiceServer;
 use wire::v1::node_service_server::NodeServiceServer;
 use wire::v1::patient_service_server::PatientServiceServer;
 
@@ -100,6 +101,7 @@ fn services(behaviour: &Arc<Behaviour>) -> Routes {
     Routes::new(PatientServiceServer::from_arc(behaviour.clone()))
         .add_service(DocumentServiceServer::from_arc(behaviour.clone()))
         .add_service(NodeServiceServer::from_arc(behaviour.clone()))
+        .add_service(LinkageServiceServer::from_arc(behaviour.clone()))
         .prepare()
 }
 

@@ -49,6 +49,8 @@ pub struct Behaviour {
     pub without: Mutex<Vec<String>>,
     /// Calls of `GetStatus`.
     pub looks: AtomicU64,
+    /// What was said of two registrations.
+    pub decisions: Mutex<Vec<v1::DecideRequest>>,
     /// Contexts of the questions asked.
     pub contexts: Mutex<Vec<v1::QueryContext>>,
 }

@@ -1,0 +1,119 @@
+//! One person whole, for operators: who belongs to it, and the decisions that make it so, now or at an earlier time (design.md,
+//! *Identity*: every decision can be seen as of a date).
+
+use std::collections::BTreeSet;
+
+use model::body::{LinkDecision, LinkLayer};
+use model::person_link::Decided;
+use model::query::FoundRegistration;
+use model::{Number, RecordKey};
+
+use crate::caller::{Action, Caller, permit};
+use crate::decide::HeldLink;
+use crate::person_links::{has_forgotten, said_at};
+use crate::persons::Member;
+use crate::{Exchange, ExchangeError};
+
+/// Most links in one answer.
+const MAX_LINKS: usize = 1_000;
+
+/// By what a person is asked for: of any of its registrations.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PersonBy {
+    Number(Number),
+    Registration(RecordKey),
+}
+
+/// A person as this node knows it.
+#[derive(Debug, Clone)]
+pub struct WholePerson {
+    pub number: Number,
+    /// Oldest first; as they are held now.
+    pub registrations: Vec<FoundRegistration>,
+    /// About two of these, and what humans hold apart from them; oldest first, as they stood at the time asked for.
+    pub links: Vec<HeldLink>,
+    /// There are more registrations, or links.
+    pub truncated: bool,
+    /// A link has forgotten what it said at that time.
+    pub incomplete: bool,
+}
+
+impl Exchange {
+    /// The person of a registration, now or as of a time (milliseconds since 1970): among the registrations that are held now and were
+    /// there then, by what had been decided then.
+    pub async fn whole_person(
+        &self,
+        caller: &Caller,
+        by: PersonBy,
+        as_of_ms: Option<u64>,
+    ) -> Result<WholePerson, ExchangeError> {
+        let _permit = permit(caller, Action::Review, &self.parts.node.path)?;
+        self.judge.catch_up().await;
+        let mut walk = self.persons.walk_at(as_of_ms);
+        let mut start = None;
+        for key in self.keys_of(by)? {
+            start = walk.registration(&key)?;
+            if start.is_some() {
+                break;
+            }
+        }
+        let start = start.ok_or_else(|| {
+            ExchangeError::not_found(
+                "UNKNOWN_PERSON",
+                "no registration of such a person is held here, or was then",
+            )
+        })?;
+        let known = walk.person(start)?;
+        let mut members = known.members;
+        members.sort_by_key(|member| (member.body.born_ms, Number::of(member.record.key())));
+        let number = members.first().map(|oldest| Number::of(oldest.record.key()));
+        let number = number.ok_or_else(|| ExchangeError::internal("a person without a registration"))?;
+        let (mut links, incomplete) = self.links_of(&members, as_of_ms)?;
+        let truncated = known.truncated || links.len() > MAX_LINKS;
+        links.truncate(MAX_LINKS);
+        let registrations = members.iter().map(|member| self.found(member).1).collect();
+        Ok(WholePerson { number, registrations, links, truncated, incomplete })
+    }
+
+    fn keys_of(&self, by: PersonBy) -> Result<Vec<RecordKey>, ExchangeError> {
+        match by {
+            PersonBy::Registration(key) => Ok(vec![key]),
+            PersonBy::Number(number) => {
+                let mut found = crate::find::Found::new();
+                self.find_number(number, &mut found)?;
+                Ok(found.into_keys().collect())
+            }
+        }
+    }
+
+    /// What was decided among these, and what of it can no more be told.
+    fn links_of(
+        &self,
+        members: &[Member],
+        as_of_ms: Option<u64>,
+    ) -> Result<(Vec<HeldLink>, bool), ExchangeError> {
+        let inside: BTreeSet<RecordKey> = members.iter().map(|member| member.record.key()).collect();
+        let (mut links, mut met, mut incomplete) = (Vec::new(), BTreeSet::new(), false);
+        for key in &inside {
+            for record in self.persons.links(key)? {
+                let Ok(decided) = Decided::of(&record) else { continue };
+                let is_among = inside.contains(&decided.other(key).key);
+                if (!is_among && decided.layer == LinkLayer::Machine) || !met.insert(record.key()) {
+                    continue;
+                }
+                incomplete |= as_of_ms.is_some_and(|as_of_ms| has_forgotten(&record, as_of_ms));
+                let said = said_at(&record, as_of_ms).map(|said| self.held_link(&record, said));
+                links.extend(said.filter(|link| is_among || link.is_apart()));
+            }
+        }
+        links.sort_by_key(|link| (link.recorded_ms, link.version));
+        Ok((links, incomplete))
+    }
+}
+
+impl HeldLink {
+    /// Whether it holds two registrations apart.
+    fn is_apart(&self) -> bool {
+        matches!(self.body.decision(), LinkDecision::Different | LinkDecision::Suspended)
+    }
+}
