@@ -80,15 +80,18 @@ impl Course<'_> {
         let mut records: Vec<Record> = Vec::new();
         let (mut last, mut bytes): (Option<RecordKey>, usize) = (None, 0);
         for key in &keys {
-            let Some(record) = sender.store.get(key)? else { continue };
-            let mine = proof::ships_up(&directory, &record.envelope().key_id, &sender.own.path);
-            if mine && flows_up(record.envelope()) {
+            let is_mine = |record: &Record| {
+                let envelope = record.envelope();
+                proof::ships_up(&directory, &envelope.key_id, &sender.own.path) && flows_up(envelope)
+            };
+            if let Some(record) = sender.store.get(key)?.filter(is_mine) {
                 bytes += size_in_batch(&record);
                 if bytes > self.max_batch_bytes && !records.is_empty() {
                     break;
                 }
                 records.push(record);
             }
+            // Also of a key of which nothing is held any more: else a page of those would end the bucket.
             last = Some(*key);
         }
         let all = last == keys.last().copied() && keys.len() < most;
