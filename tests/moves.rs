@@ -322,6 +322,22 @@ async fn lose_disks(mesh: &mut Mesh) {
     }
 }
 
+/// Ends the term of the dead writer, and only that one's; `not_it` is another node.
+async fn do_without(mesh: &Mesh, to: &NodePath, not_it: &NodePath) {
+    let dead = MoveInstitutionRequest { without_old_writer: true, ..request(to) };
+    let another = MoveInstitutionRequest { expected_from: not_it.to_string(), ..dead.clone() };
+    let other = moved(mesh, "530000", another).await.expect_err("the term of somebody else is not ended");
+    assert_eq!(other.reason(), Some("OTHER_WRITER"), "{other}");
+    let done = moved(mesh, "530000", dead.clone()).await.expect("done without");
+    assert_eq!(done.awaited_term, 0, "{done:?}");
+    let again = moved(mesh, "530000", dead).await.expect("asked again");
+    assert_eq!(
+        again.outcome(),
+        MoveOutcome::There,
+        "the new writer lives, and is not the one that is done without"
+    );
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_dead_writer_is_done_without_and_what_it_had_is_listed() {
     let mut mesh = start().await;
@@ -341,12 +357,7 @@ async fn a_dead_writer_is_done_without_and_what_it_had_is_listed() {
     // That its writer is gone turns out only after the move was decided.
     let waits = moved(&mesh, "530000", request(&to)).await.expect("decided");
     assert!(waits.awaited_term > 0, "{waits:?}");
-    let dead = MoveInstitutionRequest { without_old_writer: true, ..request(&to) };
-    let another = MoveInstitutionRequest { expected_from: between.to_string(), ..dead.clone() };
-    let other = moved(&mesh, "530000", another).await.expect_err("the term of somebody else is not ended");
-    assert_eq!(other.reason(), Some("OTHER_WRITER"), "{other}");
-    let done = moved(&mesh, "530000", dead).await.expect("done without");
-    assert_eq!(done.awaited_term, 0, "{done:?}");
+    do_without(&mesh, &to, &between).await;
     let new = moved_hospital(&mesh, &to).await;
     register(&new, "P6", ID).await;
     assert_eq!(found(&new, ID, Reach::Local).await.0, ids([0, 1, 2, 3, 4, 6]));

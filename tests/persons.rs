@@ -160,6 +160,33 @@ fn reason<T: std::fmt::Debug>(answer: Result<T, CliError>) -> String {
     }
 }
 
+/// The person of a registration was another one just before an operator separated it, which a hospital is not told.
+async fn seen_as_of(operator: &Client, one: &Client, a: &bytes::Bytes) {
+    let of = |as_of_ms| v1::GetPersonRequest { by: Some(By::RegistrationKey(a.clone())), as_of_ms };
+    let now = operator.get_person(of(0)).await.expect("a person");
+    let human =
+        |link: &&v1::HeldLink| link.link.as_ref().is_some_and(|link| link.layer() == LinkLayer::Human);
+    let separated_ms = now.links.iter().find(human).expect("what the operator said").recorded_ms;
+    let then = operator.get_person(of(separated_ms - 1)).await.expect("a person");
+    assert_eq!((now.registrations.len(), then.registrations.len()), (1, 2));
+    assert!(then.links.iter().all(|link| link.recorded_ms < separated_ms) && !then.incomplete);
+    let by_number = |number: String| v1::GetPersonRequest { by: Some(By::Number(number)), as_of_ms: 0 };
+    assert_eq!(operator.get_person(by_number(now.number.clone())).await.expect("a person"), now);
+    assert_eq!(reason(operator.get_person(of(1)).await), "UNKNOWN_PERSON", "nobody was there yet");
+    assert_eq!(reason(one.get_person(of(0)).await), "WRONG_ROLE");
+    one.register(teacher("A2")).await.expect("registered");
+    let alone = v1::GetPersonRequest { by: Some(By::RegistrationKey(own(one, "A2").await.0)), as_of_ms: 0 };
+    until("somebody of whom there is nothing to decide", async || {
+        operator.get_person(alone.clone()).await.is_ok()
+    })
+    .await;
+    let shown = operator.get_person(alone).await.expect("a person").registrations.remove(0);
+    assert!(
+        !shown.key.is_empty() && shown.registration.is_some_and(|shown| shown.name.is_empty()),
+        "no patient"
+    );
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_an_operator_decides_counts_in_the_whole_tree() {
     let mesh = start().await;
@@ -208,19 +235,7 @@ async fn what_an_operator_decides_counts_in_the_whole_tree() {
         pair.links.len()
     );
     assert_eq!(person(&one, "A1", Reach::Tree).await, ["A1"]);
-    // One person just before that, and two now.
-    let of = |as_of_ms| v1::GetPersonRequest { by: Some(By::RegistrationKey(a.clone())), as_of_ms };
-    let now = operator.get_person(of(0)).await.expect("a person");
-    let human =
-        |link: &&v1::HeldLink| link.link.as_ref().is_some_and(|link| link.layer() == LinkLayer::Human);
-    let separated_ms = now.links.iter().find(human).expect("what the operator said").recorded_ms;
-    let then = operator.get_person(of(separated_ms - 1)).await.expect("a person");
-    assert_eq!((now.registrations.len(), then.registrations.len()), (1, 2));
-    assert!(then.links.iter().all(|link| link.recorded_ms < separated_ms) && !then.incomplete);
-    let by_number = |number: String| v1::GetPersonRequest { by: Some(By::Number(number)), as_of_ms: 0 };
-    assert_eq!(operator.get_person(by_number(now.number.clone())).await.expect("a person"), now);
-    assert_eq!(reason(operator.get_person(of(1)).await), "UNKNOWN_PERSON", "nobody was there yet");
-    assert_eq!(reason(one.get_person(of(0)).await), "WRONG_ROLE");
+    seen_as_of(&operator, &one, &a).await;
 
     assert!(operator.decide(say(LinkDecision::None, "看错了")).await.expect("undone").changed);
     for reach in [Reach::Tree, Reach::Local] {

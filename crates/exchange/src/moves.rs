@@ -142,8 +142,12 @@ impl Exchange {
         let view = self.parts.directory.snapshot();
         let before = self.parties(&view, request, origin)?;
         let ends = ending(&view, &before);
-        let held_seq = if request.without_old_writer {
-            self.is_dead(&view, &ends)?;
+        // Asked again after all has ended, nobody is done without.
+        let held_seq = if request.without_old_writer && ends.writer != before.new_writer {
+            // A look may be taken at what would become of it.
+            if !request.dry_run {
+                self.is_dead(&view, &ends)?;
+            }
             self.parts.receiver.last_seq(&ends.writer).await?
         } else {
             0
@@ -152,7 +156,8 @@ impl Exchange {
         let view = self.parts.directory.snapshot();
         let parties = self.parties(&view, request, origin)?;
         let ends_now = ending(&view, &parties);
-        if request.without_old_writer && (ends.writer, ends.term) != (ends_now.writer, ends_now.term) {
+        let another = (ends.writer, ends.term) != (ends_now.writer, ends_now.term);
+        if request.without_old_writer && another && ends_now.writer != parties.new_writer {
             return Err(ExchangeError::conflict(
                 "CHANGED_MEANWHILE",
                 "the institution was moved at this moment: look at it again",
@@ -182,7 +187,7 @@ impl Exchange {
             ExchangeError::conflict(
                 "OLD_WRITER_LIVES",
                 format!(
-                    "{who} is the old writer and alive: leave --without-old-writer out, or stop it first"
+                    "{who} is the old writer and alive: leave --without-old-writer out, or stop it first (or cut it off, if it cannot be stopped)"
                 ),
             )
         };

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use model::body::{LinkDecision, LinkLayer};
+use model::body::{LinkDecision, LinkLayer, Registration};
 use model::person_link::Decided;
 use model::query::FoundRegistration;
 use model::{Number, RecordKey};
@@ -57,12 +57,8 @@ impl Exchange {
                 break;
             }
         }
-        let start = start.ok_or_else(|| {
-            ExchangeError::not_found(
-                "UNKNOWN_PERSON",
-                "no registration of such a person is held here, or was then",
-            )
-        })?;
+        let start = start.ok_or_else(unknown)?;
+        self.is_told(&start)?;
         let known = walk.person(start)?;
         let mut members = known.members;
         members.sort_by_key(|member| (member.body.born_ms, Number::of(member.record.key())));
@@ -71,8 +67,24 @@ impl Exchange {
         let (mut links, incomplete) = self.links_of(&members, as_of_ms)?;
         let truncated = known.truncated || links.len() > MAX_LINKS;
         links.truncate(MAX_LINKS);
-        let registrations = members.iter().map(|member| self.found(member).1).collect();
+        let mut registrations: Vec<FoundRegistration> =
+            members.iter().map(|member| self.found(member).1).collect();
+        // An operator sees whom there is something to decide about, and does not look up patients.
+        if let ([only], true) = (&mut registrations[..], links.is_empty()) {
+            only.registration =
+                Registration { born_ms: only.registration.born_ms, ..Registration::default() };
+        }
         Ok(WholePerson { number, registrations, links, truncated, incomplete })
+    }
+
+    /// Refuses a person of today without a registration of this node's subtree: what came down of it is no longer this node's to tell.
+    fn is_told(&self, start: &Member) -> Result<(), ExchangeError> {
+        let is_own = |member: &Member| self.is_own(&self.writer_path(&member.record));
+        let today = self.persons.walk().person(start.clone())?.members;
+        if self.parts.node.is_root() || today.iter().any(is_own) {
+            return Ok(());
+        }
+        Err(unknown())
     }
 
     fn keys_of(&self, by: PersonBy) -> Result<Vec<RecordKey>, ExchangeError> {
@@ -97,11 +109,12 @@ impl Exchange {
         for key in &inside {
             for record in self.persons.links(key)? {
                 let Ok(decided) = Decided::of(&record) else { continue };
+                // What it said then may be what made somebody one of these.
+                incomplete |= as_of_ms.is_some_and(|as_of_ms| has_forgotten(&record, as_of_ms));
                 let is_among = inside.contains(&decided.other(key).key);
                 if (!is_among && decided.layer == LinkLayer::Machine) || !met.insert(record.key()) {
                     continue;
                 }
-                incomplete |= as_of_ms.is_some_and(|as_of_ms| has_forgotten(&record, as_of_ms));
                 let said = said_at(&record, as_of_ms).map(|said| self.held_link(&record, said));
                 links.extend(said.filter(|link| is_among || link.is_apart()));
             }
@@ -109,6 +122,10 @@ impl Exchange {
         links.sort_by_key(|link| (link.recorded_ms, link.version));
         Ok((links, incomplete))
     }
+}
+
+fn unknown() -> ExchangeError {
+    ExchangeError::not_found("UNKNOWN_PERSON", "no registration of such a person is held here, or was then")
 }
 
 impl HeldLink {

@@ -105,7 +105,9 @@ async fn end_without(
     merge: &Merge,
     code: &str,
 ) -> Result<Option<v1::MoveInstitutionReply>, CliError> {
-    let look = v1::MoveInstitutionRequest { dry_run: true, ..merge.request(code) };
+    // Of whom the term is that would end is what is asked.
+    let look =
+        v1::MoveInstitutionRequest { dry_run: true, expected_from: String::new(), ..merge.request(code) };
     let now = client.move_institution(look).await?;
     let there = now.outcome() == v1::MoveOutcome::There && now.awaited_writer == merge.from.to_string();
     if !there {
