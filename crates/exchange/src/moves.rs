@@ -146,7 +146,7 @@ impl Exchange {
         let held_seq = if request.without_old_writer && ends.writer != before.new_writer {
             // A look may be taken at what would become of it.
             if !request.dry_run {
-                self.is_dead(&view, &ends)?;
+                self.check_dead(&view, &ends)?;
             }
             self.parts.receiver.last_seq(&ends.writer).await?
         } else {
@@ -182,7 +182,7 @@ impl Exchange {
     }
 
     /// Refuses to do without a node that is known to live: this one, or a child that is connected.
-    fn is_dead(&self, view: &DirectoryView, ends: &InstitutionFact) -> Result<(), ExchangeError> {
+    fn check_dead(&self, view: &DirectoryView, ends: &InstitutionFact) -> Result<(), ExchangeError> {
         let lives = |who: String| {
             ExchangeError::conflict(
                 "OLD_WRITER_LIVES",

@@ -11,7 +11,7 @@ use model::{Number, RecordKey};
 use crate::caller::{Action, Caller, permit};
 use crate::decide::HeldLink;
 use crate::person_links::{has_forgotten, said_at};
-use crate::persons::Member;
+use crate::persons::{Member, Walk};
 use crate::{Exchange, ExchangeError};
 
 /// Most links in one answer.
@@ -58,15 +58,15 @@ impl Exchange {
             }
         }
         let start = start.ok_or_else(unknown)?;
-        self.is_told(&start)?;
+        self.check_told(&start)?;
         let known = walk.person(start)?;
         let mut members = known.members;
         members.sort_by_key(|member| (member.body.born_ms, Number::of(member.record.key())));
         let number = members.first().map(|oldest| Number::of(oldest.record.key()));
         let number = number.ok_or_else(|| ExchangeError::internal("a person without a registration"))?;
-        let (mut links, incomplete) = self.links_of(&members, as_of_ms)?;
+        let (mut links, incomplete) = self.links_of(&mut walk, &members)?;
         let truncated = known.truncated || links.len() > MAX_LINKS;
-        links.truncate(MAX_LINKS);
+        links.drain(..links.len().saturating_sub(MAX_LINKS));
         let mut registrations: Vec<FoundRegistration> =
             members.iter().map(|member| self.found(member).1).collect();
         // An operator sees whom there is something to decide about, and does not look up patients.
@@ -78,7 +78,7 @@ impl Exchange {
     }
 
     /// Refuses a person of today without a registration of this node's subtree: what came down of it is no longer this node's to tell.
-    fn is_told(&self, start: &Member) -> Result<(), ExchangeError> {
+    fn check_told(&self, start: &Member) -> Result<(), ExchangeError> {
         let is_own = |member: &Member| self.is_own(&self.writer_path(&member.record));
         let today = self.persons.walk().person(start.clone())?.members;
         if self.parts.node.is_root() || today.iter().any(is_own) {
@@ -98,20 +98,27 @@ impl Exchange {
         }
     }
 
-    /// What was decided among these, and what of it can no more be told.
+    /// What was decided among these in the lives that they live, and whether some of it can no more be told.
     fn links_of(
         &self,
+        walk: &mut Walk<'_>,
         members: &[Member],
-        as_of_ms: Option<u64>,
     ) -> Result<(Vec<HeldLink>, bool), ExchangeError> {
+        let as_of_ms = walk.as_of_ms();
         let inside: BTreeSet<RecordKey> = members.iter().map(|member| member.record.key()).collect();
         let (mut links, mut met, mut incomplete) = (Vec::new(), BTreeSet::new(), false);
-        for key in &inside {
-            for record in self.persons.links(key)? {
+        for member in members {
+            let key = member.record.key();
+            for record in self.persons.links(&key)? {
                 let Ok(decided) = Decided::of(&record) else { continue };
+                let other = *decided.other(&key);
+                let lives = walk.registration(&other.key)?.is_some_and(|held| held.end() == other);
+                if !lives || *decided.other(&other.key) != member.end() {
+                    continue;
+                }
                 // What it said then may be what made somebody one of these.
                 incomplete |= as_of_ms.is_some_and(|as_of_ms| has_forgotten(&record, as_of_ms));
-                let is_among = inside.contains(&decided.other(key).key);
+                let is_among = inside.contains(&other.key);
                 if (!is_among && decided.layer == LinkLayer::Machine) || !met.insert(record.key()) {
                     continue;
                 }

@@ -75,7 +75,7 @@ impl Member {
         reference(envelope.origin, envelope.id, self.body.born_ms, envelope.version)
     }
 
-    fn end(&self) -> End {
+    pub fn end(&self) -> End {
         End { key: self.record.key(), born_ms: self.body.born_ms }
     }
 }
@@ -136,6 +136,10 @@ pub(crate) struct Walk<'a> {
 type Opinions = BTreeMap<RecordKey, Vec<(Decided, Standing)>>;
 
 impl Walk<'_> {
+    pub fn as_of_ms(&self) -> Option<u64> {
+        self.as_of_ms
+    }
+
     /// The living registration under this key.
     pub fn registration(&mut self, key: &RecordKey) -> Result<Option<Member>, ReadError> {
         if let Some(known) = self.held.get(key) {

@@ -318,6 +318,11 @@ impl NodeService for Behaviour {
         if request.code == "REFUSED" {
             return Err(Status::failed_precondition("on its way"));
         }
+        // It files with a third node unless it is this one that it left for.
+        let writer = if request.code == "LEFT" { "530000/532600" } else { PATH };
+        if !request.expected_from.is_empty() && request.code == "LEFT" && request.to != writer {
+            return Err(Status::failed_precondition("the term that would end is another node's"));
+        }
         if !request.dry_run {
             self.moved.store(true, Ordering::SeqCst);
             if request.without_old_writer {

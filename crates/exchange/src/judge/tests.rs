@@ -1,6 +1,7 @@
 //! The linker of a prefecture over what its two counties register: who is joined, what is taken back, and what a restart writes.
 
 mod tree;
+mod whole;
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -10,6 +10,7 @@ mod node;
 mod played;
 mod properties;
 mod refused;
+mod repaired;
 mod restored;
 mod scripts;
 mod wire;
