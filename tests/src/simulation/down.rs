@@ -12,7 +12,7 @@ use store::Store;
 
 use super::ledger::{Entry, Ledger};
 use super::node::Seat;
-use super::oracle::{BySigner, filed};
+use super::oracle::{BySigner, filed, forgot_what_was_left};
 
 /// A registration or document as its writer holds it now.
 pub(super) struct Current<'a> {
@@ -42,7 +42,7 @@ pub fn check(seats: &[Arc<Seat>], ledger: &Ledger, held: &[BySigner], wrong: &mu
         let set_back = seats[0].tampered.load(Ordering::Relaxed);
         let overtaken = |there: &Record, here: Option<&Record>| {
             let is_epoch = there.envelope().kind == Kind::Epoch as u32;
-            let same = |here: &Record| here.envelope().version == there.envelope().version;
+            let same = |here: &Record| here.envelope().version.epoch == there.envelope().version.epoch;
             set_back && is_epoch && here.is_some_and(same)
         };
         let (root, here) = (directory(&held[0]), directory(&held[seat.place]));
@@ -52,7 +52,7 @@ pub fn check(seats: &[Arc<Seat>], ledger: &Ledger, held: &[BySigner], wrong: &mu
                 wrong.push(format!("{path} does not have the root's directory: {key} differs"));
             }
         }
-        interests(seat, seats, &written, &ledger.forged(), &held[seat.place], wrong);
+        interests(seat, seats, (&written, ledger), &held[seat.place], wrong);
     }
 }
 
@@ -110,12 +110,11 @@ fn knows_all(seat: &Seat, seats: &[Arc<Seat>], written: &Written<'_>) -> bool {
 fn interests(
     seat: &Seat,
     seats: &[Arc<Seat>],
-    written: &Written<'_>,
-    forged: &[(usize, Record)],
+    (written, ledger): (&Written<'_>, &Ledger),
     held: &BySigner,
     wrong: &mut Vec<String>,
 ) {
-    let path = &seat.member.path;
+    let (path, forged) = (&seat.member.path, ledger.forged());
     let above = seat.member.parent.and_then(|above| seats[above].live.lock().clone());
     let Some(above) = above.map(|above| above.store) else { return };
     let knows_all = knows_all(seat, seats, written);
@@ -141,7 +140,8 @@ fn interests(
         let there = held.get(key).copied();
         let patient = one.entry.about.unwrap_or(*key);
         let living = written.get(&patient).and_then(|patient| patient.person);
-        if living.is_some_and(|person| wanted.contains(&person)) && there != Some(one.record) {
+        let forgot = there.is_none() && forgot_what_was_left(seat, (key, one.entry), ledger);
+        if living.is_some_and(|person| wanted.contains(&person)) && there != Some(one.record) && !forgot {
             let (has, is) = (there.map(|there| there.envelope().version), one.record.envelope().version);
             wrong.push(format!("{path} has an interest in {key} {is} and holds {has:?}"));
         }

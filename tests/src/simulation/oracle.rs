@@ -343,6 +343,15 @@ pub fn filed<'a>(
     entry.ever.iter().find_map(by)
 }
 
+/// Whether a node forgot what a hospital that moved away had left there, because of a lie of the parent's about its next writer. Whoever
+/// holds it gives it back after the next proof of a feed that rests, which comes later than this.
+pub fn forgot_what_was_left(seat: &Seat, (key, entry): (&RecordKey, &Entry), ledger: &Ledger) -> bool {
+    let left = entry.ever.len() > 1 && entry.ever.contains(&seat.place) && entry.node != seat.place;
+    let store = seat.live.lock().as_ref().map(|live| live.store.clone());
+    left && !ledger.lies().is_empty()
+        && store.is_some_and(|store| store.known_version(key).ok().flatten().is_some())
+}
+
 /// Every ancestor holds exactly what the node holds of its own, byte for byte; of a hospital that moved it may hold what the
 /// next writer wrote. What the last writer holds of such a hospital, whoever signed it, those above it hold too.
 fn ancestors(
@@ -353,13 +362,8 @@ fn ancestors(
 ) {
     let signer = seat.member.signing.id();
     let empty = BTreeMap::new();
-    // What a hospital left at its old node a lie of the parent's about its next writer makes that forget. Whoever holds it gives it
-    // back after the next proof of a feed that rests, which comes later than this.
     let forgot = |key: &RecordKey| {
-        let left = entries.get(key).is_some_and(|entry| entry.ever.len() > 1 && entry.node != seat.place);
-        let store = seat.live.lock().as_ref().map(|live| live.store.clone());
-        left && !ledger.lies().is_empty()
-            && store.is_some_and(|store| store.known_version(key).ok().flatten().is_some())
+        entries.get(key).is_some_and(|entry| forgot_what_was_left(seat, (key, entry), ledger))
     };
     let own = held[seat.place].get(&signer).unwrap_or(&empty);
     let mut above = seat.member.parent;

@@ -21,7 +21,7 @@ use store::{
 use tokio::sync::mpsc;
 
 use self::again::Again;
-use super::check::{self, Pass};
+use super::check::{self, Forgettable, Pass};
 use super::giving::Giving;
 use super::{Session, Shared};
 use crate::entitlement::{Judging, Reason, Rules, Staged, Verdict, is_directory};
@@ -268,17 +268,32 @@ impl Applier {
         &self,
         retractions: &[(RecordKey, Version)],
         view: &DirectoryView,
-    ) -> Result<Vec<(RecordKey, Version)>, LinkError> {
+    ) -> Result<Forgettable, LinkError> {
         if self.feed.direction != Direction::Down || retractions.is_empty() {
-            return Ok(Vec::new());
+            return Ok(Forgettable::default());
         }
         Ok(check::forgettable(&self.shared.store, view, &self.shared.own.path, retractions)?)
+    }
+
+    /// Whether the parent has acknowledged this position of the own feed. Whoever saw what is there before it wrote had it from
+    /// the parent, so the acknowledgement is on its way at least; a parent that retracts what it never took is believed
+    /// when it has.
+    fn is_acknowledged(&self, position: u64) -> bool {
+        let up = self.shared.links.view(&self.session.path);
+        let acknowledged = position == 0 || up.is_some_and(|up| up.connected && up.position >= position);
+        if !acknowledged {
+            let why = format!(
+                "the parent says that records of an institution that moved away are out of date, and has not acknowledged position {position}, where this node has them: look at the link up"
+            );
+            self.links.change(&self.session.path, |link| link.stalled = Some(why));
+        }
+        acknowledged
     }
 
     async fn apply(&mut self, batch: Batch, refused: &mut Refused) -> Result<Counted, LinkError> {
         let raws = batch::decode(&batch).map_err(|_| LinkRefusal::BadBatch("its payload cannot be read"))?;
         let forget = self.forgettable(&batch.retractions, &self.shared.directory.snapshot())?;
-        if raws.is_empty() && forget.is_empty() && batch.upto - self.durable < LAZY_POSITIONS {
+        if raws.is_empty() && forget.records.is_empty() && batch.upto - self.durable < LAZY_POSITIONS {
             self.position = batch.upto;
             self.moved(Counted::default());
             return Ok(Counted::default());
@@ -350,7 +365,7 @@ impl Applier {
         Ok(())
     }
 
-    /// None while the store has no room. Nobody else may decide about the directory from judging until what was decided is
+    /// None while the store has no room, or the parent retracts what it has not acknowledged. Nobody else may decide about the directory from judging until what was decided is
     /// published; but not while room is waited for, which may take days.
     async fn judge_and_commit(
         &mut self,
@@ -371,7 +386,11 @@ impl Applier {
         }
         // What a batch retracts it may also explain: that a hospital moved away.
         let forget = self.forgettable(retractions, &judged.view)?;
-        let committed = self.commit(&judged.admitted, &judged.quarantined, &forget, upto, attempt).await;
+        if !self.is_acknowledged(forget.acknowledged) {
+            return Ok(None);
+        }
+        let committed =
+            self.commit(&judged.admitted, &judged.quarantined, &forget.records, upto, attempt).await;
         // Of what was committed in part nobody would learn any more: coming again it is held already.
         if let Ok(Some(counted)) = committed {
             self.publish(std::mem::take(&mut judged.facts));

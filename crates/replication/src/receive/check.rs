@@ -18,49 +18,62 @@ pub(super) fn came_down(view: &DirectoryView, own: &NodePath, signer: &KeyId, fl
     flow_concerns_down(known(flow)) && view.key_path(signer).is_some_and(|path| !own.contains(path))
 }
 
+/// What of a batch's retractions is forgotten.
+#[derive(Debug, Default)]
+pub(super) struct Forgettable {
+    pub records: Vec<(RecordKey, Version)>,
+    /// The position of this node's own feed that the parent must have acknowledged before: until then nobody else may have them.
+    pub acknowledged: u64,
+}
+
 /// Which of what the parent retracts is forgotten here: what came down in that version or an earlier one, and is about persons.
 /// Of the directory nothing is, and nothing that was signed in the own subtree but for what was left there when its institution
-/// moved away, once the parent names a version of a later writer's.
+/// moved away, once the parent names a version of a later writer's and has acknowledged this one.
 pub(super) fn forgettable(
     store: &Store,
     view: &DirectoryView,
     own: &NodePath,
     retractions: &[(RecordKey, Version)],
-) -> Result<Vec<(RecordKey, Version)>, ReadError> {
-    let mut forget = Vec::new();
+) -> Result<Forgettable, ReadError> {
+    let mut forget = Forgettable::default();
     for (key, upto) in retractions {
         let Some(held) = store.held(key)?.filter(|held| held.version <= *upto) else { continue };
         let about_persons = matches!(
             known(held.flow),
             Some(Flow::Registration | Flow::DocumentEntry | Flow::Link | Flow::Consent)
         );
-        if about_persons
-            && (came_down(view, own, &held.signer, held.flow) || was_left(store, view, own, (key, upto))?)
-        {
-            forget.push((*key, held.version));
+        if !about_persons {
+            continue;
+        }
+        if came_down(view, own, &held.signer, held.flow) {
+            forget.records.push((*key, held.version));
+        } else if let Some(position) = was_left(store, view, own, (key, upto))? {
+            forget.records.push((*key, held.version));
+            forget.acknowledged = forget.acknowledged.max(position);
         }
     }
     Ok(forget)
 }
 
-/// Whether a record is of an institution that moved out of the subtree, and this version of a writer after its own, when all terms
-/// between were handed over: what a successor may never have seen stays.
+/// The position of a record, if it is of an institution that moved out of the subtree, and this version of a writer after its own,
+/// when all terms between were handed over: what a successor may never have seen stays.
 fn was_left(
     store: &Store,
     view: &DirectoryView,
     own: &NodePath,
     (key, upto): (&RecordKey, &Version),
-) -> Result<bool, ReadError> {
-    let held = match store.get(key) {
+) -> Result<Option<u64>, ReadError> {
+    let held = match store.history(key, 1) {
         // The scrub knows; a session that ended over it would begin with it again.
         Err(ReadError::Corrupt { .. }) => None,
-        held => held?,
+        held => held?.pop(),
     };
-    let Some(record) = held else { return Ok(false) };
+    let Some((position, record)) = held else { return Ok(None) };
     let Envelope { origin, version, .. } = record.envelope();
     let later = |now: u32| version.term < upto.term && upto.term <= now;
     let later = view.institution(origin).is_some_and(|institution| later(institution.term));
-    Ok(later && view.left(origin, own) && view.were_handed_over(origin, version.term..upto.term))
+    let left = later && view.left(origin, own) && view.were_handed_over(origin, version.term..upto.term);
+    Ok(left.then_some(position))
 }
 
 /// How much of a pass of the parent's was equal without a gap.
