@@ -216,6 +216,7 @@ fn identifier(a: &Features, b: &Features) -> u8 {
                 Belongs::Perhaps => IdentifierLevel::SamePerhapsAnothers as u8,
                 Belongs::Another => IdentifierLevel::SameOfAnother as u8,
             },
+            (false, true) if one.may_be(other) => IdentifierLevel::OneSlip as u8,
             (false, true) => match belongs {
                 Belongs::Own => IdentifierLevel::Different as u8,
                 Belongs::Perhaps => IdentifierLevel::DifferentPerhapsAnothers as u8,

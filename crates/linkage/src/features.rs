@@ -5,6 +5,7 @@ use model::codes;
 use model::{PartialDate, RegionCode};
 use smallvec::SmallVec;
 
+use crate::normalise::name::Age;
 use crate::normalise::{Address, Identifier, Name, NameKind, ResidentNumber, phone};
 
 /// Values of one kind that are kept of a registration. Validation allows more; the rest is not compared.
@@ -13,6 +14,9 @@ pub const MAX_VALUES: usize = 4;
 /// Days after birth in which a child may be registered under its mother's name. Names have to be registered within a month of birth
 /// (Household Registration Regulations, article 7); a year is generous, and covers slips in the date.
 const INFANT_DAYS: i32 = 400;
+
+/// Days after birth in which most children have no name of their own yet: that month, and some days for whoever is late.
+const UNNAMED_DAYS: i32 = 40;
 
 /// Everything that linkage knows of a registration.
 #[derive(Debug, Clone)]
@@ -102,8 +106,13 @@ impl Features {
             (None, ms) => Birth::of(Some(PartialDate::of_unix_ms(ms))).days(),
         };
         let born = Birth::of(birth);
-        let grown = seen != 0 && born.is_known() && seen - born.days() > INFANT_DAYS;
-        let name = Name::read_of(&registration.name, !grown);
+        let age = match seen - born.days() {
+            _ if seen == 0 || !born.is_known() => Age::Infant,
+            days if days > INFANT_DAYS => Age::Grown,
+            days if born.is_full() && days <= UNNAMED_DAYS => Age::Weeks,
+            _ => Age::Infant,
+        };
+        let name = Name::read_of(&registration.name, age);
         let stated: u8 = registration.sex.parse().ok().filter(|sex| matches!(sex, 1 | 2)).unwrap_or(0);
         let sex = if stated == 0 { name.suffix_sex } else { stated };
         let mut resident = None;

@@ -44,7 +44,9 @@ impl Writer {
         let Birth { year, month, day } = of.birth;
         let counts = [of.phones.len(), of.addresses.len(), of.others.len(), of.contacts.len()];
         self.byte(of.sex | (of.ethnicity & 63) << 2);
-        self.byte(of.ethnicity >> 6 | u8::from(of.resident.is_some()) << 2 | (counts[0] as u8) << 3);
+        let old = of.resident.as_ref().is_some_and(|number| number.old);
+        let number = u8::from(of.resident.is_some()) << 2 | u8::from(old) << 6;
+        self.byte(of.ethnicity >> 6 | number | (counts[0] as u8) << 3);
         self.byte(counts[1] as u8 | (counts[2] as u8) << 3);
         self.byte(counts[3] as u8);
         self.number(u64::from(year) << 9 | u64::from(month) << 5 | u64::from(day));
@@ -113,13 +115,13 @@ impl Reader<'_> {
         let date = self.number();
         Features {
             sex: first & 3,
-            ethnicity: first >> 2 | second << 6,
+            ethnicity: first >> 2 | (second & 3) << 6,
             birth: Birth { year: (date >> 9) as u16, month: (date >> 5 & 15) as u8, day: (date & 31) as u8 },
             place: self.number() as u32,
             seen: self.signed(),
             name: self.name(),
-            resident: (second & 4 != 0).then(|| self.resident()),
-            phones: (0..second >> 3).map(|_| self.number()).collect(),
+            resident: (second & 4 != 0).then(|| self.resident(second & 64 != 0)),
+            phones: (0..second >> 3 & 7).map(|_| self.number()).collect(),
             addresses: (0..third & 7).map(|_| self.address()).collect(),
             others: (0..third >> 3).map(|_| self.document()).collect(),
             contacts: (0..fourth).map(|_| self.contact()).collect(),
@@ -139,7 +141,7 @@ impl Reader<'_> {
         }
     }
 
-    fn resident(&mut self) -> ResidentNumber {
+    fn resident(&mut self, old: bool) -> ResidentNumber {
         const BELONGS: [Belongs; 4] = [Belongs::Another, Belongs::Perhaps, Belongs::Own, Belongs::Own];
         let first = self.byte();
         let length = usize::from(first >> 3);
@@ -149,7 +151,7 @@ impl Reader<'_> {
             digits.extend([two & 15, two >> 4].map(|half| if half == 10 { b'X' } else { b'0' + half }));
         }
         digits.truncate(length);
-        ResidentNumber { digits, valid: first & 1 != 0, belongs: BELONGS[usize::from(first >> 1 & 3)] }
+        ResidentNumber { digits, valid: first & 1 != 0, old, belongs: BELONGS[usize::from(first >> 1 & 3)] }
     }
 
     fn address(&mut self) -> Address {

@@ -5,6 +5,7 @@ use smallvec::SmallVec;
 use crate::features::Features;
 use crate::linker::Place;
 use crate::normalise::ResidentNumber;
+use crate::normalise::identifier::NumberCode;
 
 /// Twins remembered of a person; they are registered as such in their first days only.
 const MAX_TWINS: usize = 8;
@@ -13,7 +14,8 @@ const MAX_TWINS: usize = 8;
 #[derive(Debug, Clone, Default)]
 pub struct Person {
     pub members: Vec<Place>,
-    /// Codes of the valid resident IDs that are, or may be, its own, each once. More than one only when a human joined them.
+    /// The valid resident IDs that are, or may be, its own, each once, and none that may be a slip of another. More than one only when a
+    /// human joined them.
     numbers: Numbers,
     /// Members that are numbered children of one birth.
     twins: Vec<Place>,
@@ -21,7 +23,7 @@ pub struct Person {
 
 /// Most persons have one. Prints none.
 #[derive(Clone, Default)]
-struct Numbers(SmallVec<[u64; 1]>);
+struct Numbers(SmallVec<[NumberCode; 1]>);
 
 impl std::fmt::Debug for Numbers {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -44,22 +46,29 @@ impl Person {
         self.twins.extend(other.twins.iter().take(MAX_TWINS - self.twins.len().min(MAX_TWINS)));
     }
 
-    fn add_number(&mut self, number: Option<u64>) {
-        if let Some(number) = number.filter(|number| !self.numbers.0.contains(number)) {
-            self.numbers.0.push(number);
+    fn add_number(&mut self, number: Option<NumberCode>) {
+        let Some(number) = number else { return };
+        match self.numbers.0.iter_mut().find(|known| known.may_be(number)) {
+            // The form with a check digit is the right one.
+            Some(known) if known.is_old() => *known = number,
+            Some(_) => {}
+            None => self.numbers.0.push(number),
         }
     }
 
-    /// Whether both have valid resident IDs, and none in common.
+    /// Whether both have valid resident IDs, and none that may be the other's.
     pub fn excludes(&self, other: &Self) -> bool {
         let (one, other) = (&self.numbers.0, &other.numbers.0);
-        !one.is_empty() && !other.is_empty() && !one.iter().any(|number| other.contains(number))
+        !one.is_empty()
+            && !other.is_empty()
+            && !one.iter().any(|number| other.iter().any(|other| number.may_be(*other)))
     }
 
     /// Whether a registration cannot be of this person: it has another number, or is another child of its birth.
     pub fn bars(&self, of: &Features, features: &impl Fn(Place) -> Features) -> bool {
         let number = of.own_number().map(ResidentNumber::code);
-        number.is_some_and(|number| !self.numbers.0.is_empty() && !self.numbers.0.contains(&number))
+        let known = &self.numbers.0;
+        number.is_some_and(|number| !known.is_empty() && !known.iter().any(|known| known.may_be(number)))
             || of.name.birth_order != 0 && self.twins().any(|twin| other_twin(of, &features(twin)))
     }
 

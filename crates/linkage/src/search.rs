@@ -11,7 +11,7 @@ use crate::features::Features;
 use crate::model::{Frequencies, Scorer, probability};
 use crate::normalise::Name;
 use crate::normalise::characters::{Sounds, is_han};
-use crate::normalise::name::MAX_CHARS;
+use crate::normalise::name::{Age, MAX_CHARS};
 use crate::spelling::{Piece, Typed, letters, sound};
 
 /// Most parts under which one name is looked up.
@@ -210,7 +210,7 @@ pub fn name_parts(name: &str) -> Vec<String> {
 
 /// As written: whose name it is when it ends like a newborn's is not asked here.
 fn read_name(name: &str) -> Name {
-    Name::read_of(name, false)
+    Name::read_of(name, Age::Grown)
 }
 
 fn is_letters(name: &Name) -> bool {

@@ -31,6 +31,8 @@ pub struct ResidentNumber {
     pub digits: Digits,
     /// Form and check digit are right.
     pub valid: bool,
+    /// Typed in the old form of 15 digits, which has no check digit: a slip leaves it valid.
+    pub old: bool,
     pub belongs: Belongs,
 }
 
@@ -43,12 +45,16 @@ impl std::fmt::Debug for ResidentNumber {
 impl ResidentNumber {
     /// Characters kept of a mistyped number.
     pub const MAX: usize = 20;
+    /// Digits before the check digit, and those of region and birth date before the sequence number.
+    const BODY: usize = 17;
+    const BEFORE_SEQUENCE: usize = 14;
 
     /// Reads a number; none for what holds no number (`无`, zeros) or is too short to be one with a slip.
     pub fn read(text: &str, birth: Option<PartialDate>, sex: u8) -> Option<Self> {
         if let Ok(id) = ResidentId::parse(text) {
             let belongs = belongs(id.birth_date(), id.sex().code().parse().unwrap_or(0), birth, sex);
-            return Some(Self { digits: id.as_str().as_bytes().to_smallvec(), valid: true, belongs });
+            let old = text.chars().filter(|c| fold(*c).is_ascii_alphanumeric()).count() < Self::BODY;
+            return Some(Self { digits: id.as_str().as_bytes().to_smallvec(), valid: true, old, belongs });
         }
         let mut typed = text.chars().take(64).map(fold).filter(char::is_ascii_alphanumeric);
         let digits: Digits = typed.by_ref().take(Self::MAX).map(|c| c as u8).collect();
@@ -56,8 +62,9 @@ impl ResidentNumber {
             && typed.next().is_none()
             && digits.iter().all(|c| c.is_ascii_digit() || *c == b'X')
             && digits.windows(2).filter(|pair| pair[0] == pair[1]).count() < 12;
-        let digits = if plausible && digits.len() <= 16 { expand(&digits) } else { digits };
-        plausible.then_some(Self { digits, valid: false, belongs: Belongs::Perhaps })
+        let old = digits.len() < Self::BODY;
+        let digits = if plausible && old { expand(&digits) } else { digits };
+        plausible.then_some(Self { digits, valid: false, old, belongs: Belongs::Perhaps })
     }
 
     /// The number as it stands under a name: a newborn that has no name yet has no number either, unless the number says so.
@@ -69,21 +76,79 @@ impl ResidentNumber {
         self
     }
 
-    /// The number as an integer, another for every valid one.
-    pub fn code(&self) -> u64 {
-        let value = |digit: &u8| u64::from(if *digit == b'X' { 10 } else { digit.wrapping_sub(b'0') });
-        self.digits.iter().fold(0, |code: u64, digit| code.wrapping_mul(11).wrapping_add(value(digit)))
-    }
-
     /// Whether the numbers differ by one slip of the keyboard: a digit wrong, left out, doubled, two exchanged.
     pub fn one_slip(&self, other: &Self) -> bool {
-        one_slip(&self.digits, &other.digits)
+        let (a, b) = self.typed_beside(other);
+        one_slip(a, b)
     }
 
     /// Whether the numbers are equally long and differ in at most two places.
     pub fn two_slips(&self, other: &Self) -> bool {
-        let differing = self.digits.iter().zip(&other.digits).filter(|(a, b)| a != b).count();
-        self.digits.len() == other.digits.len() && differing <= 2
+        let (a, b) = self.typed_beside(other);
+        let differing = a.iter().zip(b).filter(|(a, b)| a != b).count();
+        a.len() == b.len() && differing <= 2
+    }
+
+    /// What was typed of both: of an old form no check digit, so none of the other either.
+    fn typed_beside<'a>(&'a self, other: &'a Self) -> (&'a [u8], &'a [u8]) {
+        let body = |of: &'a Self| match of.old && !of.valid {
+            true => &of.digits[..],
+            false => &of.digits[..of.digits.len().saturating_sub(1)],
+        };
+        if self.old || other.old { (body(self), body(other)) } else { (&self.digits, &other.digits) }
+    }
+
+    /// A valid number as an integer, another for every one and for its old form.
+    pub fn code(&self) -> NumberCode {
+        let value = |digit: &u8| u64::from(if *digit == b'X' { 10 } else { digit.wrapping_sub(b'0') });
+        let code =
+            self.digits.iter().fold(0, |code: u64, digit| code.wrapping_mul(11).wrapping_add(value(digit)));
+        NumberCode(code | if self.old { NumberCode::OLD } else { 0 })
+    }
+
+    /// Whether two valid numbers may be one: they are the same, or one is of the old form and differs by a slip in region or birth date.
+    /// Those that differ in the sequence number alone are of two people, twins often.
+    pub fn may_be(&self, other: &Self) -> bool {
+        if self.digits == other.digits {
+            return true;
+        }
+        let parts = |of: &'_ Self| -> Option<(Digits, Digits)> {
+            let (before, sequence) = of.digits.get(..Self::BODY)?.split_at(Self::BEFORE_SEQUENCE);
+            Some((before.to_smallvec(), sequence.to_smallvec()))
+        };
+        let (Some((a, one)), Some((b, other_one))) = (parts(self), parts(other)) else { return false };
+        (self.old || other.old) && one == other_one && one_slip(&a, &b)
+    }
+}
+
+/// A valid number in eight bytes. 18 characters of eleven kinds leave the highest bit free.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct NumberCode(u64);
+
+impl NumberCode {
+    const OLD: u64 = 1 << 63;
+
+    pub fn is_old(self) -> bool {
+        self.0 & Self::OLD != 0
+    }
+
+    /// As [`ResidentNumber::may_be`].
+    pub fn may_be(self, other: Self) -> bool {
+        self.0 & !Self::OLD == other.0 & !Self::OLD
+            || (self.is_old() || other.is_old()) && self.number().may_be(&other.number())
+    }
+
+    fn number(self) -> ResidentNumber {
+        let mut rest = self.0 & !Self::OLD;
+        let mut digits: Digits = std::iter::repeat_with(|| {
+            let digit = (rest % 11) as u8;
+            rest /= 11;
+            if digit == 10 { b'X' } else { b'0' + digit }
+        })
+        .take(ResidentNumber::BODY + 1)
+        .collect();
+        digits.reverse();
+        ResidentNumber { digits, valid: true, old: self.is_old(), belongs: Belongs::Own }
     }
 }
 

@@ -20,6 +20,16 @@ pub enum NameKind {
     Absent,
 }
 
+/// What is known of a person's age when a name was written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Age {
+    /// Born a few weeks before: the name may not have been chosen yet.
+    Weeks,
+    /// An infant, or not known.
+    Infant,
+    Grown,
+}
+
 /// A name, ready for comparison. Prints no character of itself.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Name {
@@ -71,14 +81,15 @@ pub const UNKNOWN_CHAR: char = '?';
 impl Name {
     /// Reads a name as written, of somebody who may be a newborn.
     pub fn read(text: &str) -> Self {
-        Self::read_of(text, true)
+        Self::read_of(text, Age::Infant)
     }
 
     /// Reads a name as written. Of whom is no infant (any more) no ending is taken for a newborn's: 沙马拉子 is a name.
-    pub fn read_of(text: &str, infant: bool) -> Self {
+    pub fn read_of(text: &str, age: Age) -> Self {
         let mut folded: String = text.chars().take(256).filter(|c| !is_mark(*c)).map(fold).collect();
         strip_remarks(&mut folded);
-        let newborn = if infant && !starts_like_nobody(&folded) { Newborn::strip(&mut folded) } else { None };
+        let nameless = age != Age::Grown && !starts_like_nobody(&folded);
+        let newborn = if nameless { Newborn::strip(&mut folded, age) } else { None };
         let latin = !folded.chars().any(is_han);
         let keep = |c: &char| is_letter(*c) || *c == UNKNOWN_CHAR;
         let chars: SmallVec<[char; 6]> = if latin {
@@ -137,7 +148,7 @@ struct Newborn {
 
 impl Newborn {
     /// Takes the suffix off; none when there is none.
-    fn strip(name: &mut String) -> Option<Self> {
+    fn strip(name: &mut String, age: Age) -> Option<Self> {
         const TWINS: [(&str, u8); 12] = [
             ("大双", 1),
             ("小双", 2),
@@ -189,12 +200,14 @@ impl Newborn {
             *name = mother;
             return Some(Self { sex, order });
         }
-        // 李秀英子, 李秀英女: only after a name of three, since 子 and 女 end ordinary names of two and three.
+        // 李秀英子, 李秀英女: only after a name of three, since 子 and 女 end ordinary names of two and three; but in the first weeks
+        // nearly everybody who is called so is a 李秀's.
+        let least = if age == Age::Weeks { 2 } else { 3 };
         let short = [("子", 1), ("女", 2)]
             .into_iter()
             .find_map(|(end, sex)| Some((stem.strip_suffix(end)?.to_owned(), sex)));
         let (mother, sex) = short?;
-        if mother.chars().filter(|c| is_han(*c)).count() < 3 {
+        if mother.chars().filter(|c| is_han(*c)).count() < least {
             return None;
         }
         *name = mother;
@@ -295,6 +308,11 @@ mod tests {
         for own in ["李子", "王萱子", "张男", "刘女"] {
             assert_eq!(Name::read(own).kind, NameKind::Han, "{own}");
         }
+        let kind = |text, age| Name::read_of(text, age).kind;
+        assert_eq!(kind("许艳女", Age::Weeks), NameKind::Newborn);
+        assert_eq!(kind("许艳女", Age::Infant), NameKind::Han);
+        assert_eq!(kind("刘女", Age::Weeks), NameKind::Han);
+        assert_eq!(kind("李秀英之女", Age::Grown), NameKind::Han);
     }
 
     #[test]

@@ -308,7 +308,7 @@ impl Applier {
             self.giving.shipped(&records);
         }
         let (records, held) = self.not_held(records)?;
-        let (records, outlived) = self.not_outlived(records)?;
+        let (records, outlived) = self.not_outlived(records, repair)?;
         // What the batch brings, it does not take away: be it that it is here already.
         let mut retractions = batch.retractions.clone();
         retractions.retain(|(key, _)| !held.contains(key));
@@ -461,7 +461,11 @@ impl Applier {
 
     /// Leaves out what a child still holds of an institution that moved away, where that or the version of a later writer was forgotten
     /// here: it is to forget it too, and ships it as long as it has not heard so. How many that are.
-    fn not_outlived(&self, mut records: Vec<Record>) -> Result<(Vec<Record>, u64), LinkError> {
+    fn not_outlived(
+        &mut self,
+        mut records: Vec<Record>,
+        repair: bool,
+    ) -> Result<(Vec<Record>, u64), LinkError> {
         let view = self.shared.directory.snapshot();
         if self.feed.direction != Direction::Up || !view.moved_from(&self.session.path) {
             return Ok((records, 0));
@@ -474,7 +478,11 @@ impl Applier {
             // What a successor may never have seen is judged, and kept in quarantine.
             let left =
                 view.left(origin, &self.session.path) && view.were_handed_over(origin, version.term..now);
-            if left && store.version(&key)?.is_none() && store.known_version(&key)? >= Some(*version) {
+            let outlived_here =
+                left && store.version(&key)?.is_none() && store.known_version(&key)? >= Some(*version);
+            // Shipped again a second time, the child was not told, or could not forget it then. Held here, it comes to where the later
+            // version is held, which goes back the same way.
+            if outlived_here && !(repair && self.giving.insists(&key)) {
                 outlived.insert((key, *version));
             }
         }

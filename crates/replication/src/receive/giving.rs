@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use model::{Record, RecordKey, Version};
 
-/// Most records remembered of either kind, some 3 MB each: those of all buckets in which a child holds others, where these are few.
+/// Most records remembered of each kind, some 3 MB each: those of all buckets in which a child holds others, where these are few.
 /// What is not remembered may be given back for nothing.
 pub(super) const MAX_REMEMBERED: usize = 65_536;
 
@@ -15,6 +15,8 @@ pub(super) struct Giving {
     there: HashMap<RecordKey, Version>,
     /// All that was given back since the ends were equal.
     given: HashSet<RecordKey>,
+    /// What the child shipped again and was not taken, because its institution moved away and changed it.
+    declined: HashSet<RecordKey>,
 }
 
 impl Giving {
@@ -27,6 +29,11 @@ impl Giving {
     pub fn shipped(&mut self, records: &[Record]) {
         let room = MAX_REMEMBERED.saturating_sub(self.there.len());
         self.there.extend(records.iter().take(room).map(|one| (one.key(), one.envelope().version)));
+    }
+
+    /// Whether the child ships this again although it was not taken before.
+    pub fn insists(&mut self, key: &RecordKey) -> bool {
+        self.declined.len() < MAX_REMEMBERED && !self.declined.insert(*key)
     }
 
     /// These go back to the child; whether that is progress: one of them at least was not given before. When none go it ships again

@@ -459,7 +459,7 @@ fn what_waited_for_room_in_parts_is_counted_as_a_whole() {
 }
 
 /// A head with a proof of buckets that cannot be right.
-fn wrong_proof(position: u64) -> FromSender {
+pub fn wrong_proof(position: u64) -> FromSender {
     let sum = |bucket| BucketSum { bucket, sum: u128::from(bucket) + 1, records: 1 };
     let proof = Proof { position, total: sum(0), buckets: (0..1024).map(sum).collect() };
     FromSender::Head(Head { head: position, now_ms: 0, below: Vec::new(), proof: Some(proof), check: None })
