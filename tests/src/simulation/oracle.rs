@@ -278,9 +278,15 @@ fn index(seat: &Seat, seats: &[Arc<Seat>], store: &Store, wrong: &mut Vec<String
     options.derivation = counting.clone();
     let rebuilt = Store::open(options);
     let forgotten = forgotten(store);
-    let twice = |(name, count): &(&(RecordKey, Version), &u32)| {
-        **count > 1 + forgotten.get(*name).copied().unwrap_or_default()
+    // A version that came again after a later one was forgotten was in the way of nothing.
+    let gone = |(key, version): (RecordKey, Version)| -> u32 {
+        forgotten
+            .iter()
+            .filter(|((gone, upto), _)| *gone == key && *upto >= version)
+            .map(|(_, count)| count)
+            .sum()
     };
+    let twice = |(name, count): &(&(RecordKey, Version), &u32)| **count > 1 && **count > 1 + gone(**name);
     if let Some(((key, version), count)) = counting.versions.lock().iter().find(twice) {
         wrong.push(format!("{path} applied {key} {version} {count} times"));
     }

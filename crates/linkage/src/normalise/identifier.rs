@@ -125,6 +125,12 @@ impl ResidentNumber {
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct NumberCode(u64);
 
+impl std::fmt::Debug for NumberCode {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("NumberCode(\"...\")")
+    }
+}
+
 impl NumberCode {
     const OLD: u64 = 1 << 63;
 
