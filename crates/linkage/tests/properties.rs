@@ -71,7 +71,7 @@ if human.values().all(|same| *same) {
             for place in 0..linker.len() as Place {
                 let features = linker.features(place);
                 let Some(number) = features.own_number() else { continue };
-                let known = numbers.entry(linker.person_of(place)).or_insert(number.clone());
+                let known = numbers.entry(linker.person_of(place)).or_insert_with(|| number.clone());
                 prop_assert!(known.may_be(number), "two resident IDs of one person");
             }
         }

@@ -91,9 +91,9 @@ impl ResidentNumber {
 
     /// What was typed of both: of an old form no check digit, so none of the other either.
     fn typed_beside<'a>(&'a self, other: &'a Self) -> (&'a [u8], &'a [u8]) {
-        let body = |of: &'a Self| match of.old && !of.valid {
-            true => &of.digits[..],
-            false => &of.digits[..of.digits.len().saturating_sub(1)],
+        let body = |of: &'a Self| {
+            let check = usize::from(of.valid || !of.old);
+            &of.digits[..of.digits.len().saturating_sub(check)]
         };
         if self.old || other.old { (body(self), body(other)) } else { (&self.digits, &other.digits) }
     }
@@ -275,6 +275,37 @@ mod tests {
         ] {
             assert_eq!(read(nothing, "1949-12-31", 2), None, "{nothing}");
         }
+    }
+
+    /// The old form has no check digit, so a slip in it leaves another valid number, or one without its check digit.
+    #[test]
+    fn a_slip_in_the_old_form_is_no_other_number() {
+        let number = |text: &str| ResidentNumber::read(text, None, 0).unwrap();
+        let right = number("11010519491231002X");
+        for (old, may_be, one_slip) in [
+            ("110105491231002", true, false),
+            ("110106491231002", true, true),
+            ("110105491231003", false, true),
+            ("110105491230002", true, true),
+            ("110106491230002", false, false),
+            ("120105491231002", true, true),
+        ] {
+            let old = number(old);
+            assert!(old.valid && old.old);
+            assert_eq!((old.may_be(&right), right.may_be(&old)), (may_be, may_be));
+            assert_eq!((old.code().may_be(right.code()), right.code().may_be(old.code())), (may_be, may_be));
+            assert_eq!((old.one_slip(&right), right.one_slip(&old)), (one_slip, one_slip));
+        }
+        // No province begins with 01.
+        let mistyped = number("010105491231002");
+        assert!(!mistyped.valid && mistyped.one_slip(&right) && !number("010105491231003").one_slip(&right));
+        // With their check digits, two numbers are two.
+        let other = number("11010619491231002X");
+        assert!(!other.valid, "its check digit is another");
+        let neighbour =
+            ResidentNumber { digits: number("110106491231002").digits, old: false, ..right.clone() };
+        assert!(!neighbour.may_be(&right) && !neighbour.code().may_be(right.code()));
+        assert_eq!(format!("{:?}", right.code()), "NumberCode(\"...\")");
     }
 
     #[test]
