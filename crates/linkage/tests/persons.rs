@@ -490,3 +490,31 @@ fn whole(linker: &Linker) {
     assert_eq!(persons.len(), linker.persons() as usize);
     assert!(persons.iter().all(|person| linker.person_of(*person) == *person));
 }
+
+#[test]
+fn a_slip_in_a_number_of_the_old_form_is_no_other_person() {
+    let person = |kind, id| ["赵宝莲", "2", "1958-06-02", kind, id, "13987650021", "", ""];
+    // The second has 530101 for 530102; of the third, another sequence number, nobody can tell whether it is a slip or a namesake.
+    for (old, persons) in [("530102580602852", 1), ("530101580602852", 1), ("530102580602853", 2)] {
+        let mut linker = Linker::new(Scorer::new(Model::shipped()));
+        linker.register(features(person("01", MOTHERS_ID)));
+        linker.register(features(person("01", old)));
+        linker.register(features(person("01", MOTHERS_ID)));
+        assert_eq!(linker.persons(), persons, "{old}");
+    }
+}
+
+#[test]
+fn a_child_of_a_few_weeks_has_its_mothers_name_however_short_that_is() {
+    for (days_later, persons) in [("2015-12-14", 1), ("2017-12-14", 2)] {
+        let of = |name: &str, day: &str| {
+            let row = [name, "2", "2015-12-11", "", "", "13321723983", "", ""];
+            let registration = Registration { registered_date: day.into(), ..registration(row) };
+            Features::of(&registration, "530102".parse().ok().as_ref())
+        };
+        let mut linker = Linker::new(Scorer::new(Model::shipped()));
+        linker.register(of("许艳女", days_later));
+        linker.register(of("徐子萱", "2018-01-10"));
+        assert_eq!(linker.persons(), persons, "{days_later}");
+    }
+}
