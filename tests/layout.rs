@@ -169,13 +169,16 @@ fn planted_bugs_fit_the_code() {
     assert!(patches.len() >= 8, "{patches:?}");
     for path in patches {
         let text = fs::read_to_string(&path).unwrap();
-        let file =
-            text.lines().find_map(|line| line.strip_prefix("+++ b/")).expect("the file that it changes");
-        let code = fs::read_to_string(root.join(file)).unwrap();
-        for hunk in text.split("\n@@ ").skip(1) {
-            let before = hunk.lines().skip(1).filter_map(|line| line.strip_prefix([' ', '-']));
-            let before: Vec<&str> = before.collect();
-            assert!(code.contains(&before.join("\n")), "{} does not fit {file}", path.display());
+        let changes: Vec<&str> = text.split("--- a/").skip(1).collect();
+        assert!(!changes.is_empty(), "{} changes nothing", path.display());
+        for change in changes {
+            let (file, change) = change.split_once('\n').expect("the file that it changes");
+            let code = fs::read_to_string(root.join(file)).unwrap();
+            for hunk in change.split("\n@@ ").skip(1) {
+                let before = hunk.lines().skip(1).filter_map(|line| line.strip_prefix([' ', '-']));
+                let before: Vec<&str> = before.collect();
+                assert!(code.contains(&before.join("\n")), "{} does not fit {file}", path.display());
+            }
         }
     }
 }
