@@ -210,13 +210,17 @@ fn identifier(a: &Features, b: &Features) -> u8 {
         } else {
             belongs
         };
-        let level = match (one.digits == other.digits, one.valid && other.valid) {
+        let both_valid = one.valid && other.valid;
+        let slip = both_valid && one.digits != other.digits && one.may_be(other);
+        // Another's card is another's, with a slip in its number as well.
+        let same = one.digits == other.digits || slip && belongs == Belongs::Another;
+        let level = match (same, both_valid) {
             (true, _) => match belongs {
                 Belongs::Own => IdentifierLevel::Same as u8,
                 Belongs::Perhaps => IdentifierLevel::SamePerhapsAnothers as u8,
                 Belongs::Another => IdentifierLevel::SameOfAnother as u8,
             },
-            (false, true) if one.may_be(other) => IdentifierLevel::OneSlip as u8,
+            (false, true) if slip => IdentifierLevel::OneSlip as u8,
             (false, true) => match belongs {
                 Belongs::Own => IdentifierLevel::Different as u8,
                 Belongs::Perhaps => IdentifierLevel::DifferentPerhapsAnothers as u8,

@@ -50,7 +50,7 @@ impl Person {
         let Some(number) = number else { return };
         match self.numbers.0.iter_mut().find(|known| known.may_be(number)) {
             // The form with a check digit is the right one.
-            Some(known) if known.is_old() => *known = number,
+            Some(known) if known.is_old() && !number.is_old() => *known = number,
             Some(_) => {}
             None => self.numbers.0.push(number),
         }

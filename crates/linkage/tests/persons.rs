@@ -502,6 +502,11 @@ fn a_slip_in_a_number_of_the_old_form_is_no_other_person() {
         linker.register(features(person("01", MOTHERS_ID)));
         assert_eq!(linker.persons(), persons, "{old}");
     }
+    // Her mother's card is her mother's, with a slip as well.
+    let number = |id| features(["赵小宝", "2", "1985-03-12", "01", id, "", "", ""]);
+    let levels = |id| linkage::compare::compare(&number(id), &features(person("01", MOTHERS_ID)))[0];
+    assert_eq!(levels("530101580602852"), levels("530102580602852"));
+    assert_eq!(levels("530101580602852"), linkage::compare::IdentifierLevel::SameOfAnother as u8);
     // The form with a check digit is the right one, whatever came first: the two others are slips of it and not of each other.
     let mut linker = Linker::new(Scorer::new(Model::shipped()));
     for number in ["530101580602852", MOTHERS_ID, "530112580602852"] {

@@ -47,7 +47,7 @@ pub struct ReceiverSettings {
     pub read_ahead: usize,
     /// How long a sender may be silent before the session ends. Senders send their head every few seconds.
     pub silence_limit: Duration,
-    /// First and longest wait before a commit is tried again that a full store refused.
+    /// First and longest wait before a commit is tried again that a full store refused, or that waits for what the parent has not acknowledged.
     pub retry_first: Duration,
     pub retry_longest: Duration,
 }

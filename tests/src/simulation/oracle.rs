@@ -278,7 +278,7 @@ fn index(seat: &Seat, seats: &[Arc<Seat>], store: &Store, wrong: &mut Vec<String
     options.derivation = counting.clone();
     let rebuilt = Store::open(options);
     let forgotten = forgotten(store);
-    // A version that came again after a later one was forgotten was in the way of nothing.
+    // Whoever forgot a later version may take this one again.
     let gone = |(key, version): (RecordKey, Version)| -> u32 {
         forgotten
             .iter()

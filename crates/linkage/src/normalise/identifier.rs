@@ -109,15 +109,14 @@ impl ResidentNumber {
     /// Whether two valid numbers may be one: they are the same, or one is of the old form and differs by a slip in region or birth date.
     /// Those that differ in the sequence number alone are of two people, twins often.
     pub fn may_be(&self, other: &Self) -> bool {
-        if self.digits == other.digits {
-            return true;
-        }
-        let parts = |of: &'_ Self| -> Option<(Digits, Digits)> {
-            let (before, sequence) = of.digits.get(..Self::BODY)?.split_at(Self::BEFORE_SEQUENCE);
-            Some((before.to_smallvec(), sequence.to_smallvec()))
+        let split = |of: &'_ Self| -> ([u8; Self::BEFORE_SEQUENCE], [u8; 3]) {
+            // A valid number is whole.
+            let digit = |at: usize| of.digits.get(at).copied().unwrap_or_default();
+            (std::array::from_fn(digit), std::array::from_fn(|at| digit(Self::BEFORE_SEQUENCE + at)))
         };
-        let (Some((a, one)), Some((b, other_one))) = (parts(self), parts(other)) else { return false };
-        (self.old || other.old) && one == other_one && one_slip(&a, &b)
+        let ((a, sequence), (b, other_sequence)) = (split(self), split(other));
+        self.digits == other.digits
+            || (self.old || other.old) && sequence == other_sequence && one_slip(&a, &b)
     }
 }
 

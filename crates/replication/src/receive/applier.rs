@@ -275,9 +275,9 @@ impl Applier {
         Ok(check::forgettable(&self.shared.store, view, &self.shared.own.path, retractions)?)
     }
 
-    /// Whether the parent has acknowledged this position of the own feed. Whoever saw what is there before it wrote had it from
-    /// the parent, so the acknowledgement is on its way at least; a parent that retracts what it never took is believed
-    /// when it has.
+    /// Whether the parent has acknowledged this position of the own feed, else the link says what it waits for. Whoever saw what is
+    /// there before it wrote had it from the parent, so the acknowledgement is on its way at least; a parent that retracts what it
+    /// never took is believed when it has. What it took into quarantine counts as taken: the bytes are there.
     fn is_acknowledged(&self, position: u64) -> bool {
         let up = self.shared.links.view(&self.session.path);
         let acknowledged = position == 0 || up.is_some_and(|up| up.connected && up.position >= position);
@@ -365,8 +365,8 @@ impl Applier {
         Ok(())
     }
 
-    /// None while the store has no room, or the parent retracts what it has not acknowledged. Nobody else may decide about the directory from judging until what was decided is
-    /// published; but not while room is waited for, which may take days.
+    /// None while the store has no room, or the parent retracts what it has not acknowledged. Nobody else may decide about the directory
+    /// from judging until what was decided is published; but not while either is waited for, which may take days.
     async fn judge_and_commit(
         &mut self,
         records: &[Record],
@@ -460,7 +460,8 @@ impl Applier {
     }
 
     /// Leaves out what a child still holds of an institution that moved away, where that or the version of a later writer was forgotten
-    /// here: it is to forget it too, and ships it as long as it has not heard so. How many that are.
+    /// here: it is to forget it too, and ships it as long as it has not heard so. Whoever ships it a second time in a repair is taken at
+    /// its word. How many that are.
     fn not_outlived(
         &mut self,
         mut records: Vec<Record>,
@@ -480,8 +481,8 @@ impl Applier {
                 view.left(origin, &self.session.path) && view.were_handed_over(origin, version.term..now);
             let outlived_here =
                 left && store.version(&key)?.is_none() && store.known_version(&key)? >= Some(*version);
-            // Shipped again a second time, the child was not told, or could not forget it then. Held here, it comes to where the later
-            // version is held, which goes back the same way.
+            // A child that insists was not told, or could not forget it then. Taken in, it comes to where the later version is held, which
+            // goes back the same way.
             if outlived_here && !(repair && self.giving.insists(&key)) {
                 outlived.insert((key, *version));
             }

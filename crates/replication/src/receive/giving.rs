@@ -31,7 +31,7 @@ impl Giving {
         self.there.extend(records.iter().take(room).map(|one| (one.key(), one.envelope().version)));
     }
 
-    /// Whether the child ships this again although it was not taken before.
+    /// Whether the child ships this again although it was not taken before. Never of more than are remembered.
     pub fn insists(&mut self, key: &RecordKey) -> bool {
         self.declined.len() < MAX_REMEMBERED && !self.declined.insert(*key)
     }

@@ -180,7 +180,7 @@ fn whoever_insists_on_it_when_the_ends_differ_was_not_told_that_it_is_out_of_dat
     shipped_again(true);
 }
 
-/// The child ships again what its institution left, and in another session once more because the ends hold different records.
+/// The child ships again what its institution left, twice; `insisting`: in a session in which the ends were found to hold other records.
 fn shipped_again(insisting: bool) {
     run(async {
         let (province, dali) = pair().await;
