@@ -90,3 +90,29 @@ fn other_twin(a: &Features, b: &Features) -> bool {
         && one.birth_order != other.birth_order
         && one.sounds_like(other)
 }
+
+#[cfg(test)]
+mod tests {
+    use model::body::{Identifier, Registration};
+
+    use super::*;
+
+    fn of(number: &str) -> Features {
+        let identifiers =
+            vec![Identifier { r#type: "01".into(), value: number.into(), assigner: String::new() }];
+        let registration =
+            Registration { identifiers, birth_date: "1958-06-02".into(), ..Registration::default() };
+        Features::of(&registration, None)
+    }
+
+    /// Slips of slips would lead from anybody to anybody.
+    #[test]
+    fn a_person_keeps_the_number_of_which_the_others_are_slips() {
+        let mut person = Person::default();
+        for (place, number) in ["530101580602852", "530102580602852"].into_iter().enumerate() {
+            assert!(!person.bars(&of(number), &|_| unreachable!("nobody is a twin")));
+            person.add(place as Place, &of(number));
+        }
+        assert!(person.bars(&of("530112580602852"), &|_| unreachable!("nobody is a twin")));
+    }
+}
