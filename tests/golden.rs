@@ -283,7 +283,9 @@ fn sent() -> Vec<(&'static str, FromSender)> {
         heard_ago_ms: Some(0),
         behind: 3,
     };
-    let head = |proof, below| FromSender::Head(Head { head: 12, now_ms: 4, below, proof, check: None });
+    let head = |proof, below| {
+        FromSender::Head(Head { head: 12, now_ms: 4, below, proof, check: None, judged: Vec::new() })
+    };
     let total = Proof { position: 12, total: sum(0), buckets: Vec::new() };
     let place = Place { after: 3, upto: 9, head: 12, now_ms: 5 };
     // Many of the same bytes, so that they are worth compressing.

@@ -12,7 +12,7 @@ use crate::connection::Connection;
 use crate::error::CliError;
 use crate::json;
 use crate::output::Output;
-use crate::patient::{Exactly, Named, WHOM, reach};
+use crate::patient::{Exactly, HowFar, Named, WHOM};
 use crate::text::parse_time;
 
 /// Submits, finds and fetches documents, and changes their status.
@@ -56,9 +56,8 @@ pub struct Find {
     /// Goes on after the page that ended with this token.
     #[arg(long, value_name = "TOKEN")]
     page_token: Option<String>,
-    /// Look only in this node's own store.
-    #[arg(long)]
-    here: bool,
+    #[command(flatten)]
+    how_far: HowFar,
 }
 
 #[derive(Clone, clap::Args)]
@@ -161,7 +160,7 @@ impl Find {
             availabilities: self.state,
             page_size: self.limit as usize,
             page_token: self.page_token.unwrap_or_default(),
-            reach: reach(self.here),
+            reach: self.how_far.reach(),
             context: connection.context(),
         })
     }

@@ -197,9 +197,8 @@ pub struct Find {
     /// Most persons to answer.
     #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=MAX_PERSONS as i64))]
     limit: u32,
-    /// Look only in this node's own store.
-    #[arg(long)]
-    here: bool,
+    #[command(flatten)]
+    how_far: HowFar,
 }
 
 #[derive(Clone, clap::Args)]
@@ -207,16 +206,31 @@ pub struct Find {
 pub struct Show {
     #[command(flatten)]
     exactly: Exactly,
-    /// Look only in this node's own store.
-    #[arg(long)]
-    here: bool,
+    #[command(flatten)]
+    how_far: HowFar,
 }
 
 redacted!(Patient, Register, Find, Show);
 
-/// How far `--here` lets a question go.
-pub(crate) fn reach(here: bool) -> Reach {
-    if here { Reach::Local } else { Reach::Tree }
+/// How far a question goes.
+#[derive(Clone, clap::Args)]
+pub(crate) struct HowFar {
+    /// Look only in this node's own store.
+    #[arg(long)]
+    here: bool,
+    /// Ask the nodes above even if what they know of the person is held here, as of some seconds ago.
+    #[arg(long, conflicts_with = "here")]
+    fresh: bool,
+}
+
+impl HowFar {
+    pub(crate) fn reach(&self) -> Reach {
+        match (self.here, self.fresh) {
+            (true, _) => Reach::Local,
+            (false, true) => Reach::Fresh,
+            (false, false) => Reach::Tree,
+        }
+    }
 }
 
 impl Patient {
@@ -233,7 +247,7 @@ impl Patient {
                 ask(
                     connection,
                     output,
-                    PatientQuery { by, limit, reach: reach(find.here), context: connection.context() },
+                    PatientQuery { by, limit, reach: find.how_far.reach(), context: connection.context() },
                     render::list,
                 )
                 .await
@@ -246,7 +260,7 @@ impl Patient {
                     PatientQuery {
                         by,
                         limit: MAX_PERSONS,
-                        reach: reach(show.here),
+                        reach: show.how_far.reach(),
                         context: connection.context(),
                     },
                     render::details,

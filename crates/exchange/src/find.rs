@@ -22,6 +22,7 @@ use model::query::{
 use model::{NodePath, Number, Record, RecordKey, Version};
 
 use crate::caller::{Action, Caller, Role, permit};
+use crate::compared::{Compared, names_one};
 use crate::patients::registration_key;
 use crate::persons::Member;
 use crate::terms::{YEARS, identifier_values, name_value, space, year_of};
@@ -66,7 +67,12 @@ impl Exchange {
         let mut scope = self.local_scope(groups.iter().flat_map(BTreeMap::values));
         // All of a region of this node's own is here.
         let elsewhere = asked.as_ref().is_none_or(|asked| !asked.is_of_own_region);
-        if let Some(reach) = self.ask_parent(caller, query.reach).filter(|_| elsewhere) {
+        let found = groups.iter().flat_map(BTreeMap::keys).filter(|_| names_one(&query.by));
+        let compared = self.compared_above(found)?;
+        let way_up = self.ask_parent(caller, query.reach).filter(|_| elsewhere);
+        if compared.is_enough(query.reach) && way_up.is_some() {
+            self.note_compared(&mut scope);
+        } else if let Some(reach) = way_up {
             let forwarded = PatientQuery { reach, ..query.clone() };
             match self.parts.peers.find_patients(&Hop::Parent, forwarded, deadline.shrink()).await {
                 Ok(answer) => {
@@ -75,8 +81,8 @@ impl Exchange {
                     groups = self.merge(groups, answer.persons, answer.truncated)?;
                 }
                 // This node has found nothing wrong with the question: it is too wide among more persons, or too new for the parent.
-                Err(error) if is_new(&query.by) => self.note_missing(&mut scope, &error),
-                Err(error) => self.note_no_reply(&mut scope, error)?,
+                Err(error) if is_new(&query.by) => self.note_missing(&mut scope, &error, compared),
+                Err(error) => self.note_no_reply(&mut scope, error, compared)?,
             }
         }
         let mut persons = persons(groups);
@@ -121,7 +127,7 @@ impl Exchange {
     pub(crate) fn ask_parent(&self, caller: &Caller, reach: Reach) -> Option<Reach> {
         let own = &self.parts.node.path;
         let from_above = caller.role == Role::Node && caller.path.is_parent_of(own);
-        (reach == Reach::Tree && !self.parts.node.is_root() && !from_above).then_some(Reach::Tree)
+        (reach != Reach::Local && !self.parts.node.is_root() && !from_above).then_some(reach)
     }
 
     /// Notes in the scope that the parent did not reply; what is wrong with the question itself is passed on.
@@ -129,6 +135,7 @@ impl Exchange {
         &self,
         scope: &mut AnswerScope,
         error: PeerError,
+        compared: Compared,
     ) -> Result<(), ExchangeError> {
         // What is wrong with the question is wrong everywhere; what is wrong with the parent is no reason to be silent here.
         if let PeerError::Refused { error, .. } = &error
@@ -136,12 +143,12 @@ impl Exchange {
         {
             return Err(error.clone());
         }
-        self.note_missing(scope, &error);
+        self.note_missing(scope, &error, compared);
         Ok(())
     }
 
-    /// Notes in the scope that the parent gave no answer, and why.
-    fn note_missing(&self, scope: &mut AnswerScope, error: &PeerError) {
+    /// Notes in the scope that the parent gave no answer, and why, and how far what is held here was compared above.
+    fn note_missing(&self, scope: &mut AnswerScope, error: &PeerError, compared: Compared) {
         let Some(parent) = self.parts.node.path.parent() else { return };
         let heard_ms = self.parts.links.heard_ms(&parent);
         scope.complete = false;
@@ -151,7 +158,7 @@ impl Exchange {
             heard_ms,
             newest_record_ms: 0,
             behind: 0,
-            reason: error.to_string(),
+            reason: format!("{error}{compared}"),
         });
     }
 

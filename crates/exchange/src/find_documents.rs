@@ -10,6 +10,7 @@ use model::body::{Availability, DocumentEntry, Kind};
 use model::query::{DocumentAnswer, DocumentQuery, DocumentsOf, FoundDocument, PatientBy};
 
 use crate::caller::{Action, Caller, permit};
+use crate::compared::names_one_patient;
 use crate::find::{Found, merge_scopes, own_institution};
 use crate::terms::decode_entry;
 use crate::{Deadline, Exchange, ExchangeError, Hop, PeerError};
@@ -43,7 +44,12 @@ impl Exchange {
         let writers = documents.values().map(|(_, writer, recorded_ms)| (writer.as_str(), *recorded_ms));
         let registrations = patients.values().map(|one| (one.node_path.as_str(), one.recorded_ms));
         let mut scope = self.scope_of(writers.chain(registrations));
-        if let Some(reach) = self.ask_parent(caller, query.reach) {
+        let named = patients.keys().filter(|_| names_one_patient(&query.of));
+        let compared = self.compared_above(named)?;
+        let way_up = self.ask_parent(caller, query.reach);
+        if compared.is_enough(query.reach) && way_up.is_some() {
+            self.note_compared(&mut scope);
+        } else if let Some(reach) = way_up {
             let forwarded = DocumentQuery { reach, ..query.clone() };
             match self.parts.peers.find_documents(&Hop::Parent, forwarded, deadline.shrink()).await {
                 Ok(answer) => {
@@ -65,7 +71,7 @@ impl Exchange {
                 }
                 // Above they may not know the patient yet: then what is held here is the answer.
                 Err(PeerError::Refused { error, .. }) if error.reason() == "UNKNOWN_PATIENT" => {}
-                Err(error) => self.note_no_reply(&mut scope, error)?,
+                Err(error) => self.note_no_reply(&mut scope, error, compared)?,
             }
         }
         if !known && scope.complete {

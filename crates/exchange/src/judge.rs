@@ -23,6 +23,7 @@ use linkage::{Model, Scorer};
 use model::{Kind, NodePath, OriginId, RecordKey};
 use parking_lot::Mutex;
 use replication::Directory;
+use replication::judged::Judged;
 use sha2::{Digest, Sha256};
 use store::{Apply, CommitError, Direction, Draft, FeedId, FeedPosition, FeedSlice, ReadError, Store};
 use tokio::sync::watch;
@@ -69,6 +70,8 @@ pub struct Judge {
     status: Arc<Mutex<JudgeStatus>>,
     /// Position up to which everything is judged; none until it follows the log.
     judged: Arc<watch::Sender<Option<u64>>>,
+    /// The same for the nodes below, who are told.
+    below: Judged,
     waits_for_humans: Queue,
 }
 
@@ -119,6 +122,7 @@ impl Judge {
             scorer: Arc::new(Scorer::new(model)),
             status: Arc::new(Mutex::new(status)),
             judged: Arc::default(),
+            below: parts.links.judged().clone(),
             waits_for_humans: Queue::default(),
         }
     }
@@ -168,6 +172,7 @@ impl Judge {
             if self.judged.send_replace(None).is_some() {
                 pause = FIRST_PAUSE;
             }
+            self.below.here(None);
             if matches!(stopped, Stopped::Moved) {
                 tracing::info!("the linker begins anew: {stopped}");
             } else {
@@ -314,6 +319,10 @@ impl Judge {
     }
 
     fn tell(&self, desk: &Desk, slice: &FeedSlice, loaded: bool) {
+        // Whoever is not known yet is judged later.
+        if loaded && !desk.has_strangers() {
+            self.below.here(Some(slice.upto));
+        }
         let mut status = self.status.lock();
         status.judged = if loaded { slice.upto } else { 0 };
         status.registrations = desk.registrations() as u64;

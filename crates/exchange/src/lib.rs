@@ -12,6 +12,7 @@
 mod acknowledge;
 mod begin;
 mod caller;
+mod compared;
 mod deadline;
 mod decide;
 mod documents;

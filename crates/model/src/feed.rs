@@ -138,6 +138,24 @@ pub struct Head {
     pub proof: Option<Proof>,
     /// What the receiver is to hold, a few buckets at a time.
     pub check: Option<Check>,
+    /// Down feeds: how far the receiver's log is judged; at most [`MAX_JUDGES`].
+    pub judged: Vec<JudgedUpTo>,
+}
+
+/// Most nodes that judge one log: itself and those above it.
+pub const MAX_JUDGES: usize = crate::path::MAX_DEPTH;
+
+/// How far a node above has judged the receiver's log; see `proto/tiermesh/v1/feed.proto`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JudgedUpTo {
+    /// The node that judged: the sender, or one above it.
+    pub by: NodePath,
+    /// Numbering of the receiver's log to which the position belongs.
+    pub numbering: [u8; 16],
+    /// Every registration up to here is judged, and what follows stands in the down feed before this head.
+    pub position: u64,
+    /// How long ago the judge knew no more of the receiver's persons than has come down by now, milliseconds.
+    pub ago_ms: u64,
 }
 
 /// Buckets of a digest: the top ten bits of a record's key.

@@ -66,11 +66,14 @@ impl Purpose {
 /// How far to look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Reach {
-    /// The whole tree; what is held here when the way up is closed, and the answer says so.
+    /// The whole tree; what is held here when the way up is closed, and the answer says so. Nobody above is asked for whom all above
+    /// have compared and told of lately: see [`crate::feed::JudgedUpTo`].
     #[default]
     Tree,
     /// This node's own store.
     Local,
+    /// The whole tree, and above they are asked even so.
+    Fresh,
 }
 
 /// A patient as an institution knows them.

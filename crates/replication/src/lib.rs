@@ -25,6 +25,7 @@ pub mod epoch;
 mod error;
 mod flow;
 mod interest;
+pub mod judged;
 mod keyring;
 mod links;
 pub mod numbering;

@@ -12,6 +12,7 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use crate::DirectoryView;
+use crate::judged::Judged;
 
 /// A feed that is behind and has not moved for this long, or a neighbour not heard for this long, is red.
 pub const STALL_MS: u64 = 30_000;
@@ -35,6 +36,8 @@ pub struct LinkView {
     pub connected: bool,
     /// Up to where the receiver has durably applied, in the sender's numbering.
     pub position: u64,
+    /// Of a feed that is received: the numbering of that position, see [`crate::numbering`].
+    pub numbering: [u8; 16],
     /// The sender's head when last heard.
     pub head: u64,
     /// Records of this feed since the process started: applied, and held already.
@@ -68,6 +71,8 @@ pub struct LinkView {
     pub repaired: u64,
     /// Records that this node told the child to forget, since the start.
     pub retracted: u64,
+    /// Those of both that the feed itself should have told: a comparison of all that the child holds found them.
+    pub mended: u64,
     /// Records of a down feed that the child holds and for which this node cannot account, at the last full comparison.
     pub surplus: u64,
     /// Why the ends do not hold the same although what differed was shipped again; none while nothing is known against it.
@@ -91,6 +96,7 @@ impl LinkView {
             path,
             connected: false,
             position: 0,
+            numbering: [0; 16],
             head: 0,
             applied: 0,
             repeated: 0,
@@ -109,6 +115,7 @@ impl LinkView {
             proven_records: 0,
             repaired: 0,
             retracted: 0,
+            mended: 0,
             surplus: 0,
             disproven: None,
         }
@@ -203,6 +210,7 @@ pub struct Links {
     /// The feeds from parents to children, and those that restore children.
     downs: Arc<Mutex<BTreeMap<NodePath, LinkView>>>,
     restores: Arc<Mutex<BTreeMap<NodePath, LinkView>>>,
+    judged: Judged,
 }
 
 impl Links {
@@ -220,6 +228,17 @@ impl Links {
     #[must_use]
     pub fn restores(&self) -> Self {
         Self { views: Arc::clone(&self.restores), ..Self::default() }
+    }
+
+    /// How far this node's log is judged, here and above.
+    pub fn judged(&self) -> &Judged {
+        &self.judged
+    }
+
+    /// Up to where a child's feed has come, and in which numbering, while it ships.
+    pub(crate) fn received(&self, child: &NodePath) -> Option<([u8; 16], u64)> {
+        let views = self.views.lock();
+        views.get(child).filter(|link| link.connected).map(|link| (link.numbering, link.position))
     }
 
     /// The link to one neighbour, if it was ever heard.

@@ -12,7 +12,7 @@
 use model::body::EpochEntry;
 use model::feed::Hello;
 use sha2::{Digest, Sha256};
-use store::FeedPosition;
+use store::{FeedPosition, Store};
 
 /// The numbering of a feed while this epoch is its sender's newest: SHA-256("tiermesh numbering v1" 0x00 || generation ||
 /// epoch id), first 16 bytes.
@@ -28,6 +28,12 @@ pub fn numbering(generation: &[u8; 16], epoch: &EpochEntry) -> [u8; 16] {
 /// The numbering in which a session's positions are kept.
 pub fn current(hello: &Hello) -> [u8; 16] {
     hello.epochs.first().map_or(hello.generation, |newest| numbering(&hello.generation, newest))
+}
+
+/// The numbering of this node's own log now.
+pub fn of(store: &Store) -> [u8; 16] {
+    let generation = store.generation();
+    store.last_epoch().map_or(generation, |newest| numbering(&generation, &newest))
 }
 
 /// Up to where a position that is held still says what was applied: less than the position if the sender was set back to

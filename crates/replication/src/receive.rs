@@ -338,7 +338,10 @@ async fn greet(
     let now_ms = shared.clock.now_ms();
     let offset_ms = hello.now_ms.wrapping_sub(now_ms) as i64;
     let refused = quarantined_of(shared, peer, &feed)?;
-    shared.links_of(direction).welcomed(peer, position, hello.head, offset_ms, now_ms);
+    let numbering = crate::numbering::current(&hello);
+    let links = shared.links_of(direction);
+    links.change(peer, |link| (link.numbering, link.position) = (numbering, position));
+    links.welcomed(peer, position, hello.head, offset_ms, now_ms);
     let welcome = Welcome {
         protocol,
         position,

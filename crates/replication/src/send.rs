@@ -9,6 +9,7 @@ mod check;
 mod cover;
 mod express;
 mod introduction;
+mod judging;
 mod pace;
 mod proving;
 mod repair;
@@ -35,6 +36,7 @@ use self::backfill::Backfill;
 use self::cover::Cover;
 use self::express::Express;
 use self::introduction::Introduction;
+use self::judging::Judging;
 use self::pace::Pace;
 use self::proving::Proving;
 pub use self::route::Children;
@@ -341,6 +343,8 @@ struct Course<'a> {
     express: Express,
     proving: Proving,
     sweep: Sweep,
+    /// Of a down feed.
+    judging: Option<Judging>,
     pace: Pace,
     max_batch_bytes: usize,
     /// Parts of the last slice that was read.
@@ -419,6 +423,7 @@ impl<'a> Course<'a> {
             express: Express::default(),
             proving: Proving::new(now),
             sweep: Sweep::new(now, settings.sweep_pause),
+            judging: matches!(sender.route, Route::Down(_)).then(Judging::default),
             max_batch_bytes: pace.batch_bytes(max_batch_bytes),
             pace,
             ready: VecDeque::new(),
@@ -436,10 +441,12 @@ impl<'a> Course<'a> {
     {
         let store = self.sender.store.clone();
         let mut moves = self.sender.directory.watch_moves();
+        let mut judged = self.sender.links.judged().watch();
         loop {
             if self.ending == Ending::Acknowledged {
                 return Ok(());
             }
+            self.look_at_judges();
             let newest = store.head();
             let head = self.until.map_or(newest, |until| newest.min(until));
             let next = self.next(head);
@@ -472,6 +479,7 @@ impl<'a> Course<'a> {
                 _ = store.beyond(newest), if next == Next::WaitForRecords => {}
                 // Who judges whom is told by who writes where: a move can join and part persons without any other record.
                 _ = moves.changed() => self.sweep.hasten(Instant::now()),
+                _ = judged.changed(), if self.judging.is_some() => {}
                 // Whatever waits for the line need not be woken: a head that is due waits for it as well.
                 () = tokio::time::sleep_until(next.or(self.wake(next, head))), if !next.goes() => {}
                 () = tokio::time::sleep_until(silent_at) => return Err(silent(&self.sender.settings)),
@@ -517,7 +525,8 @@ impl<'a> Course<'a> {
         let below = || sender.links.below(&sender.own.path, &sender.directory.snapshot(), now_ms);
         let below = if up { below() } else { Vec::new() };
         let (proof, check) = (self.proof(), self.check());
-        FromSender::Head(Head { head, now_ms, below, proof, check })
+        let judged = self.judging.as_ref().map_or_else(Vec::new, |judging| judging.words(Instant::now()));
+        FromSender::Head(Head { head, now_ms, below, proof, check, judged })
     }
 
     /// The next batch; none if the log had nothing more after all.

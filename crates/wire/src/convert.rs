@@ -90,7 +90,8 @@ fn reach(reach: i32) -> Result<query::Reach, ConvertError> {
     match v1::Reach::try_from(reach) {
         Ok(v1::Reach::Unspecified | v1::Reach::Tree) => Ok(query::Reach::Tree),
         Ok(v1::Reach::Local) => Ok(query::Reach::Local),
-        Err(_) => bad("reach", "must be TREE or LOCAL"),
+        Ok(v1::Reach::Fresh) => Ok(query::Reach::Fresh),
+        Err(_) => bad("reach", "must be TREE, LOCAL or FRESH"),
     }
 }
 
@@ -98,6 +99,7 @@ fn reach_to_wire(reach: query::Reach) -> i32 {
     match reach {
         query::Reach::Tree => v1::Reach::Tree as i32,
         query::Reach::Local => v1::Reach::Local as i32,
+        query::Reach::Fresh => v1::Reach::Fresh as i32,
     }
 }
 

@@ -152,9 +152,26 @@ impl TryFrom<v1::FeedHead> for feed::Head {
             })
         };
         let below = head.below.into_iter().map(seen).collect::<Result<_, ConvertError>>()?;
+        if head.judged.len() > feed::MAX_JUDGES {
+            return bad("head.judged", "names more nodes than its limit");
+        }
+        let word = |word: v1::JudgedUpTo| {
+            Ok(feed::JudgedUpTo {
+                by: word
+                    .by
+                    .parse()
+                    .or_else(|_| bad("head.judged.by", "must be region codes joined by '/'"))?,
+                numbering: (*word.numbering)
+                    .try_into()
+                    .or_else(|_| bad("head.judged.numbering", "must be 16 bytes"))?,
+                position: word.position,
+                ago_ms: word.ago_ms,
+            })
+        };
+        let judged = head.judged.into_iter().map(word).collect::<Result<_, ConvertError>>()?;
         let proof = head.proof.map(proof::proof).transpose()?;
         let check = head.check.map(check::check).transpose()?;
-        Ok(Self { head: head.head, now_ms: head.now_ms, below, proof, check })
+        Ok(Self { head: head.head, now_ms: head.now_ms, below, proof, check, judged })
     }
 }
 
@@ -166,12 +183,19 @@ impl From<feed::Head> for v1::FeedHead {
             heard_ago_ms: seen.heard_ago_ms,
             behind: seen.behind,
         };
+        let word = |word: feed::JudgedUpTo| v1::JudgedUpTo {
+            by: word.by.to_string(),
+            numbering: Bytes::copy_from_slice(&word.numbering),
+            position: word.position,
+            ago_ms: word.ago_ms,
+        };
         Self {
             head: head.head,
             now_ms: head.now_ms,
             below: head.below.into_iter().map(seen).collect(),
             proof: head.proof.map(proof::to_wire),
             check: head.check.map(check::to_wire),
+            judged: head.judged.into_iter().map(word).collect(),
         }
     }
 }

@@ -19,6 +19,7 @@ mod homes;
 mod hospital;
 mod ledger;
 mod losses;
+mod mends;
 mod mesh;
 mod moves;
 mod node;

@@ -10,9 +10,11 @@ use parking_lot::Mutex;
 use prost::Message;
 use replication::numbering;
 use store::{Derivation, Direction, FeedId, FeedPosition, MemoryIndex, Store, Term};
+use tokio::time::Instant;
 
 use super::down;
 use super::ledger::{Entry, Ledger, is_made_of};
+use super::mends;
 use super::node::{Live, Seat};
 use super::persons;
 
@@ -59,6 +61,10 @@ pub fn unrest(seats: &[Arc<Seat>], ledger: &Ledger) -> Option<String> {
             };
             return Some(format!("{path} is at {head}, its link: {:?}, {:?}", said(up), said(down)));
         }
+        // How far it is judged it is told with the heads of its down feed.
+        if live.links.judged().covers(path, head, Instant::now()).is_none() {
+            return Some(format!("{path} is at {head} and told: {:?}", live.links.judged().above()));
+        }
         let (proven, disproven) = up.map(|up| (up.proven_position, up.disproven)).unwrap_or_default();
         if proven != head && !forgers.contains(&seat.place) {
             return Some(format!("{path} is at {head} and proven at {proven}: {disproven:?}"));
@@ -100,6 +106,7 @@ pub fn check(seats: &[Arc<Seat>], ledger: &Ledger) -> Vec<String> {
         ancestors((seat, seats), &held, (&entries, ledger), &mut wrong);
     }
     down::check(seats, ledger, &held, &mut wrong);
+    mends::check(seats, ledger, &mut wrong);
     persons::check(seats, ledger, &held, &mut wrong);
     counts(seats, ledger, &held, &mut wrong);
     wrong

@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use model::body::RawRecord;
 use model::feed::{
-    Ack, Batch, Check, CheckAnswer, Comparison, FromReceiver, Head, Proof, Refused, Verdict as Compared,
+    Ack, Batch, Check, CheckAnswer, Comparison, FromReceiver, Head, JudgedUpTo, Proof, Refused,
+    Verdict as Compared,
 };
 use model::{Envelope, KeyId, OriginId, Record, RecordKey, Version};
 use prost::Message;
@@ -19,6 +20,7 @@ use store::{
     Quarantined, ReadError,
 };
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 
 use self::again::Again;
 use super::check::{self, Forgettable, Pass};
@@ -28,7 +30,7 @@ use crate::entitlement::{Judging, Reason, Rules, Staged, Verdict, is_directory};
 use crate::epoch::epoch_id;
 use crate::error::MAX_QUARANTINED;
 use crate::links::Counted;
-use crate::{DirectoryView, Fact, LinkError, LinkRefusal, Links, batch, proof, restore};
+use crate::{DirectoryView, Fact, LinkError, LinkRefusal, Links, batch, numbering, proof, restore};
 
 /// A position that covers nothing new here is kept in memory until it is this far ahead of the durable one: making every such
 /// step durable would grow this node's own feed, and so the next node's, for nothing.
@@ -139,8 +141,11 @@ impl Applier {
                     if self.feed.direction == Direction::Restore && self.position >= head.head {
                         self.end_restore().await?;
                     }
-                    if self.feed.direction == Direction::Down && self.position >= head.head {
-                        self.note_informed().await?;
+                    if self.feed.direction == Direction::Down {
+                        self.note_judged(head.judged);
+                        if self.position >= head.head {
+                            self.note_informed().await?;
+                        }
                     }
                     Counted::default()
                 }
@@ -160,6 +165,13 @@ impl Applier {
 
     fn heard(&self, head: u64) {
         self.links.heard(&self.session.path, Some(head), self.shared.clock.now_ms());
+    }
+
+    /// What is told of this node's log: all that follows has been applied, since it came before.
+    fn note_judged(&self, words: Vec<JudgedUpTo>) {
+        let shared = &self.shared;
+        let log = (numbering::of(&shared.store), shared.store.head());
+        shared.links.judged().told(&shared.own.path, log, words, Instant::now());
     }
 
     /// How much of what was refused is settled by now.

@@ -169,6 +169,7 @@ impl Course<'_> {
         sender.links.change(self.to, |link| {
             link.repaired += shipped;
             link.retracted += retracted;
+            link.mended += shipped + retracted;
         });
         Ok(Batch { retractions, ..first })
     }

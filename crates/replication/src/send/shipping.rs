@@ -32,6 +32,11 @@ impl Shipping {
         self.sent
     }
 
+    /// Up to where the receiver has everything.
+    pub fn acknowledged(&self) -> u64 {
+        self.acked
+    }
+
     /// Whether one more batch may go.
     pub fn has_room(&self) -> bool {
         self.in_flight.len() < self.max_in_flight

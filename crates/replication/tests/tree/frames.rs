@@ -129,8 +129,14 @@ fn greetings_that_do_not_prove_themselves_are_refused() {
         of_another.introduction = own_records(&province);
         let mut other_epoch = good.clone();
         other_epoch.epochs[0].epoch_id = vec![9; 16].into();
-        let not_greeting =
-            FromSender::Head(Head { head: 1, now_ms: 0, below: Vec::new(), proof: None, check: None });
+        let not_greeting = FromSender::Head(Head {
+            head: 1,
+            now_ms: 0,
+            below: Vec::new(),
+            proof: None,
+            check: None,
+            judged: Vec::new(),
+        });
         let table = [
             (
                 greet(without_key),
@@ -462,7 +468,14 @@ fn what_waited_for_room_in_parts_is_counted_as_a_whole() {
 pub fn wrong_proof(position: u64) -> FromSender {
     let sum = |bucket| BucketSum { bucket, sum: u128::from(bucket) + 1, records: 1 };
     let proof = Proof { position, total: sum(0), buckets: (0..1024).map(sum).collect() };
-    FromSender::Head(Head { head: position, now_ms: 0, below: Vec::new(), proof: Some(proof), check: None })
+    FromSender::Head(Head {
+        head: position,
+        now_ms: 0,
+        below: Vec::new(),
+        proof: Some(proof),
+        check: None,
+        judged: Vec::new(),
+    })
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Trees of nodes in one process: real stores in memory that crash, links that break, time that is simulated.
 
 mod frames;
+mod judged;
 mod lanes;
 mod left;
 mod line;

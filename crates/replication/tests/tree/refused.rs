@@ -14,7 +14,7 @@ async fn proven(session: &mut Served, dali: &Node, position: u64) -> Verdict {
     let total = digest.total();
     let total = BucketSum { bucket: 0, sum: total.sum, records: total.count };
     let proof = Some(Proof { position, total, buckets: Vec::new() });
-    let head = Head { head: position, now_ms: 0, below: Vec::new(), proof, check: None };
+    let head = Head { head: position, now_ms: 0, below: Vec::new(), proof, check: None, judged: Vec::new() };
     session.up.send(FromSender::Head(head)).await.unwrap();
     session.ack().await.verdict.expect("an answer to the proof")
 }

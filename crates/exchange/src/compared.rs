@@ -1,0 +1,105 @@
+//! Whether those above have to be asked about persons that are known here (design.md, *Queries and retrieval*).
+//!
+//! What the nodes above have judged they tell with the down feed ([`replication::judged`]), after all that follows. So whoever has
+//! only registrations here that all of them have judged is known here as they know them, as of the time that they say.
+
+use std::fmt;
+use std::time::Duration;
+
+use model::RecordKey;
+use model::query::{AnswerScope, DocumentsOf, PatientBy, Reach, Source, SourceState};
+use tokio::time::Instant;
+
+use crate::{Exchange, ExchangeError};
+
+/// Whoever was compared longer ago is asked for: a feed that rests is told of every few seconds.
+const LATELY: Duration = Duration::from_secs(30);
+
+/// How far the nodes above know the registrations of an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Compared {
+    /// Nothing of the kind was found here.
+    Nothing,
+    /// One of them has not judged all of them yet, or has not said so since this node started.
+    NotYet,
+    /// All have; what they knew so long ago is held here.
+    Before(Duration),
+}
+
+impl Compared {
+    /// Whether nobody above need be asked.
+    pub fn is_enough(self, reach: Reach) -> bool {
+        reach == Reach::Tree && matches!(self, Self::Before(ago) if ago <= LATELY)
+    }
+}
+
+/// What an answer adds that had to do without those above.
+impl fmt::Display for Compared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Nothing => Ok(()),
+            Self::NotYet => {
+                f.write_str("; what is held here was not compared above since it was registered or changed")
+            }
+            Self::Before(ago) => {
+                write!(f, "; what is held here was last compared above {} s ago", ago.as_secs())
+            }
+        }
+    }
+}
+
+/// Whether a question names its person, so that whoever is found is all there is to find. Of those who share a telephone number or a
+/// name, others may be elsewhere.
+pub(crate) fn names_one(by: &PatientBy) -> bool {
+    match by {
+        PatientBy::Identifier(identifier) => !identifier.r#type.is_empty(),
+        PatientBy::Number(_) | PatientBy::Local(_) => true,
+        PatientBy::Demographics { .. } | PatientBy::Phone(_) | PatientBy::Search(_) => false,
+    }
+}
+
+/// The same of a question for documents.
+pub(crate) fn names_one_patient(of: &DocumentsOf) -> bool {
+    match of {
+        DocumentsOf::Identifier(identifier) => !identifier.r#type.is_empty(),
+        DocumentsOf::Number(_) | DocumentsOf::Local(_) | DocumentsOf::Registration(_) => true,
+    }
+}
+
+impl Exchange {
+    /// How far those above know these registrations, all that were found here.
+    pub(crate) fn compared_above<'a>(
+        &self,
+        registrations: impl Iterator<Item = &'a RecordKey>,
+    ) -> Result<Compared, ExchangeError> {
+        let mut newest = None;
+        for key in registrations {
+            // One that went while it was looked at is no longer what was found.
+            let Some(position) = self.parts.store.lsn(key)? else { return Ok(Compared::NotYet) };
+            newest = newest.max(Some(position));
+        }
+        let Some(newest) = newest else { return Ok(Compared::Nothing) };
+        let covered = self.parts.links.judged().covers(&self.parts.node.path, newest, Instant::now());
+        Ok(covered.map_or(Compared::NotYet, Compared::Before))
+    }
+
+    /// Names those above in the scope of an answer that needed none of them, as of when they are known here.
+    pub(crate) fn note_compared(&self, scope: &mut AnswerScope) {
+        let (now, now_ms) = (Instant::now(), self.parts.clock.now_ms());
+        for (path, word) in self.parts.links.judged().above() {
+            if scope.sources.iter().any(|source| source.path == path) {
+                continue;
+            }
+            let ago_ms =
+                u64::try_from(now.saturating_duration_since(word.as_of).as_millis()).unwrap_or(u64::MAX);
+            scope.sources.push(Source {
+                path,
+                state: SourceState::Replicated,
+                heard_ms: now_ms.saturating_sub(ago_ms),
+                newest_record_ms: 0,
+                behind: 0,
+                reason: String::new(),
+            });
+        }
+    }
+}
