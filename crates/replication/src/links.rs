@@ -201,15 +201,28 @@ impl LinkTrouble {
     }
 }
 
+type Views = Arc<Mutex<BTreeMap<NodePath, LinkView>>>;
+
+/// Which feeds a handle shows.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+enum Shown {
+    #[default]
+    Up,
+    Down,
+    Restores,
+}
+
 /// The links of one node. Cheap to clone; clones share them.
 #[derive(Debug, Clone, Default)]
 pub struct Links {
-    views: Arc<Mutex<BTreeMap<NodePath, LinkView>>>,
+    shown: Shown,
+    /// The feeds to parents.
+    ups: Views,
     /// The neighbour to which this node sends, and the end of its own log.
     sends: Arc<OnceLock<(NodePath, watch::Receiver<u64>)>>,
     /// The feeds from parents to children, and those that restore children.
-    downs: Arc<Mutex<BTreeMap<NodePath, LinkView>>>,
-    restores: Arc<Mutex<BTreeMap<NodePath, LinkView>>>,
+    downs: Views,
+    restores: Views,
     judged: Judged,
 }
 
@@ -221,13 +234,21 @@ impl Links {
     /// The down feeds: from the parent, and to the children.
     #[must_use]
     pub fn down(&self) -> Self {
-        Self { views: Arc::clone(&self.downs), ..Self::default() }
+        Self { shown: Shown::Down, ..self.clone() }
     }
 
     /// The feeds by which lost records come back: from the parent, and to the children.
     #[must_use]
     pub fn restores(&self) -> Self {
-        Self { views: Arc::clone(&self.restores), ..Self::default() }
+        Self { shown: Shown::Restores, ..self.clone() }
+    }
+
+    fn views(&self) -> &Views {
+        match self.shown {
+            Shown::Up => &self.ups,
+            Shown::Down => &self.downs,
+            Shown::Restores => &self.restores,
+        }
     }
 
     /// How far this node's log is judged, here and above.
@@ -235,25 +256,25 @@ impl Links {
         &self.judged
     }
 
-    /// Up to where a child's feed has come, and in which numbering, while it ships.
+    /// Up to where a child's up feed has come, and in which numbering, while it ships.
     pub(crate) fn received(&self, child: &NodePath) -> Option<([u8; 16], u64)> {
-        let views = self.views.lock();
-        views.get(child).filter(|link| link.connected).map(|link| (link.numbering, link.position))
+        let ups = self.ups.lock();
+        ups.get(child).filter(|link| link.connected).map(|link| (link.numbering, link.position))
     }
 
     /// The link to one neighbour, if it was ever heard.
     pub fn view(&self, path: &NodePath) -> Option<LinkView> {
-        self.views.lock().get(path).map(|link| self.with_own_head(link))
+        self.views().lock().get(path).map(|link| self.with_own_head(link))
     }
 
     /// All links, by path.
     pub fn all(&self) -> Vec<LinkView> {
-        self.views.lock().values().map(|link| self.with_own_head(link)).collect()
+        self.views().lock().values().map(|link| self.with_own_head(link)).collect()
     }
 
     /// This node's clock when the neighbour was last heard; 0: never.
     pub fn heard_ms(&self, path: &NodePath) -> u64 {
-        self.views.lock().get(path).map_or(0, |link| link.heard_ms)
+        self.views().lock().get(path).map_or(0, |link| link.heard_ms)
     }
 
     /// Positions between what was applied and the sender's head: its own log's end here, what it said when last heard elsewhere.
@@ -273,7 +294,7 @@ impl Links {
     /// The nodes below `own`, as seen from here: the children themselves, those further down as the children tell. A child that
     /// the directory knows and that has not been heard since the start is there too.
     pub fn below(&self, own: &NodePath, directory: &DirectoryView, now_ms: u64) -> Vec<NodeSeen> {
-        let views = self.views.lock();
+        let views = self.views().lock();
         let mut seen: BTreeMap<NodePath, NodeSeen> = BTreeMap::new();
         for node in directory.nodes().filter(|node| own.is_parent_of(&node.path)) {
             let silent =
@@ -314,8 +335,8 @@ impl Links {
     fn with_own_head(&self, link: &LinkView) -> LinkView {
         let mut link = link.clone();
         // Before the first welcome of this process the parent's position is not known, so neither is the difference.
-        if let Some((_, head)) = self.sends.get().filter(|(path, _)| *path == link.path && link.heard_ms > 0)
-        {
+        let sends = self.sends.get().filter(|_| self.shown == Shown::Up);
+        if let Some((_, head)) = sends.filter(|(path, _)| *path == link.path && link.heard_ms > 0) {
             link.head = link.head.max(*head.borrow());
         }
         link
@@ -338,7 +359,7 @@ impl Links {
     }
 
     pub(crate) fn change<T>(&self, path: &NodePath, change: impl FnOnce(&mut LinkView) -> T) -> T {
-        change(self.views.lock().entry(path.clone()).or_insert_with(|| LinkView::never(path.clone())))
+        change(self.views().lock().entry(path.clone()).or_insert_with(|| LinkView::never(path.clone())))
     }
 
     /// A session is welcome: where the feed stands.

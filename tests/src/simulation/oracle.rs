@@ -61,8 +61,10 @@ pub fn unrest(seats: &[Arc<Seat>], ledger: &Ledger) -> Option<String> {
             };
             return Some(format!("{path} is at {head}, its link: {:?}, {:?}", said(up), said(down)));
         }
-        // How far it is judged it is told with the heads of its down feed.
-        if live.links.judged().covers(path, head, Instant::now()).is_none() {
+        // How far it is judged it is told with the heads of its down feed. What a forger holds of an institution that there is not, it
+        // cannot judge.
+        let forged = forgers.iter().any(|place| seats[*place].member.path.contains(path));
+        if !forged && live.links.judged().covers(path, head, Instant::now()).is_none() {
             return Some(format!("{path} is at {head} and told: {:?}", live.links.judged().above()));
         }
         let (proven, disproven) = up.map(|up| (up.proven_position, up.disproven)).unwrap_or_default();
