@@ -302,6 +302,9 @@ impl Selection {
         let signed_inside = self.is_signed_inside(&record, view);
         let history = store.history(&record.key(), MAX_HISTORY)?;
         let mut selected = self.because_it_changed(&history, after, view, store)?;
+        if record.envelope().tombstone {
+            self.retract_links(&record, view, store, &mut selected)?;
+        }
         if record.envelope().tombstone && !signed_inside && self.is_of_subtree(&record, view) {
             selected.records.push(record);
             return Ok(selected);
@@ -315,7 +318,7 @@ impl Selection {
                 selected.records.push(record);
             } else {
                 if self.was_told(&history, after, view)? {
-                    self.retract_all(&record, view, &mut selected)?;
+                    self.retract_all(&record, view, store, &mut selected)?;
                 }
                 self.retract_what_left(&record, view, &mut selected);
             }
@@ -338,7 +341,7 @@ impl Selection {
                 if earlier.envelope().tombstone { Vec::new() } else { self.interest.person(earlier)? };
             for member in before.into_iter().filter(|member| member.key() != earlier.key()) {
                 if met.insert(member.key()) && !is_told(&member, &self.child, &*self.interest, view, store)? {
-                    self.retract_all(&member, view, &mut selected)?;
+                    self.retract_all(&member, view, store, &mut selected)?;
                 }
             }
             if *lsn <= after {
@@ -371,16 +374,20 @@ impl Selection {
         &self,
         registration: &Record,
         view: &DirectoryView,
+        store: &Store,
         selected: &mut Selected,
     ) -> Result<(), ReadError> {
-        let documents = self.interest.documents(&registration.key())?;
-        let mut links = Vec::new();
-        for link in self.interest.links(&registration.key())? {
-            if !links::contradicts_inside(&link, &self.child, &*self.interest, view)? {
-                links.push(link);
-            }
-        }
-        for record in documents.iter().chain(&links).chain([registration]) {
+        self.retract_with_documents(registration, view, selected)?;
+        self.retract_links(registration, view, store, selected)
+    }
+
+    fn retract_with_documents(
+        &self,
+        registration: &Record,
+        view: &DirectoryView,
+        selected: &mut Selected,
+    ) -> Result<(), ReadError> {
+        for record in self.interest.documents(&registration.key())?.iter().chain([registration]) {
             if !self.stays(record, view) {
                 selected.retract(record);
             }

@@ -76,7 +76,7 @@ impl Selection {
                 self.tell_person(person, view, store, &mut selected)?;
             } else {
                 for member in &person {
-                    self.retract_all(member, view, &mut selected)?;
+                    self.retract_all(member, view, store, &mut selected)?;
                 }
             }
         }
@@ -90,6 +90,31 @@ impl Selection {
             selected.retract(&link);
         }
         Ok(selected)
+    }
+
+    /// Retracts the links of a registration that is of no concern or withdrawn, but for what counts in the subtree whoever is. Of a
+    /// person of whom several were withdrawn at about the same time, the turn of each finds the others gone already, so whoever
+    /// is at the other end of a link and withdrawn is retracted as well.
+    pub(super) fn retract_links(
+        &self,
+        registration: &Record,
+        view: &DirectoryView,
+        store: &Store,
+        selected: &mut Selected,
+    ) -> Result<(), ReadError> {
+        for link in self.interest.links(&registration.key())? {
+            let stays =
+                self.stays(&link, view) || contradicts_inside(&link, &self.child, &*self.interest, view)?;
+            if !stays {
+                selected.retract(&link);
+            }
+            let Ok(decided) = Decided::of(&link) else { continue };
+            let other = store.get(&decided.other(&registration.key()).key)?;
+            if let Some(gone) = other.filter(|other| other.envelope().tombstone) {
+                self.retract_with_documents(&gone, view, selected)?;
+            }
+        }
+        Ok(())
     }
 
     /// Whom a registration or link joined that is gone, and who is of no concern without it.
@@ -116,7 +141,7 @@ impl Selection {
             let mut person = self.interest.person(&one)?;
             person.retain(|member| met.insert(member.key()));
             for member in &person {
-                self.retract_all(member, view, selected)?;
+                self.retract_all(member, view, store, selected)?;
             }
         }
         Ok(())
