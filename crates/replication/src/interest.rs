@@ -303,7 +303,7 @@ impl Selection {
         let history = store.history(&record.key(), MAX_HISTORY)?;
         let mut selected = self.because_it_changed(&history, after, view, store)?;
         if record.envelope().tombstone {
-            self.retract_links(&record, view, store, &mut selected)?;
+            self.retract_links(&record, view, &mut selected)?;
         }
         if record.envelope().tombstone && !signed_inside && self.is_of_subtree(&record, view) {
             selected.records.push(record);
@@ -318,7 +318,7 @@ impl Selection {
                 selected.records.push(record);
             } else {
                 if self.was_told(&history, after, view)? {
-                    self.retract_all(&record, view, store, &mut selected)?;
+                    self.retract_all(&record, view, &mut selected)?;
                 }
                 self.retract_what_left(&record, view, &mut selected);
             }
@@ -341,12 +341,15 @@ impl Selection {
                 if earlier.envelope().tombstone { Vec::new() } else { self.interest.person(earlier)? };
             for member in before.into_iter().filter(|member| member.key() != earlier.key()) {
                 if met.insert(member.key()) && !is_told(&member, &self.child, &*self.interest, view, store)? {
-                    self.retract_all(&member, view, store, &mut selected)?;
+                    self.retract_all(&member, view, &mut selected)?;
                 }
             }
             if *lsn <= after {
                 break;
             }
+        }
+        if let [(_, now), _, ..] = history {
+            self.retract_others(now, &met, (view, store), &mut selected)?;
         }
         Ok(selected)
     }
@@ -374,11 +377,10 @@ impl Selection {
         &self,
         registration: &Record,
         view: &DirectoryView,
-        store: &Store,
         selected: &mut Selected,
     ) -> Result<(), ReadError> {
         self.retract_with_documents(registration, view, selected)?;
-        self.retract_links(registration, view, store, selected)
+        self.retract_links(registration, view, selected)
     }
 
     fn retract_with_documents(

@@ -6,7 +6,7 @@ use model::person_link::Decided;
 use model::{Kind, NodePath, Record, RecordKey};
 use store::{ReadError, Store};
 
-use super::{Interest, Selected, Selection};
+use super::{Interest, Selected, Selection, is_told};
 use crate::DirectoryView;
 
 /// The living registrations that a link is about; none if it is no link, or one of them is not held.
@@ -62,9 +62,12 @@ impl Selection {
         // When the other end comes, its turn tells what follows.
         let unknown = is_about_unknown(&decided, store)?;
         for end in [decided.a.key, decided.b.key].into_iter().filter(|_| !unknown) {
-            let Some(registration) = store.get(&end)?.filter(|record| !record.envelope().tombstone) else {
+            let Some(registration) = store.get(&end)? else { continue };
+            if registration.envelope().tombstone {
+                // Its own turn may find it parted already, and then nobody of the subtree who was the same person.
+                self.retract_with_documents(&registration, view, &mut selected)?;
                 continue;
-            };
+            }
             let person = self.interest.person(&registration)?;
             let concerns = person.iter().any(|member| self.is_of_subtree(member, view));
             of_concern += usize::from(concerns);
@@ -76,7 +79,7 @@ impl Selection {
                 self.tell_person(person, view, store, &mut selected)?;
             } else {
                 for member in &person {
-                    self.retract_all(member, view, store, &mut selected)?;
+                    self.retract_all(member, view, &mut selected)?;
                 }
             }
         }
@@ -92,14 +95,11 @@ impl Selection {
         Ok(selected)
     }
 
-    /// Retracts the links of a registration that is of no concern or withdrawn, but for what counts in the subtree whoever is. Of a
-    /// person of whom several were withdrawn at about the same time, the turn of each finds the others gone already, so whoever
-    /// is at the other end of a link and withdrawn is retracted as well.
+    /// Retracts the links of a registration that is of no concern or withdrawn, but for what counts in the subtree whoever is.
     pub(super) fn retract_links(
         &self,
         registration: &Record,
         view: &DirectoryView,
-        store: &Store,
         selected: &mut Selected,
     ) -> Result<(), ReadError> {
         for link in self.interest.links(&registration.key())? {
@@ -108,10 +108,27 @@ impl Selection {
             if !stays {
                 selected.retract(&link);
             }
-            let Ok(decided) = Decided::of(&link) else { continue };
-            let other = store.get(&decided.other(&registration.key()).key)?;
-            if let Some(gone) = other.filter(|other| other.envelope().tombstone) {
-                self.retract_with_documents(&gone, view, selected)?;
+        }
+        Ok(())
+    }
+
+    /// Retracts whom a link to a registration that changed is about and who is of no concern. When several leave a person at about the same
+    /// time, the turn of each finds the others gone from it already; but links remain.
+    pub(super) fn retract_others(
+        &self,
+        changed: &Record,
+        met: &HashSet<RecordKey>,
+        (view, store): (&DirectoryView, &Store),
+        selected: &mut Selected,
+    ) -> Result<(), ReadError> {
+        let key = changed.key();
+        let links = self.interest.links(&key)?;
+        let others: HashSet<RecordKey> =
+            links.iter().filter_map(|link| Decided::of(link).ok()).map(|link| link.other(&key).key).collect();
+        for other in others.difference(met) {
+            let Some(other) = store.get(other)? else { continue };
+            if other.envelope().tombstone || !is_told(&other, &self.child, &*self.interest, view, store)? {
+                self.retract_with_documents(&other, view, selected)?;
             }
         }
         Ok(())
@@ -141,7 +158,7 @@ impl Selection {
             let mut person = self.interest.person(&one)?;
             person.retain(|member| met.insert(member.key()));
             for member in &person {
-                self.retract_all(member, view, store, selected)?;
+                self.retract_all(member, view, selected)?;
             }
         }
         Ok(())

@@ -159,34 +159,6 @@ impl Course<'_> {
             selection.retracted(&retractions);
         }
         let (shipped, retracted) = (records.len() as u64, retractions.len() as u64);
-        eprintln!(
-            "MEND {} -> {}: ship {:?} retract {:?}",
-            sender.own.path,
-            self.to,
-            records
-                .iter()
-                .map(|r| (
-                    r.key(),
-                    r.envelope().kind,
-                    r.envelope().version,
-                    r.envelope().tombstone,
-                    sender.store.lsn(&r.key())
-                ))
-                .collect::<Vec<_>>(),
-            retractions
-                .iter()
-                .map(|(k, v)| (
-                    k,
-                    v,
-                    sender.store.get(k).map(|r| r.map(|r| (
-                        r.envelope().kind,
-                        r.envelope().tombstone,
-                        r.envelope().version
-                    ))),
-                    sender.store.lsn(k)
-                ))
-                .collect::<Vec<_>>()
-        );
         self.cover(&mut records, &directory)?;
         let place = Place { after: sent, upto: sent, head, now_ms: sender.clock.now_ms() };
         let mut parts = cut(&records, self.max_batch_bytes, most).into_iter();
