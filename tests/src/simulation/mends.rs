@@ -1,6 +1,7 @@
 //! What the comparison of a down feed had to mend although nobody lied, lost anything or moved: the feed itself forgot to tell it.
 //!
-//! Without this, the comparison would hide any fault of the feed: it is over before the oracle looks.
+//! Without this, the comparison would hide any fault of the feed: it is over before the oracle looks. Links are not counted: now and then
+//! one stays at a child for a while when both its registrations change at about the same time, and says nothing there.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;

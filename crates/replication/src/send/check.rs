@@ -138,6 +138,16 @@ impl Course<'_> {
         Ok(retractions)
     }
 
+    /// How many of these are no links.
+    fn of_persons(&self, records: &[Record], retractions: &[(RecordKey, Version)]) -> Result<u64, ReadError> {
+        let is_link = |record: &Record| record.envelope().known_flow() == Some(model::Flow::Link);
+        let mut count = records.iter().filter(|record| !is_link(record)).count();
+        for (key, _) in retractions {
+            count += usize::from(!self.sender.store.get(key)?.is_some_and(|record| is_link(&record)));
+        }
+        Ok(count as u64)
+    }
+
     /// The next records that the child lacks, with what they need, and what it is to forget.
     pub(super) fn mending_batch(&mut self, head: u64) -> Result<Batch, LinkError> {
         let (sender, sent) = (self.sender, self.shipping.sent());
@@ -159,6 +169,7 @@ impl Course<'_> {
             selection.retracted(&retractions);
         }
         let (shipped, retracted) = (records.len() as u64, retractions.len() as u64);
+        let mended = self.of_persons(&records, &retractions)?;
         self.cover(&mut records, &directory)?;
         let place = Place { after: sent, upto: sent, head, now_ms: sender.clock.now_ms() };
         let mut parts = cut(&records, self.max_batch_bytes, most).into_iter();
@@ -169,7 +180,7 @@ impl Course<'_> {
         sender.links.change(self.to, |link| {
             link.repaired += shipped;
             link.retracted += retracted;
-            link.mended += shipped + retracted;
+            link.mended += mended;
         });
         Ok(Batch { retractions, ..first })
     }
