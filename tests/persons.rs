@@ -7,7 +7,7 @@ use cli::CliError;
 use cli::client::Client;
 use model::NodePath;
 use model::body::{Address, Identifier, LinkDecision, LinkLayer, Registration};
-use model::query::{LocalPatient, PatientBy, PatientQuery, Person, QueryContext, Reach};
+use model::query::{LocalPatient, PatientBy, PatientQuery, Person, QueryContext, Reach, SourceState};
 use tests::mesh::Mesh;
 use wire::v1;
 use wire::v1::get_person_request::By;
@@ -318,5 +318,46 @@ async fn a_province_that_lost_its_disk_gets_back_whom_its_operator_joined() {
         until("two again at the first", async || person(&one, "A1", reach).await == ["A1"]).await;
         until("two again at the second", async || person(&two, "B1", reach).await == ["B1"]).await;
     }
+    mesh.stop().await;
+}
+
+/// Who answers, and the nodes that the answer names as known here.
+async fn answered(hospital: &Client, local_id: &str, reach: Reach) -> (NodePath, bool, Vec<NodePath>) {
+    let local = LocalPatient {
+        institution_code: String::new(),
+        source_system: String::new(),
+        local_id: local_id.into(),
+    };
+    let query =
+        PatientQuery { by: PatientBy::Local(local), limit: 10, reach, context: QueryContext::default() };
+    let scope = hospital.find_patients(query).await.expect("find").scope;
+    let known = scope.sources.iter().filter(|source| source.state == SourceState::Replicated);
+    (scope.answered_by.clone(), scope.complete, known.map(|source| source.path.clone()).collect())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_county_answers_by_itself_for_whom_all_above_have_compared() {
+    let mesh = start().await;
+    let (one, far) = (mesh.hospital(&mesh.here).await, mesh.hospital(&mesh.there).await);
+    let (here, province): (NodePath, NodePath) = (mesh.here.clone(), "530000".parse().expect("a path"));
+    one.register(farmer("A1", "李国强")).await.expect("registered");
+    far.register(farmer("B1", "李囯强")).await.expect("registered");
+    assert_eq!(answered(&one, "A1", Reach::Tree).await.0, province, "nobody has compared it yet");
+    let by_itself = async || answered(&one, "A1", Reach::Tree).await.0 == here;
+    until("the county answers by itself", by_itself).await;
+    let (_, complete, known) = answered(&one, "A1", Reach::Tree).await;
+    let above = [province.clone(), here.parent().expect("a prefecture")];
+    assert!(complete && above.iter().all(|path| known.contains(path)), "{known:?}");
+    until("with what the far county knows", async || person(&one, "A1", Reach::Tree).await == ["A1", "B1"])
+        .await;
+    assert_eq!(
+        answered(&one, "A1", Reach::Fresh).await.0,
+        province,
+        "whoever asks for it is told from above"
+    );
+    assert_eq!(answered(&one, "A1", Reach::Local).await.0, here);
+    // A change of it they have not compared.
+    one.register(Registration { phones: Vec::new(), ..farmer("A1", "李国强") }).await.expect("changed");
+    assert_eq!(answered(&one, "A1", Reach::Tree).await.0, province, "what is new they are asked about");
     mesh.stop().await;
 }
