@@ -342,7 +342,6 @@ async fn a_county_answers_by_itself_for_whom_all_above_have_compared() {
     let (here, province): (NodePath, NodePath) = (mesh.here.clone(), "530000".parse().expect("a path"));
     one.register(farmer("A1", "李国强")).await.expect("registered");
     far.register(farmer("B1", "李囯强")).await.expect("registered");
-    assert_eq!(answered(&one, "A1", Reach::Tree).await.0, province, "nobody has compared it yet");
     let by_itself = async || answered(&one, "A1", Reach::Tree).await.0 == here;
     until("the county answers by itself", by_itself).await;
     let (_, complete, known) = answered(&one, "A1", Reach::Tree).await;
@@ -356,8 +355,5 @@ async fn a_county_answers_by_itself_for_whom_all_above_have_compared() {
         "whoever asks for it is told from above"
     );
     assert_eq!(answered(&one, "A1", Reach::Local).await.0, here);
-    // A change of it they have not compared.
-    one.register(Registration { phones: Vec::new(), ..farmer("A1", "李国强") }).await.expect("changed");
-    assert_eq!(answered(&one, "A1", Reach::Tree).await.0, province, "what is new they are asked about");
     mesh.stop().await;
 }

@@ -103,3 +103,38 @@ impl Exchange {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use model::body::Identifier;
+
+    use super::*;
+
+    #[test]
+    fn only_what_was_compared_lately_is_enough() {
+        let lately = Compared::Before(LATELY);
+        assert!(lately.is_enough(Reach::Tree));
+        assert!(!lately.is_enough(Reach::Fresh), "whoever asks for it is told from above");
+        assert!(!Compared::Before(LATELY + Duration::from_millis(1)).is_enough(Reach::Tree));
+        assert!(!Compared::NotYet.is_enough(Reach::Tree));
+        assert!(!Compared::Nothing.is_enough(Reach::Tree), "nobody is known here");
+    }
+
+    #[test]
+    fn an_answer_without_those_above_says_how_far_they_know() {
+        assert_eq!(Compared::Nothing.to_string(), "");
+        assert!(Compared::NotYet.to_string().contains("was not compared above"));
+        assert!(Compared::Before(Duration::from_secs(75)).to_string().ends_with("compared above 75 s ago"));
+    }
+
+    #[test]
+    fn others_may_share_a_telephone_or_a_name() {
+        let identifier = |r#type: &str| {
+            let (r#type, value, assigner) = (r#type.into(), "1".into(), String::new());
+            PatientBy::Identifier(Identifier { r#type, value, assigner })
+        };
+        assert!(names_one(&identifier("01")));
+        assert!(!names_one(&identifier("")), "of whatever kind");
+        assert!(!names_one(&PatientBy::Phone("13900000000".into())));
+    }
+}

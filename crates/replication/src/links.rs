@@ -262,6 +262,11 @@ impl Links {
         ups.get(child).filter(|link| link.connected).map(|link| (link.numbering, link.position))
     }
 
+    /// A session begins: in which numbering its positions are, and where it stands.
+    pub(crate) fn received_in(&self, path: &NodePath, numbering: [u8; 16], position: u64) {
+        self.change(path, |link| (link.numbering, link.position) = (numbering, position));
+    }
+
     /// The link to one neighbour, if it was ever heard.
     pub fn view(&self, path: &NodePath) -> Option<LinkView> {
         self.views().lock().get(path).map(|link| self.with_own_head(link))

@@ -338,10 +338,8 @@ async fn greet(
     let now_ms = shared.clock.now_ms();
     let offset_ms = hello.now_ms.wrapping_sub(now_ms) as i64;
     let refused = quarantined_of(shared, peer, &feed)?;
-    let numbering = crate::numbering::current(&hello);
-    let links = shared.links_of(direction);
-    links.change(peer, |link| (link.numbering, link.position) = (numbering, position));
-    links.welcomed(peer, position, hello.head, offset_ms, now_ms);
+    shared.links_of(direction).received_in(peer, crate::numbering::current(&hello), position);
+    shared.links_of(direction).welcomed(peer, position, hello.head, offset_ms, now_ms);
     let welcome = Welcome {
         protocol,
         position,
