@@ -30,7 +30,7 @@ pub(super) struct Held {
 /// How things are.
 #[derive(Debug)]
 pub(super) struct Now {
-    pub now: Instant,
+    pub at: Instant,
     /// None while the child does not ship.
     pub held: Option<Held>,
     /// The end of this node's log, read after everything else here.
@@ -85,7 +85,7 @@ impl Judging {
     fn mark(&mut self, by: &NodePath, now: &Now) -> Option<&mut Mark> {
         if !self.marks.contains_key(by) {
             let held = now.held?;
-            self.marks.insert(by.clone(), Mark { held, log: now.head, made: now.now, follows: None });
+            self.marks.insert(by.clone(), Mark { held, log: now.head, made: now.at, follows: None });
         }
         self.marks.get_mut(by)
     }
@@ -111,7 +111,7 @@ impl Course<'_> {
         let held = sender.links.received(self.to);
         let held = held.map(|(numbering, position)| Held { numbering, position });
         let (head, acknowledged) = (sender.store.head(), self.shipping.acknowledged());
-        if judging.look(&Now { now, held, head, acknowledged, judges }) {
+        if judging.look(&Now { at: now, held, head, acknowledged, judges }) {
             self.next_head = self.next_head.min(now + sender.settings.head_interval / SOON);
         }
     }
@@ -130,8 +130,8 @@ mod tests {
         text.parse().unwrap()
     }
 
-    fn held(position: u64) -> Option<Held> {
-        Some(Held { numbering: [7; 16], position })
+    fn held(position: u64) -> Held {
+        Held { numbering: [7; 16], position }
     }
 
     fn told(judging: &Judging, by: &str, now: Instant) -> Option<(u64, u64)> {
@@ -145,7 +145,7 @@ mod tests {
         let above = Word { position: above, as_of: at - second };
         let here = Word { position: here, as_of: at };
         let judges = vec![(path("530000"), above), (path("530000/532900"), here)];
-        Now { now: at, held: held(child), head, acknowledged, judges }
+        Now { at, held: Some(held(child)), head, acknowledged, judges }
     }
 
     #[tokio::test(start_paused = true)]
