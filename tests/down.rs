@@ -69,9 +69,9 @@ async fn a_county_answers_for_its_patients_without_its_parent() {
 
     let parent = mesh.here.parent().expect("a parent");
     mesh.tree.kill(&parent).await.expect("killed");
-    let answer = find(&here, ID, Reach::Tree).await;
-    assert_eq!(answer.persons[0].registrations.len(), 2);
-    assert!(!answer.scope.complete, "the parent did not reply, and the answer says so");
+    let alone = async || !find(&here, ID, Reach::Tree).await.scope.complete;
+    until("the parent does not reply, and the answer says so", alone).await;
+    assert_eq!(find(&here, ID, Reach::Tree).await.persons[0].registrations.len(), 2);
     mesh.tree.start(&parent).await.expect("started");
 
     // Corrected there: another person after all. What came down is no longer held here, nor are its documents.

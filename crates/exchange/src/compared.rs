@@ -27,8 +27,8 @@ pub(crate) enum Compared {
 }
 
 impl Compared {
-    /// Whether nobody above need be asked.
-    pub fn is_enough(self, reach: Reach) -> bool {
+    /// Whether nobody above need be asked, as long as the parent is heard.
+    fn is_enough(self, reach: Reach) -> bool {
         reach == Reach::Tree && matches!(self, Self::Before(ago) if ago <= LATELY)
     }
 }
@@ -81,6 +81,13 @@ impl Exchange {
         let Some(newest) = newest else { return Ok(Compared::Nothing) };
         let covered = self.parts.links.judged().covers(&self.parts.node.path, newest, Instant::now());
         Ok(covered.map_or(Compared::NotYet, Compared::Before))
+    }
+
+    /// Whether the answer is here. Without the parent it would only be as good as it can be, and the answer is to say so.
+    pub(crate) fn need_not_ask(&self, compared: Compared, reach: Reach) -> bool {
+        let parent = self.parts.node.path.parent();
+        compared.is_enough(reach)
+            && parent.is_some_and(|parent| self.parts.links.down().is_connected(&parent))
     }
 
     /// Names those above in the scope of an answer that needed none of them, as of when they are known here.

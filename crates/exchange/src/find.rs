@@ -70,7 +70,7 @@ impl Exchange {
         let found = groups.iter().flat_map(BTreeMap::keys).filter(|_| names_one(&query.by));
         let compared = self.compared_above(found)?;
         let way_up = self.ask_parent(caller, query.reach).filter(|_| elsewhere);
-        if compared.is_enough(query.reach) && way_up.is_some() {
+        if way_up.is_some() && self.need_not_ask(compared, query.reach) {
             self.note_compared(&mut scope);
         } else if let Some(reach) = way_up {
             let forwarded = PatientQuery { reach, ..query.clone() };

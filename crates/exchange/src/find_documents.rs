@@ -47,7 +47,7 @@ impl Exchange {
         let named = patients.keys().filter(|_| names_one_patient(&query.of));
         let compared = self.compared_above(named)?;
         let way_up = self.ask_parent(caller, query.reach);
-        if compared.is_enough(query.reach) && way_up.is_some() {
+        if way_up.is_some() && self.need_not_ask(compared, query.reach) {
             self.note_compared(&mut scope);
         } else if let Some(reach) = way_up {
             let forwarded = DocumentQuery { reach, ..query.clone() };

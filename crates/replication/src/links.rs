@@ -277,6 +277,11 @@ impl Links {
         self.views().lock().values().map(|link| self.with_own_head(link)).collect()
     }
 
+    /// Whether a session of the feed is alive.
+    pub fn is_connected(&self, path: &NodePath) -> bool {
+        self.views().lock().get(path).is_some_and(|link| link.connected)
+    }
+
     /// This node's clock when the neighbour was last heard; 0: never.
     pub fn heard_ms(&self, path: &NodePath) -> u64 {
         self.views().lock().get(path).map_or(0, |link| link.heard_ms)
