@@ -14,7 +14,8 @@ use std::time::Duration;
 use model::NodePath;
 use model::feed::JudgedUpTo;
 use parking_lot::Mutex;
-use tokio::sync::watch;
+use tokio::sync::Notify;
+use tokio::sync::futures::Notified;
 use tokio::time::Instant;
 
 /// The word of one node about this node's log.
@@ -30,7 +31,8 @@ pub struct Word {
 #[derive(Debug, Clone, Default)]
 pub struct Judged {
     known: Arc<Mutex<Known>>,
-    changed: Arc<watch::Sender<()>>,
+    /// Wakes its waiters in their order: a `watch` draws whom it wakes first, and a simulated seed would not be the same twice.
+    changed: Arc<Notify>,
 }
 
 #[derive(Debug, Default)]
@@ -46,7 +48,7 @@ impl Judged {
     pub fn here(&self, position: Option<u64>) {
         let before = std::mem::replace(&mut self.known.lock().here, position);
         if before != position {
-            self.changed.send_replace(());
+            self.changed.notify_waiters();
         }
     }
 
@@ -69,7 +71,7 @@ impl Judged {
             known.above.insert(word.by, Word { position: word.position, as_of });
         }
         drop(known);
-        self.changed.send_replace(());
+        self.changed.notify_waiters();
     }
 
     /// What the nodes above said last, topmost first.
@@ -98,13 +100,16 @@ impl Judged {
         Some(oldest)
     }
 
-    pub(crate) fn watch(&self) -> watch::Receiver<()> {
-        self.changed.subscribe()
+    /// Ends when somebody has said something since this call.
+    pub(crate) fn changed(&self) -> Notified<'_> {
+        self.changed.notified()
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use futures_util::FutureExt;
+
     use super::*;
 
     const LOG: [u8; 16] = [7; 16];
@@ -154,12 +159,12 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_linker_that_stops_says_nothing() {
         let (judged, own) = (Judged::default(), path("530000"));
-        let mut watch = judged.watch();
+        let news = judged.changed();
         judged.here(Some(7));
-        assert!(watch.has_changed().unwrap());
-        watch.mark_unchanged();
+        assert!(news.now_or_never().is_some());
+        let news = judged.changed();
         judged.here(Some(7));
-        assert!(!watch.has_changed().unwrap(), "nothing new");
+        assert!(news.now_or_never().is_none(), "nothing new");
         assert_eq!(judged.all(&own, Instant::now()).len(), 1);
         judged.here(None);
         assert_eq!(judged.all(&own, Instant::now()), Vec::new());

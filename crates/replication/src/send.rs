@@ -441,11 +441,13 @@ impl<'a> Course<'a> {
     {
         let store = self.sender.store.clone();
         let mut moves = self.sender.directory.watch_moves();
-        let mut judged = self.sender.links.judged().watch();
+        let judged = self.sender.links.judged().clone();
         loop {
             if self.ending == Ending::Acknowledged {
                 return Ok(());
             }
+            // From before the look, so that nothing is missed in between.
+            let said = judged.changed();
             self.look_at_judges();
             let newest = store.head();
             let head = self.until.map_or(newest, |until| newest.min(until));
@@ -479,7 +481,7 @@ impl<'a> Course<'a> {
                 _ = store.beyond(newest), if next == Next::WaitForRecords => {}
                 // Who judges whom is told by who writes where: a move can join and part persons without any other record.
                 _ = moves.changed() => self.sweep.hasten(Instant::now()),
-                _ = judged.changed(), if self.judging.is_some() => {}
+                () = said, if self.judging.is_some() => {}
                 // Whatever waits for the line need not be woken: a head that is due waits for it as well.
                 () = tokio::time::sleep_until(next.or(self.wake(next, head))), if !next.goes() => {}
                 () = tokio::time::sleep_until(silent_at) => return Err(silent(&self.sender.settings)),
