@@ -15,8 +15,8 @@ use model::body::{
     PersonLink, RawRecord, Registration, RegistrationRef,
 };
 use model::feed::{
-    Ack, BucketSum, Comparison, Compression, Direction, FromReceiver, FromSender, Head, Hello, NodeSeen,
-    PROTOCOLS, Proof, Refused, Verdict, Welcome,
+    Ack, BucketSum, Comparison, Compression, Direction, FromReceiver, FromSender, Head, Hello, JudgedUpTo,
+    NodeSeen, PROTOCOLS, Proof, Refused, Verdict, Welcome,
 };
 use model::person_link::Decided;
 use model::record::Unsigned;
@@ -283,8 +283,13 @@ fn sent() -> Vec<(&'static str, FromSender)> {
         heard_ago_ms: Some(0),
         behind: 3,
     };
-    let head = |proof, below| {
-        FromSender::Head(Head { head: 12, now_ms: 4, below, proof, check: None, judged: Vec::new() })
+    let plain = Head { head: 12, now_ms: 4, below: Vec::new(), proof: None, check: None, judged: Vec::new() };
+    let head = |proof, below| FromSender::Head(Head { below, proof, ..plain.clone() });
+    let judged = JudgedUpTo {
+        by: "530000/532900".parse().expect("a path"),
+        numbering: [9; 16],
+        position: 1 << 34,
+        ago_ms: 1500,
     };
     let total = Proof { position: 12, total: sum(0), buckets: Vec::new() };
     let place = Place { after: 3, upto: 9, head: 12, now_ms: 5 };
@@ -298,6 +303,7 @@ fn sent() -> Vec<(&'static str, FromSender)> {
         (COMPRESSED, FromSender::Batch(batch::encode(&many, place))),
         ("head", head(None, vec![seen.clone(), NodeSeen { heard_ago_ms: None, connected: false, ..seen }])),
         ("head-proof", head(Some(total.clone()), Vec::new())),
+        ("head-judged", FromSender::Head(Head { judged: vec![judged], ..plain.clone() })),
         ("head-buckets", head(Some(Proof { buckets: vec![sum(0), sum(1023)], ..total }), Vec::new())),
     ]
 }

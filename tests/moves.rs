@@ -266,7 +266,7 @@ async fn a_hospital_moves_under_load_while_its_nodes_come_and_go() {
     assert_eq!((decided.awaited_term, decided.awaited_writer.as_str()), (1, from.to_string().as_str()));
     let again = moved(&mesh, "530000", request(&from)).await.expect_err("one after the other");
     assert_eq!(again.reason(), Some("MOVE_UNDER_WAY"), "{again}");
-    let new = hospital(&mesh, &to).await;
+    let new = moved_hospital(&mesh, &to).await;
     let early = async || new.register(patient("P40", ID)).await.expect_err("too early");
     until("the new writer knows", async || early().await.reason() == Some("NOT_READY")).await;
     assert!(early().await.to_string().contains(from.to_string().as_str()), "{}", early().await);

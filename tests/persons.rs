@@ -7,7 +7,9 @@ use cli::CliError;
 use cli::client::Client;
 use model::NodePath;
 use model::body::{Address, Identifier, LinkDecision, LinkLayer, Registration};
-use model::query::{LocalPatient, PatientBy, PatientQuery, Person, QueryContext, Reach, SourceState};
+use model::query::{
+    LocalPatient, PatientAnswer, PatientBy, PatientQuery, Person, QueryContext, Reach, SourceState,
+};
 use tests::mesh::Mesh;
 use wire::v1;
 use wire::v1::get_person_request::By;
@@ -52,8 +54,8 @@ fn teacher(local_id: &str) -> Registration {
     }
 }
 
-/// The persons that a hospital finds for one of its own patients.
-async fn find(hospital: &Client, local_id: &str, reach: Reach) -> Vec<Person> {
+/// What a hospital is answered about one of its own patients.
+async fn ask(hospital: &Client, local_id: &str, reach: Reach) -> PatientAnswer {
     let local = LocalPatient {
         institution_code: String::new(),
         source_system: String::new(),
@@ -61,7 +63,11 @@ async fn find(hospital: &Client, local_id: &str, reach: Reach) -> Vec<Person> {
     };
     let query =
         PatientQuery { by: PatientBy::Local(local), limit: 10, reach, context: QueryContext::default() };
-    hospital.find_patients(query).await.expect("find").persons
+    hospital.find_patients(query).await.expect("find")
+}
+
+async fn find(hospital: &Client, local_id: &str, reach: Reach) -> Vec<Person> {
+    ask(hospital, local_id, reach).await.persons
 }
 
 /// Local ids of the only person that is found.
@@ -323,14 +329,7 @@ async fn a_province_that_lost_its_disk_gets_back_whom_its_operator_joined() {
 
 /// Who answers, and the nodes that the answer names as known here.
 async fn answered(hospital: &Client, local_id: &str, reach: Reach) -> (NodePath, bool, Vec<NodePath>) {
-    let local = LocalPatient {
-        institution_code: String::new(),
-        source_system: String::new(),
-        local_id: local_id.into(),
-    };
-    let query =
-        PatientQuery { by: PatientBy::Local(local), limit: 10, reach, context: QueryContext::default() };
-    let scope = hospital.find_patients(query).await.expect("find").scope;
+    let scope = ask(hospital, local_id, reach).await.scope;
     let known = scope.sources.iter().filter(|source| source.state == SourceState::Replicated);
     (scope.answered_by.clone(), scope.complete, known.map(|source| source.path.clone()).collect())
 }

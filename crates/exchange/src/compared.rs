@@ -39,7 +39,7 @@ impl fmt::Display for Compared {
         match self {
             Self::Nothing => Ok(()),
             Self::NotYet => {
-                f.write_str("; what is held here was not compared above since it was registered or changed")
+                f.write_str("; nobody above has said yet that all that is held here was compared there")
             }
             Self::Before(ago) => {
                 write!(f, "; what is held here was last compared above {} s ago", ago.as_secs())
@@ -130,7 +130,7 @@ mod tests {
     #[test]
     fn an_answer_without_those_above_says_how_far_they_know() {
         assert_eq!(Compared::Nothing.to_string(), "");
-        assert!(Compared::NotYet.to_string().contains("was not compared above"));
+        assert!(Compared::NotYet.to_string().contains("nobody above has said yet"));
         assert!(Compared::Before(Duration::from_secs(75)).to_string().ends_with("compared above 75 s ago"));
     }
 

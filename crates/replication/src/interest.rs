@@ -348,9 +348,6 @@ impl Selection {
                 break;
             }
         }
-        if let [(_, now), _, ..] = history {
-            self.retract_others(now, &met, (view, store), &mut selected)?;
-        }
         Ok(selected)
     }
 

@@ -142,6 +142,21 @@ fn unknown_meanings_are_refused_by_name() {
 }
 
 #[test]
+fn what_is_told_of_a_log_is_whole_or_refused() {
+    let word = v1::JudgedUpTo { by: "530000".into(), numbering: vec![1; 16].into(), position: 3, ago_ms: 4 };
+    let judged = |judged| sent(ship_request::Frame::Head(v1::FeedHead { judged, ..head() }));
+    assert!(judged(vec![word.clone(); 8]).is_ok());
+    let cases = [
+        (vec![word.clone(); 9], "head.judged"),
+        (vec![v1::JudgedUpTo { by: "Yunnan".into(), ..word.clone() }], "head.judged.by"),
+        (vec![v1::JudgedUpTo { numbering: vec![1; 15].into(), ..word }], "head.judged.numbering"),
+    ];
+    for (words, field) in cases {
+        assert_eq!(judged(words).unwrap_err().field, field);
+    }
+}
+
+#[test]
 fn a_query_with_an_unknown_reach_is_refused() {
     for number in UNKNOWN {
         let request = v1::FindPatientsRequest {

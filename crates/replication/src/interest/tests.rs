@@ -24,7 +24,7 @@ impl Interest for ByLinks {
                 let other = decided.other(&key).key;
                 let known = members.iter().any(|member| member.key() == other);
                 if decided.decision == LinkDecision::Same && !known {
-                    members.extend(self.0.get(&other)?);
+                    members.extend(self.0.get(&other)?.filter(|found| !found.envelope().tombstone));
                 }
             }
         }
@@ -130,6 +130,42 @@ fn whom_a_forgotten_link_joined_is_forgotten_too() {
     let retracted = province.selection().forgotten(&gone, &view, &province.store).unwrap();
     assert!(retracted.contains(&name(&same)), "{retracted:?}");
     assert!(retracted.contains(&name(&two)), "of concern only over the link: {retracted:?}");
+}
+
+/// Withdraws a registration of this writer's.
+fn withdrawn(by: &mut Writer, code: &str, local_id: &str) -> Record {
+    let parts = Writer::registration_parts(code, local_id);
+    by.sign(Parts { tombstone: true, body: Vec::new(), ..parts })
+}
+
+#[test]
+fn whom_a_hospital_withdraws_takes_the_links_along() {
+    let (mut province, [_, two]) = two_hospitals();
+    let same = link(&mut province.root, LinkDecision::Same);
+    province.holds(&same);
+    assert!(province.is_told(&same));
+    let gone = withdrawn(&mut province.kunming, "H1", "P1");
+    province.holds(&gone);
+    let retracted = province.because_of(&gone).retractions;
+    assert!(!province.is_told(&same) && retracted.contains(&name(&same)), "{retracted:?}");
+    assert!(!retracted.contains(&name(&gone)), "what is its own it keeps");
+    assert!(!province.is_told(&two));
+}
+
+/// The linker parted them already when the turn of the withdrawn one comes, which finds nobody of the subtree who was the same person.
+#[test]
+fn whoever_is_withdrawn_and_parted_at_once_is_forgotten_at_the_turn_of_the_link() {
+    let (mut province, [one, two]) = two_hospitals();
+    let same = link(&mut province.root, LinkDecision::Same);
+    province.holds(&same);
+    assert!(province.because_of(&same).records.contains(&two), "it was told");
+    let gone = withdrawn(&mut province.dali, "H2", "P2");
+    province.holds(&gone);
+    let apart = link(&mut province.root, LinkDecision::None);
+    province.holds(&apart);
+    let retracted = province.because_of(&apart).retractions;
+    assert!(retracted.contains(&name(&gone)), "{retracted:?}");
+    assert!(!retracted.contains(&name(&one)), "its own");
 }
 
 #[test]
