@@ -348,6 +348,9 @@ impl Selection {
                 break;
             }
         }
+        if let [(_, now), _, ..] = history {
+            self.retract_others(now, &met, (view, store), &mut selected)?;
+        }
         Ok(selected)
     }
 

@@ -6,7 +6,7 @@ use model::person_link::Decided;
 use model::{Kind, NodePath, Record, RecordKey};
 use store::{ReadError, Store};
 
-use super::{Interest, Selected, Selection};
+use super::{Interest, Selected, Selection, is_told};
 use crate::DirectoryView;
 
 /// The living registrations that a link is about; none if it is no link, or one of them is not held.
@@ -107,6 +107,28 @@ impl Selection {
                 self.stays(&link, view) || contradicts_inside(&link, &self.child, &*self.interest, view)?;
             if !stays {
                 selected.retract(&link);
+            }
+        }
+        Ok(())
+    }
+
+    /// Retracts whom a link to a registration that changed is about and who is of no concern. When several leave a person at about the same
+    /// time, the turn of each finds the others gone from it already; but links remain.
+    pub(super) fn retract_others(
+        &self,
+        changed: &Record,
+        met: &HashSet<RecordKey>,
+        (view, store): (&DirectoryView, &Store),
+        selected: &mut Selected,
+    ) -> Result<(), ReadError> {
+        let key = changed.key();
+        let links = self.interest.links(&key)?;
+        let others: HashSet<RecordKey> =
+            links.iter().filter_map(|link| Decided::of(link).ok()).map(|link| link.other(&key).key).collect();
+        for other in others.difference(met) {
+            let Some(other) = store.get(other)? else { continue };
+            if other.envelope().tombstone || !is_told(&other, &self.child, &*self.interest, view, store)? {
+                self.retract_with_documents(&other, view, selected)?;
             }
         }
         Ok(())
