@@ -152,6 +152,38 @@ fn whom_a_hospital_withdraws_takes_the_links_along() {
     assert!(!province.is_told(&two));
 }
 
+/// Whom it joined stays of concern through somebody else, so only the withdrawn one's own turn takes the link back.
+#[test]
+fn the_link_to_a_withdrawn_registration_goes_though_the_other_end_stays() {
+    let (mut province, [_, two]) = two_hospitals();
+    let third = province.kunming.registration("H1", "P3");
+    let over_third =
+        province.root.link_parts(LinkLayer::Machine, LinkDecision::Same, [("H1", "P3"), ("H2", "P2")]);
+    let (same, also) = (link(&mut province.root, LinkDecision::Same), province.root.sign(over_third));
+    for record in [&third, &same, &also] {
+        province.holds(record);
+    }
+    let gone = withdrawn(&mut province.kunming, "H1", "P1");
+    province.holds(&gone);
+    let retracted = province.because_of(&gone).retractions;
+    assert!(province.is_told(&two) && !retracted.contains(&name(&two)), "of concern: {retracted:?}");
+    assert!(retracted.contains(&name(&same)) && !retracted.contains(&name(&also)), "{retracted:?}");
+}
+
+/// A person of whom several leave at once: nothing but the link that was taken back tells any more who was of it.
+#[test]
+fn who_was_parted_before_the_turn_of_a_withdrawn_registration_is_forgotten_then() {
+    let (mut province, [one, two]) = two_hospitals();
+    let same = link(&mut province.root, LinkDecision::Same);
+    province.holds(&same);
+    let gone = withdrawn(&mut province.kunming, "H1", "P1");
+    province.holds(&gone);
+    let apart = link(&mut province.root, LinkDecision::None);
+    province.holds(&apart);
+    let retracted = province.because_of(&gone).retractions;
+    assert!(retracted.contains(&name(&two)) && !retracted.contains(&name(&one)), "{retracted:?}");
+}
+
 /// The linker parted them already when the turn of the withdrawn one comes, which finds nobody of the subtree who was the same person.
 #[test]
 fn whoever_is_withdrawn_and_parted_at_once_is_forgotten_at_the_turn_of_the_link() {
