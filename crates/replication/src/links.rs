@@ -71,7 +71,8 @@ pub struct LinkView {
     pub repaired: u64,
     /// Records that this node told the child to forget, since the start.
     pub retracted: u64,
-    /// Those of both that the feed itself should have told, and are no links: a comparison of all that the child holds found them.
+    /// Records that the child lacked of what the feed itself should have told, and are no links: a comparison of all that the child holds
+    /// found them. What it held too much is not among them: a feed that forgets late tells nobody too little.
     pub mended: u64,
     /// Records of a down feed that the child holds and for which this node cannot account, at the last full comparison.
     pub surplus: u64,

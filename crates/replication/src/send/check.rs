@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use model::feed::{Batch, Check, CheckAnswer, MAX_RETRACTIONS};
 use model::person_link::Decided;
-use model::{Record, RecordKey, Version};
+use model::{Flow, Record, RecordKey, Version};
 use store::ReadError;
 use tokio::time::Instant;
 
@@ -138,16 +138,6 @@ impl Course<'_> {
         Ok(retractions)
     }
 
-    /// How many of these are no links.
-    fn of_persons(&self, records: &[Record], retractions: &[(RecordKey, Version)]) -> Result<u64, ReadError> {
-        let is_link = |record: &Record| record.envelope().known_flow() == Some(model::Flow::Link);
-        let mut count = records.iter().filter(|record| !is_link(record)).count();
-        for (key, _) in retractions {
-            count += usize::from(!self.sender.store.get(key)?.is_some_and(|record| is_link(&record)));
-        }
-        Ok(count as u64)
-    }
-
     /// The next records that the child lacks, with what they need, and what it is to forget.
     pub(super) fn mending_batch(&mut self, head: u64) -> Result<Batch, LinkError> {
         let (sender, sent) = (self.sender, self.shipping.sent());
@@ -169,7 +159,8 @@ impl Course<'_> {
             selection.retracted(&retractions);
         }
         let (shipped, retracted) = (records.len() as u64, retractions.len() as u64);
-        let mended = self.of_persons(&records, &retractions)?;
+        let mended =
+            records.iter().filter(|record| record.envelope().known_flow() != Some(Flow::Link)).count() as u64;
         self.cover(&mut records, &directory)?;
         let place = Place { after: sent, upto: sent, head, now_ms: sender.clock.now_ms() };
         let mut parts = cut(&records, self.max_batch_bytes, most).into_iter();
