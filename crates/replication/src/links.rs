@@ -71,9 +71,10 @@ pub struct LinkView {
     pub repaired: u64,
     /// Records that this node told the child to forget, since the start.
     pub retracted: u64,
-    /// Records that the child lacked of what the feed itself should have told, and are no links: a comparison of all that the child holds
-    /// found them. What it held too much is not among them: a feed that forgets late tells nobody too little.
+    /// Of `repaired` those that the child lacked and the feed itself should have told, no links among them.
     pub mended: u64,
+    /// Of `retracted` those that a comparison found and not the feed, no links among them.
+    pub retracted_late: u64,
     /// Records of a down feed that the child holds and for which this node cannot account, at the last full comparison.
     pub surplus: u64,
     /// Why the ends do not hold the same although what differed was shipped again; none while nothing is known against it.
@@ -117,6 +118,7 @@ impl LinkView {
             repaired: 0,
             retracted: 0,
             mended: 0,
+            retracted_late: 0,
             surplus: 0,
             disproven: None,
         }

@@ -159,8 +159,12 @@ impl Course<'_> {
             selection.retracted(&retractions);
         }
         let (shipped, retracted) = (records.len() as u64, retractions.len() as u64);
-        let mended =
-            records.iter().filter(|record| record.envelope().known_flow() != Some(Flow::Link)).count() as u64;
+        let is_link = |record: &Record| record.envelope().known_flow() == Some(Flow::Link);
+        let mended = records.iter().filter(|record| !is_link(record)).count() as u64;
+        let mut late = 0;
+        for (key, _) in &retractions {
+            late += u64::from(!sender.store.get(key)?.is_some_and(|record| is_link(&record)));
+        }
         self.cover(&mut records, &directory)?;
         let place = Place { after: sent, upto: sent, head, now_ms: sender.clock.now_ms() };
         let mut parts = cut(&records, self.max_batch_bytes, most).into_iter();
@@ -172,6 +176,7 @@ impl Course<'_> {
             link.repaired += shipped;
             link.retracted += retracted;
             link.mended += mended;
+            link.retracted_late += late;
         });
         Ok(Batch { retractions, ..first })
     }
