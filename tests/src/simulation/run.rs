@@ -241,7 +241,8 @@ impl Simulation {
         let mut quiet = false;
         while !quiet {
             if self.elapsed.ms() >= END_MS {
-                let why = oracle::unrest(&self.seats, &self.ledger).unwrap_or_default();
+                let why = oracle::unrest(&self.seats, &self.ledger);
+                let why = why.unwrap_or_else(|| settling.waits_for(&self.seats));
                 let mut wrong = vec![format!("no quiet after {END_MS} ms: {why}")];
                 wrong.extend(oracle::check(&self.seats, &self.ledger));
                 return Err(wrong);

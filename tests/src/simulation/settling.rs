@@ -60,4 +60,20 @@ impl Settling {
             seats.iter().all(compared)
         }
     }
+
+    /// For whom it waits, and what is known against them.
+    pub fn waits_for(&self, seats: &[Arc<Seat>]) -> String {
+        let mut waits = Vec::new();
+        for seat in seats {
+            let Some(parent) = seat.member.parent else { continue };
+            let links = seats[parent].live.lock().as_ref().map(|live| live.links.down());
+            let Some(link) = links.and_then(|links| links.view(&seat.member.path)) else { continue };
+            let passes = self.compared[seat.place].1;
+            if passes < PASSES {
+                let (path, surplus, disproven) = (&link.path, link.surplus, &link.disproven);
+                waits.push(format!("{path} compared {passes} times, surplus {surplus}, {disproven:?}"));
+            }
+        }
+        format!("heads are the same since {} ms; {}", self.since_ms, waits.join("; "))
+    }
 }
