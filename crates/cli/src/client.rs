@@ -240,6 +240,12 @@ impl Client {
         call.of(self.linkage().list_reviews(request).await)
     }
 
+    /// How good the persons here are.
+    pub async fn get_quality(&self) -> Result<v1::GetQualityReply, CliError> {
+        let (request, call) = self.request(v1::GetQualityRequest {});
+        call.of(self.linkage().get_quality(request).await)
+    }
+
     /// An empty authenticated call. Answers the node's clock, milliseconds since 1970.
     pub async fn ping(&self) -> Result<u64, CliError> {
         let (request, call) = self.request(v1::PingRequest {});

@@ -12,6 +12,7 @@
 //! | `move all` | [`Merge`] |
 //! | `quarantine` | [`Quarantine`] |
 //! | `person reviews` | [`Reviews`] |
+//! | `person quality` | [`Quality`] |
 //! | `person show` | [`WholePerson`] |
 //! | `person pair` | [`LinkedPair`] |
 //! | `person link`, `separate`, `merge`, `undo` | [`Decided`] |
@@ -24,6 +25,7 @@ mod document;
 mod moves;
 mod patient;
 mod person;
+mod quality;
 mod quarantine;
 mod status;
 
@@ -37,6 +39,7 @@ pub(crate) use document::{Documents, Fetched, Submitted, availability};
 pub(crate) use moves::{InstitutionMove, Merge};
 pub(crate) use patient::{Persons, Registered, Registration};
 pub(crate) use person::{Decided, HeldLink, LinkedPair, Reviews, Shown, WholePerson};
+pub(crate) use quality::{Quality, Share, Size};
 pub(crate) use quarantine::{Quarantine, Quarantined};
 pub(crate) use status::{Link, Status, health};
 

@@ -1,5 +1,6 @@
 //! `person`: which registrations are one person, for operators.
 
+mod quality;
 mod render;
 
 use std::str::FromStr;
@@ -28,7 +29,14 @@ pub enum Person {
         /// Most pairs.
         #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..))]
         limit: u32,
+        /// Instead: pairs drawn by lot from all that the linker joined or holds possible. `person link` or `separate` each of them as it
+        /// truly is: `person quality` estimates from these answers how often the linker is right.
+        #[arg(long)]
+        sample: bool,
     },
+    /// Says how good the persons of the node's subtree are: who joined them, what waits for an operator and since when, whose
+    /// registrations contradict each other, how often the linker is right by sampled review, and whether its model still fits.
+    Quality,
     /// Shows one person: all registrations, and the decisions that make them one.
     Show {
         /// Index number of the person, or key of one of its registrations.
@@ -118,7 +126,13 @@ impl Person {
         output: &mut Output<'_>,
     ) -> Result<(), CliError> {
         let (said, decision) = match self {
-            Self::Reviews { limit } => return reviews(limit as usize, connection, output).await,
+            Self::Reviews { limit, sample } => {
+                return reviews((limit as usize, sample), connection, output).await;
+            }
+            Self::Quality => {
+                let quality = connection.client().await?.get_quality().await?;
+                return output.answer(|| quality::text(&quality), || json::Quality::from(quality.clone()));
+            }
             Self::Show { who, as_of } => {
                 let request = who.request(as_of.unwrap_or_default());
                 let person = connection.client().await?.get_person(request).await?;
@@ -175,12 +189,16 @@ async fn merge(
     output.answer(|| render::decided(LinkDecision::Same, changed), || json::Decided { changed })
 }
 
-async fn reviews(limit: usize, connection: &Connection<'_>, output: &mut Output<'_>) -> Result<(), CliError> {
+async fn reviews(
+    (limit, sample): (usize, bool),
+    connection: &Connection<'_>,
+    output: &mut Output<'_>,
+) -> Result<(), CliError> {
     let client = connection.client().await?;
     let (mut pairs, mut page_token, mut more) = (Vec::new(), Bytes::new(), true);
     while more && pairs.len() < limit {
         let page_size = PAGE.min((limit - pairs.len()) as u32);
-        let page = client.list_reviews(v1::ListReviewsRequest { page_size, page_token }).await?;
+        let page = client.list_reviews(v1::ListReviewsRequest { page_size, page_token, sample }).await?;
         pairs.extend(page.pairs);
         (more, page_token) = (!page.next_page_token.is_empty(), page.next_page_token);
     }

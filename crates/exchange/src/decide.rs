@@ -161,7 +161,7 @@ impl Exchange {
         Ok(reviews)
     }
 
-    fn pair(&self, [a, b]: [RecordKey; 2]) -> Result<Pair, ExchangeError> {
+    pub(crate) fn pair(&self, [a, b]: [RecordKey; 2]) -> Result<Pair, ExchangeError> {
         let mut links = Vec::new();
         for record in self.persons.links(&a)? {
             let Ok(decided) = Decided::of(&record) else { continue };

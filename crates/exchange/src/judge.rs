@@ -12,6 +12,7 @@
 mod desk;
 mod graph;
 mod queue;
+pub(crate) mod survey;
 mod suspend;
 #[cfg(test)]
 mod tests;
@@ -32,6 +33,7 @@ use tokio::time::{sleep, timeout};
 use crate::Parts;
 use desk::Desk;
 use queue::Queue;
+use survey::{Survey, Surveyor, Surveys};
 
 /// Records and bytes of the log read at once.
 const SLICE_RECORDS: usize = 256;
@@ -73,6 +75,7 @@ pub struct Judge {
     /// The same for the nodes below, who are told.
     below: Judged,
     waits_for_humans: Queue,
+    surveys: Surveys,
 }
 
 /// How the linker is.
@@ -124,6 +127,7 @@ impl Judge {
             judged: Arc::default(),
             below: parts.links.judged().clone(),
             waits_for_humans: Queue::default(),
+            surveys: Surveys::default(),
         }
     }
 
@@ -140,6 +144,11 @@ impl Judge {
     /// Links after this one that asked for a human when they were made, and whom they are about.
     pub(crate) fn waiting(&self, after: Option<RecordKey>, most: usize) -> Vec<(RecordKey, [RecordKey; 2])> {
         self.waits_for_humans.after(after, most)
+    }
+
+    /// What the linker holds, counted within this time or anew. Waits for as long as it does not follow the log.
+    pub(crate) async fn survey(&self, fresh: Duration) -> Arc<Survey> {
+        self.surveys.latest(fresh).await
     }
 
     /// Waits a moment until everything that is in the log by now is judged, if the linker is following it.
@@ -195,21 +204,16 @@ impl Judge {
             Desk::new((self.path.clone(), self.origin), store, view, (*self.scorer).clone(), queue);
         let mut reader = self.store.feed_reader(0);
         let mut slice = self.load(&mut desk, &mut reader).await?;
-        let mut since_noted = 0;
+        let (mut since_noted, mut surveyor) = (0, self.surveys.surveyor());
         loop {
             self.meet_strangers(&mut desk).await?;
             if slice.upto >= slice.head {
                 self.judged.send_replace(Some(slice.upto));
             }
             self.tell(&desk, &slice, true);
+            surveyor.step(&desk);
             while slice.upto >= slice.head && self.store.head() <= slice.upto {
-                let moved = tokio::select! {
-                    biased;
-                    _ = self.store.beyond(slice.upto) => false,
-                    _ = moves.changed() => true,
-                    // The directory learns of an institution when its record is in the log already.
-                    () = sleep(STRANGER_PAUSE), if desk.has_strangers() => false,
-                };
+                let moved = self.idle(&desk, (slice.upto, &mut *moves, &mut surveyor)).await;
                 self.check_homes(moved || moves.has_changed().unwrap_or(false), homes)?;
                 self.meet_strangers(&mut desk).await?;
             }
@@ -237,6 +241,26 @@ impl Judge {
                 self.note(slice.upto).await?;
                 since_noted = 0;
             }
+        }
+    }
+
+    /// Waits for something to do; whether an institution has moved.
+    async fn idle(
+        &self,
+        desk: &Desk,
+        (upto, moves, surveyor): (u64, &mut watch::Receiver<u64>, &mut Surveyor),
+    ) -> bool {
+        tokio::select! {
+            biased;
+            _ = self.store.beyond(upto) => false,
+            _ = moves.changed() => true,
+            () = surveyor.due() => {
+                surveyor.step(desk);
+                tokio::task::yield_now().await;
+                false
+            }
+            // The directory learns of an institution when its record is in the log already.
+            () = sleep(STRANGER_PAUSE), if desk.has_strangers() => false,
         }
     }
 

@@ -59,8 +59,20 @@ pub(crate) fn said_at(record: &Record, as_of_ms: Option<u64>) -> Option<Said> {
     let Some(as_of_ms) = as_of_ms.filter(|as_of_ms| recorded_ms > *as_of_ms) else {
         return Some(Said { body, version, recorded_ms });
     };
+    let upto = body.past.iter().rposition(|past| past.recorded_ms <= as_of_ms)?;
+    said_before(body, upto)
+}
+
+/// What a link said first: it never forgets that.
+pub(crate) fn said_first(record: &Record) -> Option<Said> {
+    let body: PersonLink = record.decode_body().ok()?;
+    if body.past.is_empty() { said_at(record, None) } else { said_before(body, 0) }
+}
+
+/// What a link said when the past decision at this place was made.
+fn said_before(body: PersonLink, place: usize) -> Option<Said> {
     let mut past = body.past;
-    past.retain(|past| past.recorded_ms <= as_of_ms);
+    past.truncate(place + 1);
     let last = past.pop()?;
     let body = PersonLink {
         decision: last.decision,

@@ -19,6 +19,7 @@ pub mod normalise;
 mod packed;
 mod people;
 mod person;
+pub mod quality;
 pub mod search;
 pub mod spelling;
 pub mod train;

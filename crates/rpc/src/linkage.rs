@@ -1,7 +1,8 @@
 //! `LinkageService`: identify, convert, call, convert back.
 
 use bytes::Bytes;
-use exchange::{Decide, Exchange, HeldLink, MAX_REVIEWS, Pair, PersonBy, Say};
+use exchange::quality::{ComparisonDrift, Estimate, Stratum};
+use exchange::{Decide, Exchange, HeldLink, MAX_REVIEWS, Pair, PersonBy, Quality, SampledStratum, Say};
 use model::body::LinkDecision;
 use model::{RecordKey, Version};
 use tonic::{Request, Response, Status};
@@ -90,6 +91,22 @@ impl v1::linkage_service_server::LinkageService for Linkage {
             size if size <= MAX_REVIEWS => size,
             _ => return Err(bad("page_size", "is above its limit")),
         };
+        if asked.sample {
+            let skip = match &asked.page_token[..] {
+                [] => 0,
+                token => token
+                    .try_into()
+                    .map(u32::from_be_bytes)
+                    .map_err(|_| bad("page_token", "is from no page"))?,
+            };
+            let (pairs, next) =
+                self.exchange.sampled(&caller, skip as usize, limit).await.map_err(to_status)?;
+            return Ok(Response::new(v1::ListReviewsReply {
+                pairs: pairs.into_iter().map(linked_pair).collect(),
+                next_page_token: next
+                    .map_or_else(Bytes::new, |next| (next as u32).to_be_bytes().to_vec().into()),
+            }));
+        }
         let after =
             if asked.page_token.is_empty() { None } else { Some(key(&asked.page_token, "page_token")?) };
         let reviews = self.exchange.reviews(&caller, after, limit).await.map_err(to_status)?;
@@ -97,6 +114,14 @@ impl v1::linkage_service_server::LinkageService for Linkage {
             pairs: reviews.pairs.into_iter().map(linked_pair).collect(),
             next_page_token: reviews.next.map_or_else(Bytes::new, bytes),
         }))
+    }
+
+    async fn get_quality(
+        &self,
+        request: Request<v1::GetQualityRequest>,
+    ) -> Result<Response<v1::GetQualityReply>, Status> {
+        let caller = identify(&request)?;
+        Ok(Response::new(quality(self.exchange.quality(&caller).await.map_err(to_status)?)))
     }
 }
 
@@ -117,6 +142,59 @@ fn version(text: &str, field: &'static str) -> Result<Option<Version>, Status> {
 
 fn bytes(key: RecordKey) -> Bytes {
     Bytes::copy_from_slice(key.as_bytes())
+}
+
+fn quality(quality: Quality) -> v1::GetQualityReply {
+    let [joined_by_rule, joined_by_score, joined_by_human] = quality.joins;
+    let [over_1_day, over_7_days, over_30_days] = quality.backlog.older;
+    let share = |estimate: Estimate| v1::Share {
+        value: estimate.value,
+        low: *estimate.interval.start(),
+        high: *estimate.interval.end(),
+    };
+    let of_size = |(most, persons)| v1::PersonsOfSize { up_to: u32::try_from(most).unwrap_or(0), persons };
+    v1::GetQualityReply {
+        model: quality.model,
+        counted_ms: quality.counted_ms,
+        registrations: quality.registrations,
+        persons: quality.persons,
+        sizes: quality.sizes.into_iter().map(of_size).collect(),
+        largest_person: quality.largest,
+        joined_by_rule,
+        joined_by_score,
+        joined_by_human,
+        suspended: quality.suspended,
+        backlog: Some(v1::ReviewBacklog {
+            waiting: quality.backlog.waiting,
+            aged: quality.backlog.aged,
+            over_1_day,
+            over_7_days,
+            over_30_days,
+            oldest_ms: quality.backlog.oldest_ms,
+        }),
+        suspects: quality.suspects.into_iter().map(suspects).collect(),
+        strata: quality.strata.into_iter().map(stratum).collect(),
+        missed: quality.missed,
+        least_answers: quality.least_answers,
+        precision: quality.precision.map(share),
+        recall: quality.recall.map(share),
+        drift: quality.drift.into_iter().map(drift).collect(),
+    }
+}
+
+fn suspects((contradiction, persons, examples): (&'static str, u64, Vec<RecordKey>)) -> v1::Suspects {
+    let examples = examples.into_iter().map(bytes).collect();
+    v1::Suspects { contradiction: contradiction.to_owned(), persons, examples }
+}
+
+fn stratum(held: SampledStratum) -> v1::Stratum {
+    let SampledStratum { name, of: Stratum { pairs, answered, same, .. }, open } = held;
+    v1::Stratum { name: name.to_owned(), pairs, answered, same, open }
+}
+
+fn drift(drift: ComparisonDrift) -> v1::ComparisonDrift {
+    let ComparisonDrift { comparison, pairs, index } = drift;
+    v1::ComparisonDrift { comparison: comparison.to_owned(), pairs, index }
 }
 
 fn linked_pair(pair: Pair) -> v1::LinkedPair {

@@ -37,6 +37,52 @@ fn key(id: u8) -> RecordKey {
     RecordKey::of(Kind::Registration as u32, OriginId(ORIGIN), RecordId([id; 16]))
 }
 
+/// What a node counted that has too few answers for recall.
+fn counted() -> v1::GetQualityReply {
+    let stratum = |name: &str, pairs, answered, same, open| v1::Stratum {
+        name: name.into(),
+        pairs,
+        answered,
+        same,
+        open,
+    };
+    let drift =
+        |comparison: &str, pairs, index| v1::ComparisonDrift { comparison: comparison.into(), pairs, index };
+    v1::GetQualityReply {
+        model: "2026-11".into(),
+        counted_ms: NOW_MS,
+        registrations: 1000,
+        persons: 400,
+        sizes: [(1, 100), (2, 250), (3, 0), (0, 50)]
+            .map(|(up_to, persons)| v1::PersonsOfSize { up_to, persons })
+            .into(),
+        largest_person: 9,
+        joined_by_rule: 300,
+        joined_by_score: 99,
+        joined_by_human: 1,
+        suspended: 2,
+        backlog: Some(v1::ReviewBacklog {
+            waiting: 12_000,
+            aged: 10_000,
+            over_1_day: 30,
+            over_7_days: 20,
+            over_30_days: 10,
+            oldest_ms: NOW_MS - 40 * 24 * 3_600_000,
+        }),
+        suspects: vec![v1::Suspects {
+            contradiction: "birth_date".into(),
+            persons: 1,
+            examples: vec![key(1).as_bytes().to_vec().into()],
+        }],
+        strata: vec![stratum("rule", 300, 100, 99, 0), stratum("possible", 12_000, 3, 1, 97)],
+        missed: 1,
+        least_answers: 10,
+        precision: Some(v1::Share { value: 0.99, low: 0.97, high: 1.0 }),
+        recall: None,
+        drift: vec![drift("name", 300, 0.02), drift("phone", 300, 0.3), drift("address", 0, 0.0)],
+    }
+}
+
 /// Two registrations that an operator joined, which another one had separated.
 fn joined() -> v1::HeldLink {
     let end = |id: u8| RegistrationRef {
@@ -101,6 +147,13 @@ impl LinkageService for Behaviour {
         Ok(Response::new(v1::GetPersonReply { number, registrations, links, truncated: false, incomplete }))
     }
 
+    async fn get_quality(
+        &self,
+        _: Request<v1::GetQualityRequest>,
+    ) -> Result<Response<v1::GetQualityReply>, Status> {
+        Ok(Response::new(counted()))
+    }
+
     async fn list_reviews(
         &self,
         _: Request<v1::ListReviewsRequest>,
@@ -150,4 +203,27 @@ async fn two_persons_are_merged_by_their_oldest_registrations_as_they_were_looke
     let before = run(&node, &format!("--json person merge {NUMBER} {} --reason 又名", key(1))).await;
     assert_eq!(before.json()["changed"], false, "they are one person");
     assert_eq!(node.behaviour.decisions.lock().unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn quality_says_what_is_known_and_what_is_missing_for_the_rest() {
+    let node = TestNode::start().await;
+    let shown = run(&node, "person quality").await;
+    let example = key(1).to_string();
+    for part in [
+        "with model 2026-11: 1000 registrations of 400 persons, 2.50 each",
+        "1: 100, 2: 250, 4 and more: 50 (most 9)",
+        "by rule 300 (75.0 %), by score 99 (24.8 %), by operators 1 (0.2 %); suspended 2",
+        "waiting for an operator: 12000, the oldest of the first 10000 since 2026-10-13",
+        &example,
+        "precision 0.9900 (0.9700 to 1.0000), recall unknown (of what was proposed; 1 pair was joined by operators alone)",
+        "an estimate needs 10 answers in each row",
+        "shifted: consider training on these data",
+        "no pairs",
+    ] {
+        assert!(shown.data.contains(part), "{part}: {}", shown.data);
+    }
+    let json = run(&node, "--json person quality").await.json();
+    assert_eq!((json["precision"]["low"].as_f64(), json["recall"].is_null()), (Some(0.97), true));
+    assert_eq!((json["sizes"][3]["up_to"].is_null(), json["strata"][1]["open"].as_u64()), (true, Some(97)));
 }

@@ -47,7 +47,7 @@ pub(super) struct Desk {
     pub(super) origin: OriginId,
     store: Store,
     view: Arc<DirectoryView>,
-    linker: Linker,
+    pub(super) linker: Linker,
     pub(super) graph: Graph,
     pub(super) places: HashMap<RecordKey, Place>,
     pub(super) held: Vec<Option<Held>>,
@@ -511,7 +511,7 @@ impl Desk {
         Ok(())
     }
 
-    fn key(&self, place: Place) -> Option<RecordKey> {
+    pub(super) fn key(&self, place: Place) -> Option<RecordKey> {
         self.held[place as usize].map(|held| held.end.key)
     }
 

@@ -129,6 +129,12 @@ impl Graph {
         ((noted.decided.a, noted.decided.b) == (*a, *b)).then_some(noted.decided.decision)
     }
 
+    /// What counts of what linkers say of them.
+    pub fn by_machines(&self, one: &End, other: &End) -> Option<Decided> {
+        let machines = self.living(one, other).filter(|(decided, _)| decided.layer == LinkLayer::Machine);
+        strongest(machines).map(|(decided, _)| *decided)
+    }
+
     /// What humans say of them; none when they say nothing.
     pub fn by_humans(&self, one: &End, other: &End) -> Option<bool> {
         self.joined_by(one, other, |decided| decided.layer == LinkLayer::Human)

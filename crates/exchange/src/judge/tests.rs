@@ -1,5 +1,6 @@
 //! The linker of a prefecture over what its two counties register: who is joined, what is taken back, and what a restart writes.
 
+mod survey;
 mod tree;
 mod whole;
 
