@@ -250,6 +250,53 @@ async fn what_an_operator_decides_counts_in_the_whole_tree() {
     mesh.stop().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn the_quality_of_persons_is_told_to_operators_and_rests_on_their_answers() {
+    let mesh = start().await;
+    let (one, two) =
+        (mesh.hospital(&mesh.here).await, mesh.hospital(&SIBLING.parse().expect("a path")).await);
+    let herder = |local_id: &str| Registration {
+        birth_date: "1949-03-30".into(),
+        phones: vec!["15812345678".into()],
+        addresses: Vec::new(),
+        ..farmer(local_id, "和顺昌")
+    };
+    for id in [1, 2] {
+        let (a, b) = (format!("A{id}"), format!("B{id}"));
+        let registration =
+            |local_id: &str| if id == 1 { farmer(local_id, "李国强") } else { herder(local_id) };
+        one.register(registration(&a)).await.expect("registered");
+        two.register(registration(&b)).await.expect("registered");
+        until("they are joined", async || person(&one, &a, Reach::Local).await == [&*a, &*b]).await;
+    }
+    let operator = mesh.tree.operator(&mesh.here.parent().expect("a parent")).await.expect("an operator");
+    let page = |page_token: bytes::Bytes| v1::ListReviewsRequest { page_size: 1, page_token, sample: true };
+    assert_eq!(reason(one.get_quality().await), "WRONG_ROLE");
+    assert_eq!(reason(operator.list_reviews(page(vec![1].into())).await), "INVALID");
+
+    let first = operator.list_reviews(page(bytes::Bytes::new())).await.expect("a page");
+    let second = operator.list_reviews(page(first.next_page_token)).await.expect("a page");
+    assert!(second.next_page_token.is_empty());
+    let drawn = [first.pairs, second.pairs].concat();
+    for (pair, decision) in drawn.iter().zip([LinkDecision::Same, LinkDecision::Different]) {
+        let [a, b] = &pair.registrations[..] else { panic!("{} registrations", pair.registrations.len()) };
+        let (a, b, reason) = (a.key.clone(), b.key.clone(), "核对过".to_owned());
+        let said = v1::DecideRequest { a, b, decision: decision.into(), reason, ..Default::default() };
+        assert!(operator.decide(said).await.expect("decided").changed, "no pair comes twice");
+    }
+    let quality = operator.get_quality().await.expect("counted");
+    assert_eq!(
+        (quality.registrations, quality.persons, quality.largest_person),
+        (4, 2, 2),
+        "as last counted"
+    );
+    assert_eq!((quality.joined_by_rule, quality.joined_by_score, quality.joined_by_human), (0, 2, 0));
+    let sum = |of: fn(&v1::Stratum) -> u64| quality.strata.iter().map(of).sum::<u64>();
+    assert_eq!((sum(|one| one.pairs), sum(|one| one.answered), sum(|one| one.same)), (2, 2, 1));
+    assert_eq!(quality.precision.map(|share| share.value), Some(0.5));
+    mesh.stop().await;
+}
+
 /// Whether a node can say something of both.
 async fn own_both(node: &Client, a: &bytes::Bytes, b: &bytes::Bytes) -> bool {
     let request = v1::ExplainPairRequest { a: a.clone(), b: b.clone() };

@@ -261,3 +261,18 @@ impl Asked {
         all.filter(|one| !self.same.contains(&one.pair) && !self.different.contains(&one.pair))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_of_a_page_are_of_every_stratum() {
+        let pair = |list: u8, at: u8| Drawn::new(RecordKey([list; 16]), RecordKey([100 + at; 16]));
+        let lists = [3, 0, 1, 2].into_iter().enumerate();
+        let open =
+            in_turn(lists.map(|(list, len)| (0..len).map(|at| pair(list as u8, at)).collect()).collect());
+        let from: Vec<u8> = open.iter().map(|drawn| drawn.pair[0].0[0]).collect();
+        assert_eq!(from, [0, 2, 3, 0, 3, 0]);
+    }
+}

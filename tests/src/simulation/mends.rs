@@ -12,7 +12,7 @@ use std::sync::atomic::Ordering;
 use super::ledger::Ledger;
 use super::node::Seat;
 
-/// Records that one run's feeds may leave to the comparison to retract; in the hardest seed of the first 5,000 it was 3.
+/// Records that one run's feeds may leave to the comparison to retract; of 10,000 seeds 21 left any, 3 at most.
 const MOST_LATE: u64 = 6;
 
 /// Counts what was mended since the processes that run now were started.

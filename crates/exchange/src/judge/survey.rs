@@ -72,7 +72,7 @@ pub(crate) struct Drawn {
 }
 
 impl Drawn {
-    fn new(a: RecordKey, b: RecordKey) -> Self {
+    pub fn new(a: RecordKey, b: RecordKey) -> Self {
         let pair = [a.min(b), a.max(b)];
         let mut hash = Sha256::new();
         hash.update(b"tiermesh sample v1\0");
